@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from ibcm_bridge.addons.audit.trail import AuditTrail
 from ibcm_bridge.addons.clock import Clock, utc_now
-from ibcm_bridge.addons.connections import Connections
+from ibcm_bridge.addons.connections import Capacity, Connections
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
@@ -16,7 +16,6 @@ from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
 from ibcm_bridge.addons.traffic_observer import TrafficObserver
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.request.memory_budget import Budget
 from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 from ibcm_bridge.storage.upload_spool import SpoolError
 
@@ -39,7 +38,7 @@ class Bridge:
         that they make to a flow are not sent.
         """
         limits = policy.limits
-        self.connections = Connections(limits.connections, Budget(limits.buffered_bytes))
+        self.connections = Connections(Capacity(limits.connections, limits.buffered_bytes))
         with contextlib.ExitStack() as opened:
             registry = opened.enter_context(_registry(policy))
             uploads = opened.enter_context(contextlib.closing(_upload_assembly(policy)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -12,7 +13,8 @@ from mitmproxy import connection
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
-from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.decisions import rules
+from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import (
@@ -23,7 +25,7 @@ from ibcm_bridge.policy.publications import (
 )
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
-from ibcm_bridge.request.memory_budget import Budget, Hold
+from ibcm_bridge.shares import Hold, Holder, Shares, source_holder
 
 
 def new_reference() -> str:
@@ -69,10 +71,49 @@ class ConnectionRecord:
     """The only address that may be connected to now, set by a decision."""
     written: bool = False
     """True if the connection itself has an audit record."""
-    hold: Hold = field(kw_only=True)
-    """Counts the memory that its requests use."""
     under_way: tuple[UnderWay, ...] = ()
     """The request under way, and after a refused one the withdrawal that it causes."""
+    capacity: Capacity = field(kw_only=True)
+    """What all connections share."""
+    holder: Holder = field(init=False)
+    """Who this connection counts for: a client's key, or a source address."""
+    slot: Hold = field(init=False)
+    handshake: Hold = field(init=False)
+    """Held until a client is admitted."""
+    memory: Hold = field(init=False)
+    """The bytes that its requests and responses use."""
+    give_way: Callable[[Deny], None] = field(default=lambda _: None, init=False)
+    """Called when another client needs what this connection holds. It must not raise."""
+
+    def __post_init__(self) -> None:
+        """Count the connection for its source address, until a client is admitted."""
+        shared = self.capacity
+        self.holder = source_holder(self.client.peername[0])
+        self.slot = Hold(shared.slots, self.holder, self._slot_taken, lambda: bool(self.under_way))
+        self.handshake = Hold(shared.handshakes, self.holder, self._slot_taken)
+        self.memory = Hold(shared.anonymous_memory, self.holder, self._memory_taken)
+
+    def admit(self, client: Client) -> None:
+        """Store a client that `authentication` accepted, and count the connection for its key."""
+        self.authenticated = client
+        self.handshake.end()
+        if isinstance(client, AuthenticatedClient):
+            self.holder = client.certificate.public_key
+            self.slot.count_for(self.holder)
+            self.memory.count_for(self.holder, self.capacity.memory)
+
+    def end(self) -> None:
+        """Release everything that the connection holds."""
+        for hold in (self.slot, self.handshake, self.memory):
+            hold.end()
+
+    def _slot_taken(self) -> None:
+        detail = "the connection was closed for another client"
+        self.give_way(Deny(Reason.OVERLOADED, rules.LIMITS_CONNECTIONS, detail))
+
+    def _memory_taken(self) -> None:
+        detail = "the memory was needed for another client"
+        self.give_way(Deny(Reason.OVERLOADED, rules.LIMITS_BUFFERED_BYTES, detail))
 
     @property
     def origin(self) -> Origin:
@@ -119,27 +160,36 @@ class UnderWay(Protocol):
         """
 
 
+ANONYMOUS_PART = 4
+"""Clients without a certificate may hold at most a quarter of the memory. Otherwise many sources
+could block authenticated clients."""
+
+HANDSHAKE_PART = 2
+"""Connections without an admitted client may hold at most half of the connections."""
+
+
+class Capacity:
+    """What all connections share."""
+
+    def __init__(self, connections: int, buffered_bytes: int) -> None:
+        self.slots = Shares(connections)
+        self.handshakes = Shares(max(1, connections // HANDSHAKE_PART))
+        self.memory = Shares(buffered_bytes)
+        self.anonymous_memory = Shares(buffered_bytes // ANONYMOUS_PART, self.memory)
+
+
 class Connections:
-    """The records of the open connections, by mitmproxy's connection id.
+    """The records of the open connections, by mitmproxy's connection id."""
 
-    There are at most `limit` at a time. Their requests share one `memory_budget`.
-    """
-
-    def __init__(self, limit: int, budget: Budget) -> None:
-        self.limit = limit
-        self.budget = budget
+    def __init__(self, capacity: Capacity) -> None:
+        self.capacity = capacity
         self._records: dict[str, ConnectionRecord] = {}
-
-    @property
-    def full(self) -> bool:
-        """True if the limit is reached."""
-        return len(self._records) >= self.limit
 
     def open(
         self, client: connection.Client, listener: Listener | PlaintextListener
     ) -> ConnectionRecord:
         """Add a record for a new connection."""
-        record = ConnectionRecord(client, listener, hold=Hold(self.budget))
+        record = ConnectionRecord(client, listener, capacity=self.capacity)
         self._records[client.id] = record
         return record
 
@@ -148,7 +198,7 @@ class Connections:
         return self._records[client.id]
 
     def close(self, client: connection.Client) -> None:
-        """Remove the record of a connection, and release its memory hold."""
+        """Remove the record of a connection, and release what it holds."""
         record = self._records.pop(client.id, None)
         if record is not None:
-            record.hold.end()
+            record.end()

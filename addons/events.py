@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mitmproxy.connection import Client
 from mitmproxy.http import HTTPFlow
-from mitmproxy.proxy import commands
+from mitmproxy.proxy import commands, events
 
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.decisions import rules
@@ -38,6 +38,14 @@ class TurnedAwayHook(commands.StartHook):
     """A connection over the limit was accepted; it is being closed."""
 
     data: ConnectionRecord
+
+
+@dataclass
+class GiveWay(events.Event):
+    """The connection must end, because another client needs what it holds."""
+
+    denial: Deny
+    """For a request under way."""
 
 
 @dataclass

@@ -33,6 +33,7 @@ from ibcm_bridge.policy.bodies import ReplyReading
 from ibcm_bridge.policy.publications import HttpPublication
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.shares import Holder
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.session import Session, UploadPart
 
@@ -105,6 +106,8 @@ class BodyRead(Stage[Inspected]):
     body: bytes
     part: UploadPart | None
     """The part of an upload that it carries."""
+    holder: Holder
+    """Who the inspection counts for."""
 
 
 @dataclass(frozen=True, slots=True)

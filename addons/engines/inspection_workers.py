@@ -6,6 +6,7 @@ not affect the bridge.
 
 1. A worker is started when it is first needed and then kept. There are at most `size` workers.
 2. At most `WAITING` bodies per worker wait, for at most `WAIT_SECONDS`; further bodies are refused.
+   The clients with waiting bodies get a worker in turn (`turns`).
 3. A worker that reports too late, dies, or writes anything else is killed and its body is refused.
    The next body gets another worker.
 4. When the rules change, idle workers are ended at once and busy workers after their body.
@@ -23,6 +24,7 @@ from typing import Self
 
 from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.engines.inspection_worker import framed
+from ibcm_bridge.addons.engines.turns import Turns
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.reports import (
@@ -33,6 +35,7 @@ from ibcm_bridge.inspection.reports import (
     read_report,
 )
 from ibcm_bridge.inspection.subject import Subject
+from ibcm_bridge.shares import Holder
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +59,8 @@ class InspectionWorkers:
 
     def __init__(self, setup: EngineSetup, size: int, command: Sequence[str] = COMMAND) -> None:
         self._setup = setup
-        self._size = size
         self._command = command
-        self._free = asyncio.Semaphore(size)
+        self._turns = Turns(size, size * WAITING)
         self._idle: list[_Worker] = []
         self._busy: set[_Worker] = set()
         self._under_way = 0
@@ -71,21 +73,24 @@ class InspectionWorkers:
         """The number of bodies that are being inspected or waiting."""
         return self._under_way
 
-    async def inspect(self, subject: Subject) -> Report | Deny:
-        """Return the report of a worker on a subject. Raises only when it is cancelled."""
-        if self._under_way >= self._size * (1 + WAITING):
-            return _overloaded("too many large bodies are waiting for inspection")
+    async def inspect(self, subject: Subject, holder: Holder) -> Report | Deny:
+        """Return the report of a worker on a subject that counts for `holder`.
+
+        Raises only when it is cancelled.
+        """
         self._under_way += 1
         try:
             try:
                 async with asyncio.timeout(WAIT_SECONDS):
-                    await self._free.acquire()
+                    got = await self._turns.take(holder)
             except TimeoutError:
                 return _overloaded(f"no inspection worker was free within {WAIT_SECONDS:g} s")
+            if not got:
+                return _overloaded("too many large bodies are waiting for inspection")
             try:
                 return await self._ask(subject)
             finally:
-                self._free.release()
+                self._turns.free()
         finally:
             self._under_way -= 1
 

@@ -13,8 +13,9 @@ from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.inspection.verdict import Inspected, conclude, inspect_small
+from ibcm_bridge.shares import Holder
 
-InspectLarge = Callable[[Subject], Awaitable[Report | Deny]]
+InspectLarge = Callable[[Subject, Holder], Awaitable[Report | Deny]]
 
 
 class BodyInspection:
@@ -33,7 +34,7 @@ class BodyInspection:
     async def _decide_later(self, read: BodyRead, subject: Subject) -> Inspected | Deny:
         while True:
             engines = self.engines
-            report = await self._inspect_large(subject)
+            report = await self._inspect_large(subject, read.holder)
             # If the rules changed meanwhile, inspect the body again with the new ones.
             if engines is self.engines:
                 break

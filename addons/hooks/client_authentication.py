@@ -67,7 +67,7 @@ class ClientAuthentication:
         if client is None or isinstance(client, Deny) or record.handshake_refusal is not None:
             # The callback refused it, so a finished handshake is a defect.
             raise AssertionError("a handshake finished without an accepted certificate")
-        record.authenticated = client
+        record.admit(client)
 
 
 def _verify_again(

@@ -14,17 +14,23 @@ from mitmproxy.connection import Client, ConnectionState
 from mitmproxy.proxy import commands, events
 
 from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.events import GiveWay
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.addons.layers.procedure import Item, Steps
 from ibcm_bridge.addons.layers.site_system_leg import Closed
 from ibcm_bridge.addons.layers.tls_ending import CutOff
-from ibcm_bridge.authentication.client import AnonymousClient
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.policy.policy import Limits
 
 MAX_AHEAD = 65_536
 """The number of bytes that a client may send before the end of the current response."""
+
+RESERVED_BYTES = 4_096
+"""The bytes that are reserved for an announced body. Beyond, only what has arrived counts."""
+
+RATE_SECONDS = 30.0
+"""The time before the rate of a body is checked, in seconds. BITS sends in bursts."""
 
 LINGER_SECONDS = 2.0
 LINGER_BYTES = 1_048_576
@@ -88,7 +94,7 @@ class ClientStream:
             item = yield None
             if isinstance(item, events.DataReceived):
                 self._received += item.data
-            elif isinstance(item, events.ConnectionClosed | events.Wakeup | Closed):
+            elif isinstance(item, events.ConnectionClosed | events.Wakeup | Closed | GiveWay):
                 return False  # Closed: an authenticated leg, so the client connection closes too
         return True
 
@@ -106,7 +112,8 @@ class ClientStream:
             if b"\n\n" in self._received or self._received.startswith((b"\n", b"\r\n")):
                 empty = "a bare LF or an empty line"
                 raise Refused(Deny(Reason.MALFORMED_HEAD, rules.HEAD_LINE_END, empty))
-            yield from self._more(rules.LIMITS_HEAD_SECONDS)
+            if not (yield from self._more()):
+                raise _too_slow(rules.LIMITS_HEAD_SECONDS)
         return self._take(end + 4)
 
     def read_body(self, length: int, *, expects: bool) -> Steps[bytes]:
@@ -115,21 +122,40 @@ class ClientStream:
         self._hold(length)
         if expects and len(self._received) < length:
             yield commands.SendData(self._client, b"HTTP/1.1 100 Continue\r\n\r\n")
-        yield from self.deadline.move(self._limits.body_seconds)
+        began = self.deadline.now()
+        yield from self.deadline.move(self._body_seconds())
         while len(self._received) < length:
-            yield from self._more(rules.LIMITS_BODY_SECONDS, length)
+            if not (yield from self._more(length)):
+                yield from self._allow_more_time(began)
         self.deadline.lift()
         return self._take(length)
 
-    def _more(self, rule: rules.Rule, announced: int = 0) -> Steps[None]:
+    def _body_seconds(self) -> float:
+        """Return how long the body may take, from the number of bytes that have arrived."""
+        allowed = len(self._received) / self._limits.body_bytes_per_second
+        return min(self._limits.body_seconds, max(RATE_SECONDS, allowed))
+
+    def _allow_more_time(self, began: float) -> Steps[None]:
+        seconds = self.deadline.now() - began
+        if seconds >= self._limits.body_seconds:
+            raise _too_slow(rules.LIMITS_BODY_SECONDS)
+        left = self._body_seconds() - seconds
+        if left <= 0:
+            detail = f"{len(self._received)} bytes in {seconds:.0f} s"
+            raise Refused(Deny(Reason.TOO_SLOW, rules.LIMITS_BODY_BYTES_PER_SECOND, detail))
+        yield from self.deadline.move(left)
+
+    def _more(self, announced: int = 0) -> Steps[bool]:
+        """Wait for more data. Return False if the deadline passed."""
         item = yield None
         if isinstance(item, events.DataReceived):
             self._received += item.data
             self._hold(announced)
         elif isinstance(item, events.ConnectionClosed):
             raise ClientDisconnected
-        elif isinstance(item, events.Wakeup):
-            raise Refused(Deny(Reason.TOO_SLOW, rule, "the request was not complete in time"))
+        elif isinstance(item, GiveWay):
+            raise Refused(item.denial)
+        return not isinstance(item, events.Wakeup)
 
     def _take(self, length: int) -> bytes:
         taken = bytes(self._received[:length])
@@ -167,6 +193,8 @@ class ClientStream:
             item: Item = yield None
             if isinstance(item, events.ConnectionClosed):
                 raise ClientDisconnected
+            if isinstance(item, GiveWay):
+                raise Refused(item.denial)
             if not isinstance(item, events.DataReceived):
                 return item
             take(item.data)
@@ -194,10 +222,9 @@ class ClientStream:
             raise Refused(Deny(Reason.OVERLOADED, rules.LIMITS_BUFFERED_BYTES, detail))
 
     def _has_room(self, announced: int = 0) -> bool:
-        if isinstance(self._connection.authenticated, AnonymousClient):
-            self._connection.hold.count_as_anonymous()
-        held = self._taken + self._collected + max(announced, len(self._received))
-        return self._connection.hold.change(held)
+        reserved = min(announced, RESERVED_BYTES)
+        held = self._taken + self._collected + max(reserved, len(self._received))
+        return self._connection.memory.change(held)
 
     # Responses
 
@@ -232,7 +259,7 @@ class ClientStream:
         if not keep_alive:
             self._received.clear()
         self._taken = self._collected = 0
-        self._connection.hold.change(len(self._received))
+        self._connection.memory.change(len(self._received))
 
     def _linger(self) -> Steps[None]:
         """Give a client that is still sending limited time to read its refusal."""
@@ -242,7 +269,7 @@ class ClientStream:
         self._received.clear()
         while discarded < LINGER_BYTES:
             item = yield None
-            if isinstance(item, events.ConnectionClosed | events.Wakeup):
+            if isinstance(item, events.ConnectionClosed | events.Wakeup | GiveWay):
                 return
             if isinstance(item, events.DataReceived):
                 discarded += len(item.data)
@@ -252,3 +279,7 @@ class ClientStream:
         self.deadline.lift()
         # close_notify would make a partial response look complete (RFC 8446 §6.1).
         yield (CutOff if self.responding else commands.CloseConnection)(self._client)
+
+
+def _too_slow(rule: rules.Rule) -> Refused:
+    return Refused(Deny(Reason.TOO_SLOW, rule, "the request was not complete in time"))

@@ -27,6 +27,10 @@ class Deadline:
         if self._timer is None or self._due < self._fires:
             yield from self._arm(seconds)
 
+    def now(self) -> float:
+        """Return the time in seconds, by the clock of the deadlines."""
+        return time.monotonic()
+
     def lift(self) -> None:
         """Remove the deadline."""
         self._due = None

@@ -180,7 +180,9 @@ class Exchange:
             if isinstance(part, Deny):
                 return part
             self._part = part
-        inspected = yield from _decide(BodyRead(authorized, body, self._part))
+        inspected = yield from _decide(
+            BodyRead(authorized, body, self._part, self._connection.holder)
+        )
         if isinstance(inspected, Deny):
             return inspected
         return (yield from _decide(BodyInspected(self._client, inspected)))

@@ -18,7 +18,12 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers import tls
 
 from ibcm_bridge.addons.connections import ConnectionRecord
-from ibcm_bridge.addons.events import ConnectionRefusedHook, RefusedConnection
+from ibcm_bridge.addons.events import (
+    ConnectionRefusedHook,
+    GiveWay,
+    RefusedConnection,
+    TurnedAwayHook,
+)
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
@@ -61,6 +66,8 @@ class FrontDoorLayer(Layer):
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, events.Wakeup) and (yield from self._deadline.passed(event)):
             yield from self._time_out()
+        elif isinstance(event, GiveWay) and not self._settled:
+            yield from self._turn_away()
         elif self._child is not None:
             yield from self._child.handle_event(event)
         elif isinstance(event, events.Start):
@@ -73,6 +80,13 @@ class FrontDoorLayer(Layer):
         elif isinstance(event, events.ConnectionClosed):
             # No request, so no refusal: for example a health check.
             yield from self._close()
+
+    @property
+    def _settled(self) -> bool:
+        """True after the handshake of a bridged connection, and for a tunnel."""
+        connection = self._connection
+        tunneled = isinstance(connection.publication, TunnelPublication)
+        return connection.authenticated is not None or tunneled
 
     def _decide(self) -> CommandGenerator[None]:
         data = bytes(self._received)
@@ -134,7 +148,7 @@ class FrontDoorLayer(Layer):
         if isinstance(client, Deny):
             return (yield from self._refuse(client))
         self._connection.publication = listener.publication
-        self._connection.authenticated = client
+        self._connection.admit(client)
         self._deadline.lift()
         layer = ExchangeLayer(self.context, self._connection, self._limits, self._watched)
         return (yield from self._continue_with(layer, data))
@@ -151,6 +165,11 @@ class FrontDoorLayer(Layer):
         late = Deny(Reason.TOO_SLOW, rules.LIMITS_HANDSHAKE_SECONDS, "no handshake in time")
         yield ConnectionRefusedHook(RefusedConnection(self._connection, late))
         yield from self._close()
+
+    def _turn_away(self) -> CommandGenerator[None]:
+        if not self._closed:
+            yield TurnedAwayHook(self._connection)
+            yield from self._close()
 
     def _refuse_plaintext(self) -> CommandGenerator[None]:
         plaintext = Deny(Reason.PLAINTEXT, rules.LISTENER_TLS, "plaintext on a TLS port")

@@ -13,7 +13,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 
 from ibcm_bridge.addons.connections import ConnectionRecord
-from ibcm_bridge.addons.events import EndedTunnel, TunnelEndedHook
+from ibcm_bridge.addons.events import EndedTunnel, GiveWay, TunnelEndedHook
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -60,6 +60,8 @@ class RelayLayer(Layer):
             yield from self._close_direction(event)
         elif isinstance(event, events.Wakeup) and (yield from self._deadline.passed(event)):
             yield from self._end("idle")
+        elif isinstance(event, GiveWay):
+            yield from self._end(event.denial.detail)
 
     def _open(self) -> CommandGenerator[None]:
         server = self.context.server

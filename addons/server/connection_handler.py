@@ -32,7 +32,7 @@ from mitmproxy.tls import TlsData
 from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.connections import Connections
-from ibcm_bridge.addons.events import Defect, DefectHook
+from ibcm_bridge.addons.events import Defect, DefectHook, GiveWay
 from ibcm_bridge.addons.server.hook_dispatch import Hooks, data_of
 from ibcm_bridge.addons.stages import DECISIONS, Decide, Decided
 from ibcm_bridge.decisions.denial import Deny
@@ -113,6 +113,14 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         await super().drain_writers()  # type: ignore[no-untyped-call]
         while self._waiting_hooks:
             await asyncio.wait(self._waiting_hooks)
+
+    def give_way(self, denial: Deny) -> None:
+        """End the connection soon, because another client needs what it holds."""
+        asyncio.get_running_loop().call_soon(self._end_for_another, GiveWay(denial))
+
+    def _end_for_another(self, event: GiveWay) -> None:
+        if not self._ended:
+            self._task(self.server_event(event), "give way")
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
         """Call the hook's functions, guarded. mitmproxy calls this for connection hooks."""

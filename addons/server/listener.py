@@ -78,10 +78,10 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         runtime = current_runtime()
         handler = BridgeConnectionHandler(ctx.master, reader, writer, ctx.options, self.mode)
         client, generation = handler.client, handler.generation
-        full = runtime.connections.full
         record = runtime.connections.open(client, generation.listeners[int(self.mode.data)])
+        record.give_way = handler.give_way
         try:
-            if full:
+            if not (record.slot.change(1) and record.handshake.change(1)):
                 await handler.handle_hook(TurnedAwayHook(record))
                 if isinstance(record.listener, Listener):
                     writer.write(alert_record("internal_error"))

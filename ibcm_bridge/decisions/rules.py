@@ -204,6 +204,7 @@ REPLIES_STATUS = Rule("replies.status")
 REPLIES_WHOLE = Rule("replies.whole")
 
 # Limits
+LIMITS_BODY_BYTES_PER_SECOND = Rule("limits.body_bytes_per_second")
 LIMITS_BODY_SECONDS = Rule("limits.body_seconds")
 LIMITS_BUFFERED_BYTES = Rule("limits.buffered_bytes")
 LIMITS_CLIENT_HELLO = Rule("limits.client_hello")

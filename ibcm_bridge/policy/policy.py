@@ -27,6 +27,10 @@ SITE_SYSTEM_IDLE_SECONDS = 100.0
 """Below the 120 s after which IIS closes an idle connection by default ("connectionTimeout"). If
 the connection closes during a request, the site system may or may not have processed it."""
 
+BODY_BYTES_PER_SECOND = 256
+"""The least average rate of a request body. BITS slows down while others use the network, and a
+modem is twenty times as fast."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -48,6 +52,7 @@ class Limits:
     """Heads and bodies of requests in memory, for all connections."""
     inspection_workers: int
     """Processes that inspect large bodies."""
+    body_bytes_per_second: int = BODY_BYTES_PER_SECOND
     site_system_idle_seconds: float = SITE_SYSTEM_IDLE_SECONDS
 
 

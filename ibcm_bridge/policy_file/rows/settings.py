@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ibcm_bridge.policy.policy import SITE_SYSTEM_IDLE_SECONDS
+from ibcm_bridge.policy.policy import BODY_BYTES_PER_SECOND, SITE_SYSTEM_IDLE_SECONDS
 from ibcm_bridge.policy_file.rows.values import (
     Bytes,
     Count,
@@ -49,6 +49,12 @@ class LimitsRow(Row, examples=[{"idle_seconds": 60}]):
         60.0, "seconds for a request head, from its first byte", le=600
     )
     body_seconds: Seconds = optional(300.0, "seconds for a request body", le=3_600)
+    body_bytes_per_second: Count = optional(
+        BODY_BYTES_PER_SECOND,
+        "least average rate of a request body, checked after 30 seconds",
+        ge=1,
+        le=1_048_576,
+    )
     response_seconds: Seconds = optional(
         300.0, "seconds from the end of a request to the head of the response", le=3_600
     )

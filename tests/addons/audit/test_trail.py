@@ -10,13 +10,12 @@ import pytest
 from mitmproxy.connection import Client
 
 from ibcm_bridge.addons.audit.trail import AuditTrail, refusal_record, tunnel_record
-from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.connections import Capacity, ConnectionRecord
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.policy.publications import Listener, TunnelPublication
-from ibcm_bridge.request.memory_budget import Budget, Hold
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 REFUSED = Deny(Reason.UNKNOWN_NAME, Rule("x"))
@@ -24,7 +23,7 @@ REFUSED = Deny(Reason.UNKNOWN_NAME, Rule("x"))
 
 def test_a_record_has_the_time_of_the_clock_of_the_bridge(tmp_path: Path) -> None:
     client = Client(peername=("192.0.2.7", 50_000), sockname=("192.0.2.1", 443))
-    connection = ConnectionRecord(client, Listener(("192.0.2.1", 443), {}), hold=Hold(Budget(1)))
+    connection = ConnectionRecord(client, Listener(("192.0.2.1", 443), {}), capacity=Capacity(1, 1))
     trail = AuditTrail(tmp_path / "audit.jsonl", clock=lambda: NOW)
     trail.ended(RefusedConnection(connection, REFUSED))
     trail.close()
@@ -46,7 +45,7 @@ def test_ipv6_addresses_are_in_brackets(
     tunnel = TunnelPublication("mp.internet.example", 443, (host, 443), ())
     client = Client(peername=peer, sockname=(host, 443))
     connection = ConnectionRecord(
-        client, Listener((host, 443), {}), publication=tunnel, hold=Hold(Budget(1))
+        client, Listener((host, 443), {}), publication=tunnel, capacity=Capacity(1, 1)
     )
     ended = tunnel_record(EndedTunnel(connection, None, 0, 0, None), NOW)
     refused = refusal_record(RefusedConnection(connection, REFUSED), NOW)

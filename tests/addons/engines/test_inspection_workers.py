@@ -80,7 +80,7 @@ def unavailable(result: Report | Deny) -> bool:
 
 def test_a_worker_uses_the_rules_of_the_bridge_and_is_kept() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        clean = await workers.inspect(subject())
+        clean = await workers.inspect(subject(), "client")
         assert isinstance(clean, Report)
         assert clean.digest == subject().digest()
         seen = reported(clean)
@@ -91,10 +91,10 @@ def test_a_worker_uses_the_rules_of_the_bridge_and_is_kept() -> None:
             (SETUP.make()[0].identity,),
         )
         before = pids(workers)
-        found = reported(await workers.inspect(subject("<Report>needle</Report>")))
+        found = reported(await workers.inspect(subject("<Report>needle</Report>"), "client"))
         assert isinstance(found, Deny)
         assert found.reason is Reason.MALICIOUS_CONTENT
-        broken = reported(await workers.inspect(subject("<Report>")))
+        broken = reported(await workers.inspect(subject("<Report>"), "client"))
         assert isinstance(broken, Deny)
         assert broken.reason is Reason.XML
         assert pids(workers) == before
@@ -106,7 +106,7 @@ def test_a_worker_imports_nothing_from_the_current_folder(
     poisoned: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def use(workers: InspectionWorkers) -> None:
-        assert isinstance(reported(await workers.inspect(subject())), CleanBody)
+        assert isinstance(reported(await workers.inspect(subject(), "client")), CleanBody)
 
     monkeypatch.chdir(poisoned)
     run(use)
@@ -115,7 +115,9 @@ def test_a_worker_imports_nothing_from_the_current_folder(
 
 def test_at_most_the_configured_number_of_workers_is_started() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        inspections = [workers.inspect(subject(f"<Report>{n}</Report>")) for n in range(12)]
+        inspections = [
+            workers.inspect(subject(f"<Report>{n}</Report>"), "client") for n in range(12)
+        ]
         results = await asyncio.gather(*inspections)
         wanted = [subject(f"<Report>{n}</Report>").digest() for n in range(12)]
         assert [report.digest for report in results if isinstance(report, Report)] == wanted
@@ -146,13 +148,13 @@ def test_a_worker_that_fails_refuses_its_body_and_is_replaced(
     what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def use(workers: InspectionWorkers) -> None:
-        assert isinstance(reported(await workers.inspect(subject())), CleanBody)
+        assert isinstance(reported(await workers.inspect(subject(), "client")), CleanBody)
         before = pids(workers)
         monkeypatch.setattr(inspection_workers, "INSPECTION_SECONDS", 0.5)
-        assert unavailable(await workers.inspect(subject(NEEDLE)))
+        assert unavailable(await workers.inspect(subject(NEEDLE), "client"))
         assert pids(workers) == []
         monkeypatch.setattr(inspection_workers, "INSPECTION_SECONDS", 20)
-        assert isinstance(reported(await workers.inspect(subject())), CleanBody)
+        assert isinstance(reported(await workers.inspect(subject(), "client")), CleanBody)
         assert pids(workers) != before
 
     run(use, worker(what))
@@ -164,9 +166,9 @@ def test_an_upload_that_was_cancelled_is_refused_and_the_worker_kept(tmp_path: P
     gone = Subject(shipped_roles().bodies["bits-upload"], b"", b"x", whole=True, stored=stored)
 
     async def use(workers: InspectionWorkers) -> None:
-        await workers.inspect(subject())
+        await workers.inspect(subject(), "client")
         before = workers._idle[0]
-        report = await workers.inspect(gone)
+        report = await workers.inspect(gone, "client")
         assert isinstance(report, Report)
         assert isinstance(report.result, Deny)
         assert report.result.reason is Reason.UPLOAD_UNAVAILABLE
@@ -177,12 +179,12 @@ def test_an_upload_that_was_cancelled_is_refused_and_the_worker_kept(tmp_path: P
 
 def test_a_worker_that_died_while_idle_is_replaced() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        await workers.inspect(subject())
+        await workers.inspect(subject(), "client")
         (pid,) = pids(workers)
         process = workers._idle[0]._process
         os.kill(pid, signal.SIGKILL)
         await process.wait()
-        assert isinstance(reported(await workers.inspect(subject())), CleanBody)
+        assert isinstance(reported(await workers.inspect(subject(), "client")), CleanBody)
 
     run(use)
 
@@ -204,8 +206,8 @@ def test_a_body_is_refused_if_no_worker_can_be_started(
     monkeypatch.setattr(inspection_workers, "START_SECONDS", 1)
 
     async def use(workers: InspectionWorkers) -> None:
-        assert unavailable(await workers.inspect(subject()))
-        assert unavailable(await workers.inspect(subject()))
+        assert unavailable(await workers.inspect(subject(), "client"))
+        assert unavailable(await workers.inspect(subject(), "client"))
 
     run(use, command)
 
@@ -213,7 +215,7 @@ def test_a_body_is_refused_if_no_worker_can_be_started(
 def test_a_body_is_refused_if_the_rules_do_not_compile_in_the_worker() -> None:
     async def main() -> None:
         workers = InspectionWorkers(EngineSetup((("bad.yar", "rule"),)), 1)
-        assert unavailable(await workers.inspect(subject()))
+        assert unavailable(await workers.inspect(subject(), "client"))
         await workers.stop()
 
     asyncio.run(main())
@@ -225,9 +227,11 @@ def test_bodies_over_the_queue_limit_are_refused_and_waiting_ones_inspected(
     monkeypatch.setattr(inspection_workers, "WAITING", 2)
 
     async def use(workers: InspectionWorkers) -> None:
-        inspections = [asyncio.ensure_future(workers.inspect(subject())) for _ in range(3)]
+        inspections = [
+            asyncio.ensure_future(workers.inspect(subject(), "client")) for _ in range(3)
+        ]
         await asyncio.sleep(0)
-        refused = await workers.inspect(subject())
+        refused = await workers.inspect(subject(), "client")
         assert isinstance(refused, Deny)
         assert (refused.reason, refused.rule) == (Reason.OVERLOADED, "limits.inspection_workers")
         results = await asyncio.gather(*inspections)
@@ -241,9 +245,9 @@ def test_waiting_for_a_worker_times_out(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(inspection_workers, "INSPECTION_SECONDS", 2)
 
     async def use(workers: InspectionWorkers) -> None:
-        hanging = asyncio.ensure_future(workers.inspect(subject(NEEDLE)))
+        hanging = asyncio.ensure_future(workers.inspect(subject(NEEDLE), "client"))
         await asyncio.sleep(0)
-        late = await workers.inspect(subject())
+        late = await workers.inspect(subject(), "client")
         assert isinstance(late, Deny)
         assert late.reason is Reason.OVERLOADED
         assert unavailable(await hanging)
@@ -253,14 +257,14 @@ def test_waiting_for_a_worker_times_out(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_cancelled_inspection_leaves_no_report_for_the_next_body() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        await workers.inspect(subject())
+        await workers.inspect(subject(), "client")
         for xml in ("<Report>1</Report>", NEEDLE):
-            inspection = asyncio.ensure_future(workers.inspect(subject(xml)))
+            inspection = asyncio.ensure_future(workers.inspect(subject(xml), "client"))
             await asyncio.sleep(0)
             inspection.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await inspection
-        after = await workers.inspect(subject("<Report>2</Report>"))
+        after = await workers.inspect(subject("<Report>2</Report>"), "client")
         assert isinstance(after, Report)
         assert after.digest == subject("<Report>2</Report>").digest()
 
@@ -269,12 +273,14 @@ def test_a_cancelled_inspection_leaves_no_report_for_the_next_body() -> None:
 
 def test_stopping_refuses_current_and_later_bodies() -> None:
     async def use(workers: InspectionWorkers) -> None:
-        await workers.inspect(subject())
-        inspections = [asyncio.ensure_future(workers.inspect(subject(NEEDLE))) for _ in range(3)]
+        await workers.inspect(subject(), "client")
+        inspections = [
+            asyncio.ensure_future(workers.inspect(subject(NEEDLE), "client")) for _ in range(3)
+        ]
         await asyncio.sleep(0)
         await workers.stop()
         assert all(unavailable(report) for report in await asyncio.gather(*inspections))
-        assert unavailable(await workers.inspect(subject()))
+        assert unavailable(await workers.inspect(subject(), "client"))
 
     run(use, worker("time.sleep(1000)"))
 
@@ -284,7 +290,7 @@ def test_a_stopped_worker_is_neither_running_nor_a_zombie() -> None:
     found: list[int] = []
 
     async def use(workers: InspectionWorkers) -> None:
-        await workers.inspect(subject())
+        await workers.inspect(subject(), "client")
         found.extend(pids(workers))
 
     run(use)

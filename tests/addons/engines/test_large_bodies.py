@@ -17,7 +17,7 @@ import pytest
 from ibcm_bridge.addons.engines import inspection_workers
 from ibcm_bridge.inspection.verdict import SMALL
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.lab.protocol.client import LabClient, Response, request_bytes
+from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Response, request_bytes
 from tests.addons.stand_ins.lab import BRIDGED, GOOD, GUID, Lab
 from tests.addons.stand_ins.running import Running, outcome_of, wait_for
 
@@ -156,11 +156,9 @@ def test_a_worker_that_does_not_report_in_time_is_replaced(
     assert status(post(hanging)) == 200
 
 
-def test_bodies_over_the_queue_limit_are_refused(
-    hanging: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(inspection_workers, "WAITING", 0)
-    size = hanging.bridge.generation.workers._size
+def test_bodies_over_the_queue_limit_are_refused(hanging: Running) -> None:
+    hanging.bridge.generation.workers._turns._waiting.limit = 0
+    size = hanging.policy.limits.inspection_workers
     with ThreadPoolExecutor() as pool:
         waiting = [pool.submit(post, hanging) for _ in range(size)]
         wait_until_inspected(hanging, size)
@@ -192,11 +190,11 @@ def test_a_client_that_disconnects_during_inspection_leaves_nothing_behind(
     with client:
         client.connect().sendall(request_bytes(*POST, FIELDS, LARGE, BRIDGED))
         wait_until_inspected(hanging)
-        assert hanging.bridge.connections.budget.held >= len(LARGE)
+        assert hanging.bridge.connections.capacity.memory.held >= len(LARGE)
     hanging._loop.call_soon_threadsafe(kill_workers, hanging)
     hanging.wait_for_reason("engine-unavailable")
     assert wait_for(lambda: not hanging.bridge.connections._records)
-    assert hanging.bridge.connections.budget.held == 0
+    assert hanging.bridge.connections.capacity.memory.held == 0
     assert not lab.site.received()
 
 
@@ -224,7 +222,8 @@ def narrow(lab: Lab, tmp_path: Path) -> Iterator[Running]:
 
 
 def test_a_connection_over_the_limit_is_closed_and_the_next_one_served(narrow: Running) -> None:
-    with narrow.client() as one, narrow.client() as two:
+    another = narrow.lab.pki.computer("pc2.corp.example")
+    with narrow.client() as one, narrow.client(credential=another) as two:
         for client in (one, two):
             assert status(outcome_of(client, *GOOD)) == 200
         for _ in range(20):
@@ -242,9 +241,21 @@ def test_a_connection_over_the_limit_is_closed_and_the_next_one_served(narrow: R
     assert turned_away[0]["rule"] == "limits.connections"
 
 
+def test_a_client_with_several_connections_gives_way_to_another(narrow: Running) -> None:
+    another = narrow.lab.pki.computer("pc2.corp.example")
+    with narrow.client() as one, narrow.client() as two:
+        for client in (one, two):
+            assert status(outcome_of(client, *GOOD)) == 200
+        with narrow.client(credential=another) as third:
+            assert status(outcome_of(third, *GOOD)) == 200
+            with pytest.raises(ConnectionEnded):
+                one.request(*GOOD)
+            assert status(outcome_of(two, *GOOD)) == 200
+
+
 def test_a_connection_that_sends_nothing_counts_toward_the_limit(narrow: Running) -> None:
-    with socket.create_connection(narrow.address), socket.create_connection(narrow.address):
-        assert wait_for(lambda: narrow.bridge.connections.full)
+    with socket.create_connection(narrow.address):
+        assert wait_for(lambda: narrow.bridge.connections.capacity.handshakes.held == 1)
         assert not isinstance(narrow.ask(*GOOD), Response)
     assert wait_for(lambda: not narrow.bridge.connections._records)
     narrow.assert_serves()

@@ -19,6 +19,7 @@ from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.inspection.verdict import SMALL, Inspected
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
+from ibcm_bridge.shares import Holder
 from tests.addons.stand_ins.lab import Lab, bridged_publication, message
 
 FULL = Deny(Reason.OVERLOADED, rules.LIMITS_INSPECTION_WORKERS)
@@ -40,10 +41,10 @@ def head_of(lab: Lab, body: bytes, method: str = "CCM_POST") -> HeadRead:
 def body_of(lab: Lab, body: bytes) -> BodyRead:
     authorized = RequestAuthorization(lab.policy.never).head_read(head_of(lab, body))
     assert isinstance(authorized, Authorized)
-    return BodyRead(authorized, body, None)
+    return BodyRead(authorized, body, None, "client")
 
 
-async def never_large(_: Subject) -> Report | Deny:
+async def never_large(_: Subject, holder: Holder) -> Report | Deny:
     raise AssertionError("a small body")
 
 
@@ -66,7 +67,8 @@ def test_a_small_body_is_decided_on_at_once(lab: Lab) -> None:
 
 
 def test_a_large_body_is_awaited(lab: Lab) -> None:
-    async def full(_: Subject) -> Report | Deny:
+    async def full(_: Subject, holder: Holder) -> Report | Deny:
+        assert holder == "client"
         return FULL
 
     waiting = BodyInspection([], full).body_read(body_of(lab, b"x" * (SMALL + 1)))
@@ -78,7 +80,7 @@ def test_a_large_body_is_awaited(lab: Lab) -> None:
 def test_a_body_is_inspected_again_if_the_rules_changed_meanwhile(lab: Lab, renewals: int) -> None:
     used: list[Sequence[object]] = []
 
-    async def renewing(_: Subject) -> Report | Deny:
+    async def renewing(_: Subject, holder: Holder) -> Report | Deny:
         used.append(inspection.engines)
         if len(used) <= renewals:
             inspection.engines = []

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from mitmproxy.connection import Client
 
-from ibcm_bridge.addons.connections import ConnectionRecord, Connections
+from ibcm_bridge.addons.connections import Capacity, ConnectionRecord, Connections
 from ibcm_bridge.addons.events import Defect, EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.hooks import end_reporting as module
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.traffic_observer import Ended
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.request.memory_budget import Budget
 from tests.addons.stand_ins.driver import Clock
 from tests.addons.stand_ins.lab import TUNNELED, Lab
 
@@ -42,7 +41,7 @@ class Reporting:
 
     def __init__(self, lab: Lab) -> None:
         self.audit, self.page = FakeWatcher(), FakeWatcher()
-        self.connections = Connections(100, Budget(1_000))
+        self.connections = Connections(Capacity(100, 1_000))
         self.ends = EndReporting(self.connections, [self.audit, self.page])
         self._listener = lab.policy.listeners[0]
 

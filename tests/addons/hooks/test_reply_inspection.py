@@ -70,7 +70,7 @@ def judge(exchange: ExchangeDriver) -> Judge:
 
 
 def held(exchange: ExchangeDriver) -> int:
-    return exchange.record.hold._budget.held
+    return exchange.record.capacity.memory.held
 
 
 def assert_refused(exchange: ExchangeDriver, reason: str, inside: bytes = b"corp") -> None:
@@ -337,7 +337,7 @@ def test_collected_bytes_are_counted_and_released(exchange: ExchangeDriver, judg
 def test_a_response_over_the_memory_limit_is_forwarded_with_a_note_or_refused(
     exchange: ExchangeDriver, judge: Judge
 ) -> None:
-    budget = exchange.record.hold._budget
+    budget = exchange.record.capacity.memory
     budget.held = budget.limit - len(GET) - 10
     exchange.receive(GET)
     exchange.receive(counted(LEAK), exchange.server)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from ibcm_bridge.lab.protocol import ccm
-from ibcm_bridge.request.memory_budget import Budget
+from ibcm_bridge.shares import Shares
 from tests.addons.stand_ins.driver import LIMITS
 from tests.addons.stand_ins.exchange_driver import ExchangeDriver
 from tests.addons.stand_ins.lab import BRIDGED, GUID
@@ -30,8 +30,8 @@ HEAD, BODY = post()
 UNREADABLE = b"x" * len(BODY)
 
 
-def budget_of(exchange: ExchangeDriver) -> Budget:
-    return exchange.record.hold._budget
+def budget_of(exchange: ExchangeDriver) -> Shares:
+    return exchange.record.capacity.memory
 
 
 def send(*pieces: bytes) -> Callable[[ExchangeDriver], None]:
@@ -115,7 +115,7 @@ def test_no_memory_is_held_after_any_end_of_a_request(exchange: ExchangeDriver, 
     assert budget_of(exchange).held == 0
 
 
-def test_a_body_is_counted_from_its_announcement_until_the_response(
+def test_a_body_is_counted_from_its_arrival_until_the_response(
     exchange: ExchangeDriver,
 ) -> None:
     budget = budget_of(exchange)
@@ -186,6 +186,6 @@ def test_the_memory_of_other_connections_counts(exchange: ExchangeDriver) -> Non
 def test_an_aborted_connection_releases_its_memory(exchange: ExchangeDriver) -> None:
     exchange.receive(HEAD)
     assert budget_of(exchange).held
-    exchange.record.hold.end()  # as `Connections.close` does, for any layer
+    exchange.record.end()  # as `Connections.close` does, for any layer
     exchange.receive(BODY)
     assert budget_of(exchange).held == 0

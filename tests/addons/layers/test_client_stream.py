@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import pytest
 
-from ibcm_bridge.addons.layers.client_stream import LINGER_BYTES, LINGER_SECONDS, MAX_AHEAD
+from ibcm_bridge.addons.layers.client_stream import (
+    LINGER_BYTES,
+    LINGER_SECONDS,
+    MAX_AHEAD,
+    RATE_SECONDS,
+)
 from tests.addons.layers.samples import (
     DENIED,
     GET,
@@ -23,6 +28,7 @@ from tests.addons.layers.samples import (
 )
 from tests.addons.stand_ins.driver import LIMITS, Clock
 from tests.addons.stand_ins.exchange_driver import ExchangeDriver
+from tests.addons.stand_ins.lab import Lab
 
 # Request heads
 
@@ -265,6 +271,67 @@ def test_a_slow_body_is_refused_in_time(exchange: ExchangeDriver) -> None:
     exchange.advance(1)
     assert not exchange.dialled
     assert_refused(exchange, "too-slow", 408)
+
+
+@pytest.fixture
+def patient(lab: Lab, clock: Clock, exchange: ExchangeDriver) -> ExchangeDriver:
+    """An exchange with a long deadline for bodies; the legs are those of `exchange`."""
+    driver = ExchangeDriver(lab, clock, body_seconds=300)
+    driver.start()
+    return driver
+
+
+RATE = LIMITS.body_bytes_per_second
+SIZE = 60 * RATE
+"""The bytes of a body that takes a minute at the least rate."""
+
+
+def large_head() -> bytes:
+    head, body = post()
+    return head.replace(b"Length: %d" % len(body), b"Length: %d" % SIZE)
+
+
+def test_a_body_at_the_least_average_rate_is_read(patient: ExchangeDriver) -> None:
+    patient.receive(large_head())
+    patient.advance(RATE_SECONDS - 1)
+    patient.receive(b"x" * 50 * RATE)
+    patient.advance(20)
+    for _ in range(9):
+        patient.receive(b"x" * RATE)
+        patient.advance(1)
+    assert not patient.ended
+    patient.receive(b"x" * RATE)
+    assert patient.reason() == "multipart", "read completely, and then inspected"
+
+
+def test_a_body_below_the_least_average_rate_is_refused(patient: ExchangeDriver) -> None:
+    patient.receive(large_head())
+    patient.receive(b"x" * RATE)
+    patient.advance(RATE_SECONDS - 0.1)
+    assert not patient.ended
+    patient.advance(0.1)
+    assert patient.ended[0].decision.detail == f"{RATE} bytes in 30 s"  # type: ignore[union-attr]
+    assert_refused(patient, "too-slow", 408)
+
+
+def test_a_body_that_stops_is_refused_when_its_average_falls(patient: ExchangeDriver) -> None:
+    patient.receive(large_head())
+    patient.receive(b"x" * 40 * RATE)
+    patient.advance(39.9)
+    assert not patient.ended
+    patient.advance(0.1)
+    decision = patient.ended[0].decision
+    assert decision.rule == "limits.body_bytes_per_second"  # type: ignore[union-attr]
+
+
+def test_a_body_has_to_be_complete_in_time_at_any_rate(patient: ExchangeDriver) -> None:
+    patient.receive(large_head().replace(b"Length: %d" % SIZE, b"Length: 1000000"))
+    for _ in range(299):
+        patient.receive(b"x" * 2 * RATE)
+        patient.advance(1)
+    assert not patient.ended
+    patient.advance(1)
+    assert patient.ended[0].decision.rule == "limits.body_seconds"  # type: ignore[union-attr]
 
 
 def test_a_dial_that_takes_too_long_times_out(exchange: ExchangeDriver) -> None:

@@ -20,7 +20,6 @@ from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.protocol.client import load_credential, plaintext_request
 from ibcm_bridge.policy.publications import BridgePublication
-from ibcm_bridge.request.memory_budget import Budget
 from tests.addons.stand_ins.driver import LIMITS, Clock, Driver, open_connection
 from tests.addons.stand_ins.exchange_driver import all_watched
 from tests.addons.stand_ins.lab import BRIDGED, GOOD, TUNNELED, Lab
@@ -39,7 +38,7 @@ class FrontDoor(Driver):
         super().__init__(
             FrontDoorLayer(context, self.record, LIMITS, all_watched), context.client, clock
         )
-        connections = Connections(100, Budget(LIMITS.buffered_bytes))
+        connections = Connections(self.record.capacity)
         connections._records[context.client.id] = self.record
         publication = lab.policy.listeners[0].publications[BRIDGED]
         assert isinstance(publication, BridgePublication)

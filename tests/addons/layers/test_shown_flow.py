@@ -8,11 +8,10 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.test import tflow
 
-from ibcm_bridge.addons.connections import ConnectionRecord, Origin
+from ibcm_bridge.addons.connections import Capacity, ConnectionRecord, Origin
 from ibcm_bridge.addons.layers import shown_flow
 from ibcm_bridge.policy.publications import PlaintextListener, PlaintextPublication, UnlistedHeaders
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.request.memory_budget import Budget, Hold
 from ibcm_bridge.request.target import sent_target
 
 ORIGIN = Origin(b"https", "bridge.internet.example", 443)
@@ -71,7 +70,7 @@ def test_a_request_of_a_plaintext_publication_has_its_scheme_name_and_port() -> 
         Client(peername=("192.0.2.7", 50_000), sockname=("192.0.2.1", 80)),
         PlaintextListener(("192.0.2.1", 80), published),
         publication=published,
-        hold=Hold(Budget(1)),
+        capacity=Capacity(1, 1),
     )
     head = RequestHead(b"GET", sent_target(b"/x"), (), None)
     shown = shown_flow.shown_request(head, connection.origin)

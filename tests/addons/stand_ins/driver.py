@@ -12,11 +12,10 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
-from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.connections import Capacity, ConnectionRecord
 from ibcm_bridge.addons.layers.tls_ending import CutOff
 from ibcm_bridge.addons.stages import Decide, Decided
 from ibcm_bridge.policy.policy import Limits
-from ibcm_bridge.request.memory_budget import Budget, Hold
 from tests.addons.stand_ins.lab import Lab
 
 
@@ -170,7 +169,8 @@ def open_connection(lab: Lab, name: str | None = None) -> tuple[Context, Connect
         state=ConnectionState.OPEN,
     )
     listener = lab.policy.listeners[0]
-    record = ConnectionRecord(client, listener, hold=Hold(Budget(LIMITS.buffered_bytes)))
+    capacity = Capacity(LIMITS.connections, LIMITS.buffered_bytes)
+    record = ConnectionRecord(client, listener, capacity=capacity)
     if name is not None:
         record.server_name, record.publication = name, listener.publications[name]
     return Context(client, Options()), record

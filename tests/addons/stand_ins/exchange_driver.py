@@ -15,8 +15,9 @@ from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
 from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
-from ibcm_bridge.addons.layers.exchange import Exchange, Watched
+from ibcm_bridge.addons.layers.exchange import Exchange
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
+from ibcm_bridge.addons.layers.shown_flow import Watched
 from ibcm_bridge.addons.stages import Learned
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
@@ -52,7 +53,14 @@ def all_watched(_name: str) -> bool:
 class ExchangeDriver(Driver):
     """Drives an `ExchangeLayer` with deciding addons and an authenticated client."""
 
-    def __init__(self, lab: Lab, clock: Clock, watched: Watched = all_watched) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        clock: Clock,
+        watched: Watched = all_watched,
+        *,
+        body_seconds: float | None = None,
+    ) -> None:
         context, self.record = open_connection(lab, BRIDGED)
         self.record.certificate = certificate_facts(lab.computer.certificate)
         assert isinstance(self.record.publication, BridgePublication)
@@ -61,8 +69,9 @@ class ExchangeDriver(Driver):
         )
         client = authenticate(self.record.publication, self.record.certificate)
         assert isinstance(client, AuthenticatedClient)
-        self.record.authenticated = client
-        layer = ExchangeLayer(context, self.record, LIMITS, watched)
+        self.record.admit(client)
+        limits = dataclasses.replace(LIMITS, body_seconds=body_seconds or LIMITS.body_seconds)
+        layer = ExchangeLayer(context, self.record, limits, watched)
         super().__init__(layer, context.client, clock)
         self.hooks["head_read"] = RequestAuthorization(lab.policy.never).head_read
         self.hooks["body_read"] = BodyInspection([], inspected_at_once).body_read
@@ -94,6 +103,6 @@ class ExchangeDriver(Driver):
         return decision.reason.value
 
 
-async def inspected_at_once(_subject: object) -> NoReturn:
+async def inspected_at_once(_subject: object, _holder: object) -> NoReturn:
     """Fail: a layer that is driven without an event loop has only small bodies."""
     raise AssertionError("a large body")

@@ -75,7 +75,10 @@ class Running:
         logging.getLogger().removeHandler(self._log)
         assert not self._thread.is_alive(), "the bridge does not stop"
         assert not self.bridge.connections._records, "connections are left"
-        assert self.bridge.connections.budget.held == 0, "memory was not released"
+        capacity = self.bridge.connections.capacity
+        held = capacity.memory.held, capacity.anonymous_memory.held
+        assert held == (0, 0), "memory was not released"
+        assert capacity.slots.held == capacity.handshakes.held == 0, "a slot was not released"
         assert self.bridge.generation.workers.under_way == 0, "a body still waits for inspection"
         assert not self.unhandled, "an exception was not handled"
 

@@ -1,0 +1,137 @@
+"""A capacity that several holders share, such as memory or connections.
+
+Nothing is reserved: while there is room, each holder gets what it asks for. When the capacity is
+full, the holder with the most gives way, unless the one that asks would then have as much: that one
+is refused. So a holder with less than an equal share is never refused. This is "longest queue drop"
+(Suter, Lakshman, Stiliadis, Choudhury: "Design Considerations for Supporting TCP with Per-flow
+Queueing", INFOCOM 1998).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from operator import attrgetter
+
+type Holder = Hashable
+"""Who the held amounts count for, such as a client's key or a source address."""
+
+IPV6_PREFIX = 64
+"""Bits. One host can use every address of such a network (RFC 4291 §2.5.1)."""
+
+
+def source_holder(host: str) -> Holder:
+    """The holder for a source address: the IPv4 address, or the IPv6 network of `IPV6_PREFIX`."""
+    if ":" not in host:
+        return host
+    address = ipaddress.IPv6Address(host.partition("%")[0])
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return int(address) >> (128 - IPV6_PREFIX)
+
+
+class Hold:
+    """An amount that one thing, such as a connection, holds for its holder."""
+
+    __slots__ = ("_ended", "_gave_way", "_give_way", "_holder", "_shares", "busy", "size")
+
+    def __init__(
+        self,
+        shares: Shares,
+        holder: Holder,
+        give_way: Callable[[], object],
+        busy: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`give_way` is called when this hold is ended for another holder. It must not raise.
+
+        Where all holds are equally large, those that are not `busy` give way first.
+        """
+        self.size = 0
+        self.busy = busy
+        self._shares = shares
+        self._holder = holder
+        self._give_way = give_way
+        self._ended = False
+        self._gave_way = False
+
+    def change(self, to: int) -> bool:
+        """Hold `to` from now on. Return False and change nothing if there is no room."""
+        if self._ended:
+            # Nothing would release it. Code that still runs holds its memory only briefly.
+            return not self._gave_way or to == 0
+        more = to - self.size
+        if more > 0 and not self._shares.make_room(self._holder, more):
+            return False
+        self._shares.add(self, self._holder, more)
+        self.size = to
+        return True
+
+    def count_for(self, holder: Holder, shares: Shares | None = None) -> None:
+        """Count the amount for another holder, or in other shares, from now on."""
+        self._shares.add(self, self._holder, -self.size)
+        self._holder, self._shares = holder, shares or self._shares
+        self._shares.add(self, self._holder, self.size)
+
+    def end(self) -> None:
+        """Release the amount. Later changes have no effect."""
+        self.change(0)
+        self._ended = True
+
+    def give_way(self) -> None:
+        """End for another holder. Later changes are refused."""
+        self.end()
+        self._gave_way = True
+        self._give_way()
+
+
+@dataclass(slots=True)
+class _Held:
+    total: int = 0
+    holds: dict[Hold, None] = field(default_factory=dict)
+    """In the order in which they began."""
+
+
+class Shares:
+    """A capacity, and how much of it each holder holds."""
+
+    def __init__(self, limit: int, within: Shares | None = None) -> None:
+        """`within` is a capacity that this one is a part of."""
+        self.limit = limit
+        self.held = 0
+        self._within = within
+        self._holders: dict[Holder, _Held] = {}
+
+    def make_room(self, holder: Holder, more: int) -> bool:
+        """Return whether the holder may have `more`. Others may have to give way for it."""
+        own = self._holders.get(holder)
+        wanted = more + (own.total if own is not None else 0)
+        while self.held + more > self.limit:
+            most = max(self._holders.values(), key=attrgetter("total"), default=None)
+            if most is None or wanted >= most.total:
+                return False
+            min(most.holds, key=_reluctance).give_way()
+        return self._within is None or self._within.make_room(holder, more)
+
+    def add(self, hold: Hold, holder: Holder, more: int) -> None:
+        """Count `more` for a hold of a holder, or less if negative. Used by `Hold` only."""
+        if self._within is not None:
+            self._within.add(hold, holder, more)
+        if not more:
+            return
+        held = self._holders.get(holder)
+        if held is None:
+            held = self._holders[holder] = _Held()
+        self.held += more
+        held.total += more
+        if hold.size + more:
+            held.holds[hold] = None
+        else:
+            held.holds.pop(hold, None)
+        if not held.holds:
+            del self._holders[holder]
+
+
+def _reluctance(hold: Hold) -> tuple[int, bool]:
+    """The largest gives way first, then one that is not busy, then the oldest."""
+    return -hold.size, hold.busy()
