@@ -10,9 +10,7 @@ Queueing", INFOCOM 1998).
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from operator import attrgetter
+from collections.abc import Callable, Hashable, Mapping
 
 type Holder = Hashable
 """Who the held amounts count for, such as a client's key or a source address."""
@@ -85,11 +83,15 @@ class Hold:
         self._give_way()
 
 
-@dataclass(slots=True)
-class _Held:
-    total: int = 0
-    holds: dict[Hold, None] = field(default_factory=dict)
-    """In the order in which they began."""
+def gives_way[Key: Holder](amounts: Mapping[Key, int], holder: Key, more: int) -> Key | None:
+    """The holder that gives way to `holder`, which wants `more`; None if `holder` is refused.
+
+    `amounts` has what each holder holds of a capacity without room.
+    """
+    most = max(amounts, key=amounts.__getitem__, default=None)
+    if most is None or amounts.get(holder, 0) + more >= amounts[most]:
+        return None
+    return most
 
 
 class Shares:
@@ -100,17 +102,17 @@ class Shares:
         self.limit = limit
         self.held = 0
         self._within = within
-        self._holders: dict[Holder, _Held] = {}
+        self._amounts: dict[Holder, int] = {}
+        self._holds: dict[Holder, dict[Hold, None]] = {}
+        """Of each holder, in the order in which they began."""
 
     def make_room(self, holder: Holder, more: int) -> bool:
         """Return whether the holder may have `more`. Others may have to give way for it."""
-        own = self._holders.get(holder)
-        wanted = more + (own.total if own is not None else 0)
         while self.held + more > self.limit:
-            most = max(self._holders.values(), key=attrgetter("total"), default=None)
-            if most is None or wanted >= most.total:
+            most = gives_way(self._amounts, holder, more)
+            if most is None:
                 return False
-            min(most.holds, key=_reluctance).give_way()
+            min(self._holds[most], key=_reluctance).give_way()
         return self._within is None or self._within.make_room(holder, more)
 
     def add(self, hold: Hold, holder: Holder, more: int) -> None:
@@ -119,17 +121,18 @@ class Shares:
             self._within.add(hold, holder, more)
         if not more:
             return
-        held = self._holders.get(holder)
-        if held is None:
-            held = self._holders[holder] = _Held()
         self.held += more
-        held.total += more
+        holds = self._holds.get(holder)
+        if holds is None:
+            self._holds[holder], self._amounts[holder] = {hold: None}, more
+            return
+        self._amounts[holder] += more
         if hold.size + more:
-            held.holds[hold] = None
+            holds[hold] = None
         else:
-            held.holds.pop(hold, None)
-        if not held.holds:
-            del self._holders[holder]
+            del holds[hold]
+            if not holds:
+                del self._holds[holder], self._amounts[holder]
 
 
 def _reluctance(hold: Hold) -> tuple[int, bool]:

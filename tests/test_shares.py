@@ -176,7 +176,8 @@ def test_the_total_is_the_sum_of_the_holds_and_never_over_the_limit(
     for hold in holds:
         hold.end()
     assert whole.held == anonymous.shares.held == 0
-    assert not whole._holders
+    assert not whole._holds
+    assert not whole._amounts
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=30), st.integers(1, 10))

@@ -4,7 +4,7 @@
    change. The site system can only have bytes that are in the spool, whatever was lost in transit
    and whichever side restarted.
 2. Bytes and sessions are limited in total and per client. A client at its limit loses its least
-   recently used session.
+   recently used session. At a total limit, the client with the most loses one (`shares`).
 3. Abandoned sessions are deleted, and their disk space is released.
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
+from ibcm_bridge.shares import gives_way
 from ibcm_bridge.storage.database import DatabaseError, DatabaseKind, SharedDatabase
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.session import Sender, Session, StoredObject, UploadPart, judge_packet
@@ -80,7 +81,8 @@ _FORGET_BYTES = "DELETE FROM fragments WHERE name = ?"
 _ABANDONED = "SELECT name FROM sessions WHERE used < ?"
 _OF_CLIENT = "SELECT name FROM sessions WHERE key = ? ORDER BY used DESC"
 _OTHERS = "SELECT name, length FROM sessions WHERE key = ? AND name != ? ORDER BY used"
-_IN_ALL = "SELECT count(*), total(length) FROM sessions"
+_COUNTS = "SELECT key, count(*) FROM sessions GROUP BY key"
+_SIZES = "SELECT key, sum(length) FROM sessions GROUP BY key"
 _KEEP = "INSERT OR REPLACE INTO fragments VALUES (?, ?, ?)"
 _OVERLAPPING = """
     SELECT first, bytes FROM fragments
@@ -136,7 +138,7 @@ class Spool:
         `take` makes the final decision.
         """
         if packet.type is PacketType.CREATE_SESSION:
-            return None, self._room_for_another()
+            return None, self._refuse_session(sender)
         session = self.find(packet, sender)
         refusal = judge_packet(packet, sender, session, self._limits.max_bytes)
         own = session is not None and session.sender == sender
@@ -173,9 +175,10 @@ class Spool:
         """Store a session that a site system created for a client."""
         self.sweep()
         with self._database.transaction() as database:
-            refusal = self._room_for_another()
+            refusal = self._refuse_session(sender)
             if refusal is not None:
                 return refusal
+            _make_room(database, _COUNTS, self._limits.sessions, sender.key, 1)
             known = database.execute(_KNOWN, (sender.site_system, session)).fetchone()
             if known is not None:
                 # [MC-BUP] §2.2.1.2: unique among all sessions of a server. GUIDs ignore case.
@@ -232,13 +235,13 @@ class Spool:
         with contextlib.suppress(SpoolError):
             self._database.all(_GIVE_BACK)
 
-    def _room_for_another(self) -> Deny | None:
-        row = self._database.one(_IN_ALL)
-        assert row is not None
-        if row[0] >= self._limits.sessions:
-            detail = f"{row[0]} sessions are open"
-            return Deny(Reason.OVERLOADED, rules.UPLOADS_SESSIONS, detail)
-        return None
+    def _refuse_session(self, sender: Sender) -> Deny | None:
+        counts = dict(self._database.all(_COUNTS))
+        room = sum(counts.values()) < self._limits.sessions
+        if room or gives_way(counts, sender.key, 1) is not None:
+            return None
+        detail = f"{self._limits.sessions} sessions are open"
+        return Deny(Reason.OVERLOADED, rules.UPLOADS_SESSIONS, detail)
 
     def _keep(
         self, database: sqlite3.Connection, session: Session, place: ContentRange, body: bytes
@@ -252,9 +255,9 @@ class Spool:
             )
         new = body[known:]
         if new:
-            self._make_room(database, session, len(new))
-            (_, size) = database.execute(_IN_ALL).fetchone()
-            if size + len(new) > self._limits.max_total_bytes:
+            self._forget_oldest(database, session, len(new))
+            limit = self._limits.max_total_bytes
+            if not _make_room(database, _SIZES, limit, session.sender.key, len(new)):
                 detail = f"{len(new)} more bytes exceed the total limit"
                 return Deny(Reason.OVERLOADED, rules.UPLOADS_MAX_TOTAL_BYTES, detail)
             last = database.execute(
@@ -266,7 +269,7 @@ class Spool:
         database.execute(_GROWN, (place.total, length, self._clock(), session.name))
         return None
 
-    def _make_room(self, database: sqlite3.Connection, session: Session, more: int) -> None:
+    def _forget_oldest(self, database: sqlite3.Connection, session: Session, more: int) -> None:
         """Delete the client's own oldest sessions if it exceeds its limit."""
         others = database.execute(_OTHERS, (session.sender.key, session.name)).fetchall()
         too_much = session.length + more + sum(length for _, length in others)
@@ -306,6 +309,22 @@ def _bytes(database: sqlite3.Connection, name: str, first: int, end: int) -> byt
     for begin, piece in database.execute(_OVERLAPPING, wanted):
         pieces.append(piece[max(0, first - begin) : end - begin])
     return b"".join(pieces)
+
+
+def _make_room(database: sqlite3.Connection, query: str, limit: int, key: str, more: int) -> bool:
+    """Return whether a client may have `more`. Sessions of others are deleted for it.
+
+    `query` returns what each client has.
+    """
+    while True:
+        amounts = dict(database.execute(query).fetchall())
+        if sum(amounts.values()) + more <= limit:
+            return True
+        most = gives_way(amounts, key, more)
+        if most is None:
+            return False
+        *_, (oldest,) = database.execute(_OF_CLIENT, (most,))
+        _forget(database, oldest)
 
 
 def _forget(database: sqlite3.Connection, name: str) -> None:

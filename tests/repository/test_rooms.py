@@ -29,6 +29,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "messages": "decisions",
         "policy": "decisions messages",
         "os_errors": "policy",
+        "shares": "",
         "routing": "decisions policy",
         "authentication": "decisions policy",
         "policy_file": "decisions messages policy authentication",
@@ -38,24 +39,27 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "identity": "decisions messages policy authentication request inspection",
         "site_system_leg": "decisions policy request identity",
         "audit": "decisions messages authentication request identity",
-        "storage": "decisions messages request uploads identity",
+        "storage": "decisions messages shares request uploads identity",
         "addons.errors": "",
         "addons.tested_mitmproxy": "",
         "addons.clock": "",
         "addons.tls": "decisions policy authentication addons.clock",
-        "addons.connections": "decisions policy authentication request identity addons.tls",
+        "addons.connections": (
+            "decisions policy shares authentication request identity addons.tls"
+        ),
         "addons.events": "decisions addons.connections",
         "addons.traffic_observer": "addons.connections addons.events",
         "addons.stages": (
-            "decisions messages policy authentication request uploads inspection identity"
+            "decisions messages policy shares authentication request uploads inspection identity"
         ),
         "addons.layers": (
             "decisions policy os_errors routing authentication request uploads inspection identity "
             "site_system_leg addons.tls addons.connections addons.events addons.stages"
         ),
-        "addons.engines": "decisions policy policy_file inspection storage",
+        "addons.engines": "decisions policy shares policy_file inspection storage",
         "addons.hooks": (
-            "decisions messages policy authentication request uploads inspection identity storage "
+            "decisions messages policy shares authentication request uploads inspection identity "
+            "storage "
             "addons.clock addons.tls addons.connections addons.events addons.traffic_observer "
             "addons.stages addons.layers"
         ),
@@ -73,7 +77,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.server addons.audit"
         ),
         "addons.bridge": (
-            "policy os_errors request storage addons.errors addons.clock addons.connections "
+            "policy os_errors storage addons.errors addons.clock addons.connections "
             "addons.traffic_observer addons.hooks addons.renewal addons.audit "
             "addons.policy_generation"
         ),

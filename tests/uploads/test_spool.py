@@ -215,6 +215,40 @@ def test_the_number_of_sessions_is_limited(spool: Spool) -> None:
     assert refused(spool.begin(OTHER, "{x}")).reason is Reason.OVERLOADED
 
 
+def test_the_client_with_the_most_sessions_loses_its_oldest(spool: Spool, clock: Clock) -> None:
+    for key in ("a", "b", "c", "a"):
+        clock.now += 1
+        assert spool.begin(replace(ME, key=key), f"{{{clock.now}}}") is None
+    assert spool.judge_head(Packet(PacketType.CREATE_SESSION), OTHER)[1] is None
+    assert spool.begin(OTHER, "{x}") is None
+    left = [
+        spool.find(Packet(PacketType.CLOSE_SESSION, f"{{{number}}}"), ME) is not None
+        for number in (1_001.0, 1_002.0, 1_003.0, 1_004.0)
+    ]
+    assert left == [False, True, True, True]
+    assert refused(spool.begin(replace(ME, key="e"), "{y}")).reason is Reason.OVERLOADED
+
+
+def test_the_client_with_the_most_bytes_loses_its_oldest_session(
+    open_spool: Open, clock: Clock
+) -> None:
+    spool = open_spool(replace(LIMITS, max_total_bytes=900))
+    for sender, session in ((ME, "{1}"), (ME, "{2}"), (OTHER, "{3}")):
+        clock.now += 1
+        spool.begin(sender, session)
+        took = spool.take(fragment(0, 300, 500, session), sender, DATA[:300])
+        assert isinstance(took, UploadPart)
+    more = fragment(300, 500, 500, "{3}")
+    assert isinstance(spool.take(more, OTHER, DATA[300:500]), UploadPart)
+    left = [
+        spool.find(Packet(PacketType.CLOSE_SESSION, session), ME) is not None
+        for session in ("{1}", "{2}", "{3}")
+    ]
+    assert left == [False, True, True]
+    again = refused(spool.take(fragment(300, 500, 500, "{2}"), ME, DATA[300:500]))
+    assert (again.reason, again.rule) == (Reason.OVERLOADED, "uploads.max_total_bytes")
+
+
 def test_a_further_session_deletes_the_clients_oldest(spool: Spool, clock: Clock) -> None:
     for number in range(LIMITS.per_client_sessions + 1):
         clock.now += 1
@@ -248,10 +282,10 @@ def test_more_bytes_delete_the_clients_own_oldest_sessions(open_spool: Open, clo
 
 
 def test_the_total_size_is_limited(open_spool: Open) -> None:
-    spool = open_spool(replace(LIMITS, max_total_bytes=612))
+    spool = open_spool(replace(LIMITS, max_total_bytes=200))
     spool.begin(ME, "{1}")
     spool.begin(OTHER, "{2}")
-    took(spool, 0, 512)
+    took(spool, 0, 100)
     packet = fragment(0, 100, 200, "{2}")
     assert isinstance(spool.take(packet, OTHER, DATA[:100]), UploadPart)
     more = fragment(100, 101, 200, "{2}")
