@@ -28,7 +28,7 @@ def names(*called: str) -> Iterator[str]:
                         yield str(word.value)
 
 
-def test_what_tests_need_has_a_row_and_no_row_is_for_nothing() -> None:
+def test_every_need_has_a_row_and_every_row_is_used() -> None:
     assert {*names("mark.needs", "demand")} | set(needs.COMPILER) == set(NEEDS)
 
 
@@ -79,7 +79,7 @@ APT = "env DEBIAN_FRONTEND=noninteractive apt-get"
 INSTALL = "install --yes --no-install-recommends"
 
 
-def test_root_brings_it_and_sees_how(
+def test_root_installs_a_missing_program_and_sees_the_command(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     be(monkeypatch, 0)
@@ -97,7 +97,7 @@ def test_root_brings_it_and_sees_how(
     ("terminal", "says", "sudo"),
     [(True, "", "sudo"), (True, "y", "sudo"), (False, "", "sudo --non-interactive")],
 )
-def test_anybody_else_does_with_sudo(
+def test_another_user_installs_with_sudo(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, terminal: bool, says: str, sudo: str
 ) -> None:
     be(monkeypatch, 1000, terminal=terminal, says=says)
@@ -117,7 +117,7 @@ def test_anybody_else_does_with_sudo(
         ("not offered", 0, "no such packages here"),
     ],
 )
-def test_where_it_cannot_be_brought_that_is_said_and_fails_in_ci(
+def test_a_program_that_cannot_be_installed_is_reported_and_fails_in_ci(
     machine: Machine,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -137,7 +137,7 @@ def test_where_it_cannot_be_brought_that_is_said_and_fails_in_ci(
     assert not machine.here["gone"]
 
 
-def test_a_package_that_is_not_offered_keeps_no_other_away(
+def test_a_missing_package_does_not_prevent_the_others(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     be(monkeypatch, 0)
@@ -151,7 +151,7 @@ def test_a_package_that_is_not_offered_keeps_no_other_away(
 @pytest.mark.parametrize(
     ("value", "all_"), [(None, False), ("", False), ("false", False), ("true", True), ("1", True)]
 )
-def test_ci_is_said_by_the_variable_of_that_name(
+def test_the_variable_ci_selects_the_ci_mode(
     monkeypatch: pytest.MonkeyPatch, value: str | None, all_: bool
 ) -> None:
     monkeypatch.delenv("CI", raising=False)
@@ -185,21 +185,23 @@ def run(path: str, *tests: str, ci: str = "") -> tuple[int, str]:
 @pytest.mark.parametrize(
     ("ci", "status", "end"), [("", 0, "."), ("true", 1, "; with CI set, that is a failure.")]
 )
-def test_the_last_line_has_their_names(tmp_path: Path, ci: str, status: int, end: str) -> None:
+def test_the_last_line_names_the_skipped_tests(
+    tmp_path: Path, ci: str, status: int, end: str
+) -> None:
     said = run(str(tmp_path), NEEDS_OPENSSL, NEEDS_NOTHING, ci=ci)
     name = f"{MODULE}::{NEEDS_OPENSSL}"
     assert said == (status, f"2 left out: {name} (for want of openssl){end}")
 
 
 @pytest.mark.slow
-def test_of_a_whole_module_it_has_the_modules(tmp_path: Path) -> None:
+def test_the_last_line_names_a_fully_skipped_module_once(tmp_path: Path) -> None:
     said = run(str(tmp_path), NEEDS_OPENSSL)
     assert said == (0, f"2 left out: {MODULE} (for want of openssl).")
 
 
 @pytest.mark.slow
 @pytest.mark.needs("openssl")
-def test_where_nothing_is_missing_nothing_is_said() -> None:
+def test_without_a_missing_program_nothing_is_reported() -> None:
     status, last = run(os.environ["PATH"], NEEDS_OPENSSL, ci="true")
     assert status == 0
     assert "2 passed" in last

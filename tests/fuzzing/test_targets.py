@@ -28,7 +28,7 @@ def test_the_command_line_knows_every_target() -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_what_a_target_begins_with_keeps_its_promises(name: str) -> None:
+def test_the_seed_inputs_of_a_target_keep_its_properties(name: str) -> None:
     seeds = list(TARGETS[name].seeds())
     assert seeds
     for seed in seeds:
@@ -42,7 +42,7 @@ def test_what_a_target_begins_with_keeps_its_promises(name: str) -> None:
     reason="atheris is not installed: make fuzz (it is made for Linux on x86-64 only)",
 )
 @pytest.mark.parametrize("name", TARGETS)
-def test_nothing_is_found_in_a_few_seconds(name: str, tmp_path: Path) -> None:
+def test_fuzzing_for_seconds_finds_no_defect(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzzing", name]
     options = ["--seconds", str(SECONDS), "--runs", str(RUNS), "--seed", str(SEED)]
     options += ["--corpus", str(tmp_path)]

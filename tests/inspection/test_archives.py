@@ -245,7 +245,7 @@ def test_the_extracted_size_is_limited(pack: Callable[[list[bytes]], bytes], lim
         opened(data, limit)
 
 
-def test_inflated_bytes_count_towards_the_extracted_size() -> None:
+def test_the_extracted_size_includes_inflated_bytes() -> None:
     inner = packed([os.urandom(1_000)], zipfile.ZIP_STORED)
     data = zlib.compress(inner)
     opened(data, len(inner) + 1_000)

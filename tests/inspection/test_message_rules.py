@@ -310,7 +310,7 @@ def test_a_policy_may_add_a_message(table: RoleTable, messages: EndpointTable) -
         ("MP_SinvCollFileEndpoint", "Report", "BRIDGE-INSPECT"),
     ],
 )
-def test_what_is_not_supported_cannot_be_added(
+def test_an_unsupported_key_cannot_be_added(
     table: RoleTable, endpoint: str, root: str, cites: str
 ) -> None:
     more, problems = with_additions(table, "management-point", (endpoint, root))

@@ -39,7 +39,7 @@ def alert_of(run: subprocess.CompletedProcess[str]) -> int | None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_computer_gets_in_with_openssl(lab: Lab, version: str) -> None:
+def test_openssl_with_a_computer_certificate_is_accepted(lab: Lab, version: str) -> None:
     run = lab.s_client(version, credential=lab.credentials.computer)
     assert (run.returncode, alert_of(run)) == (0, None)
     assert "HTTP/1.1 200 OK" in run.stdout
@@ -56,7 +56,7 @@ def test_a_computer_gets_in_with_openssl(lab: Lab, version: str) -> None:
 
 
 @pytest.mark.parametrize("version", [("--tls-max", "1.2"), ("--tlsv1.3",)])
-def test_a_computer_gets_in_with_curl(lab: Lab, version: tuple[str, ...]) -> None:
+def test_curl_with_a_computer_certificate_is_accepted(lab: Lab, version: tuple[str, ...]) -> None:
     run = lab.curl(*version, credential=lab.credentials.computer)
     assert (run.returncode, run.stderr) == (0, b"")
     body = run.stdout.partition(b"\r\n\r\n")[2]
@@ -70,7 +70,7 @@ def test_a_computer_gets_in_with_curl(lab: Lab, version: tuple[str, ...]) -> Non
 
 @pytest.mark.parametrize("who", REFUSED)
 @pytest.mark.parametrize("version", VERSIONS)
-def test_openssl_is_told_by_an_alert_why_it_is_refused(lab: Lab, version: str, who: str) -> None:
+def test_openssl_gets_the_alert_of_the_refusal(lab: Lab, version: str, who: str) -> None:
     credential = None if who == "none" else getattr(lab.credentials, who)
     reason, rule, alert = REFUSED[who]
     run = lab.s_client(version, credential=credential)
@@ -98,7 +98,7 @@ def test_curl_is_refused(lab: Lab, who: str) -> None:
     lab.check_refused_connection(reason, rule, alert=alert)
 
 
-def test_a_request_sent_with_the_handshake_of_a_refused_client_goes_nowhere(lab: Lab) -> None:
+def test_a_request_in_the_handshake_of_a_refused_client_reaches_no_site_system(lab: Lab) -> None:
     # TLS 1.3 lets a client speak before its certificate has been judged.
     with lab.connect(lab.credentials.revoked) as connection:
         for _ in range(3):
@@ -111,7 +111,7 @@ def test_a_request_sent_with_the_handshake_of_a_refused_client_goes_nowhere(lab:
     lab.check_refused_connection(Reason.CERTIFICATE_REVOKED, TRUST, alert=44)
 
 
-def test_refused_clients_do_not_spoil_it_for_others(lab: Lab) -> None:
+def test_refused_clients_do_not_affect_others(lab: Lab) -> None:
     with lab.client() as good:
         assert good.request("GET", "/SMS_MP/.sms_aut?MPLIST").status == 200
         lab.s_client(credential=lab.credentials.foreign)
@@ -119,7 +119,7 @@ def test_refused_clients_do_not_spoil_it_for_others(lab: Lab) -> None:
     assert [record["verdict"] for record in lab.records(3)] == ["allow", "deny", "allow"]
 
 
-def test_a_computer_behind_a_user_name_is_no_computer(lab: Lab) -> None:
+def test_a_user_certificate_with_the_name_of_a_computer_is_refused(lab: Lab) -> None:
     # One word can look like a computer's name; the principal name beside it says whose it is.
     run = lab.s_client(credential=lab.pki.user("alice"))
     assert alert_of(run) == 42
@@ -147,7 +147,7 @@ def test_tls_1_1_is_refused(lab: Lab) -> None:
         ("http/1.1", "ALPN protocol: http/1.1"),
     ],
 )
-def test_nothing_but_http_1_1_is_negotiated(lab: Lab, offered: str, negotiated: str) -> None:
+def test_only_http_1_1_is_negotiated(lab: Lab, offered: str, negotiated: str) -> None:
     run = lab.s_client("-alpn", offered, credential=lab.credentials.computer)
     assert negotiated in run.stdout
     assert "HTTP/1.1 200 OK" in run.stdout
@@ -160,7 +160,7 @@ def test_a_client_that_offers_only_another_protocol_is_refused(lab: Lab) -> None
     lab.check_refused_connection(Reason.HANDSHAKE_FAILED, "listener.tls", alert=120)
 
 
-def test_a_client_that_offers_no_protocol_is_taken_to_speak_http_1_1(lab: Lab) -> None:
+def test_a_client_that_offers_no_protocol_uses_http_1_1(lab: Lab) -> None:
     run = lab.s_client(credential=lab.credentials.computer)
     assert "No ALPN negotiated" in run.stdout
     assert "HTTP/1.1 200 OK" in run.stdout

@@ -61,7 +61,7 @@ def test_any_other_directory_is_not_published(lab: Lab, target: str) -> None:
         ("/EnrollmentServer/Discovery.svc", "BRIDGE-NOT-ENROLLED"),
     ],
 )
-def test_a_directory_that_is_never_of_a_role_cites_why(
+def test_a_directory_of_no_role_cites_the_requirement(
     lab: Lab, target: str, requirement: str
 ) -> None:
     reply = lab.send_one(lab.request(target=target))
@@ -69,7 +69,7 @@ def test_a_directory_that_is_never_of_a_role_cites_why(
 
 
 @pytest.mark.parametrize("directory", ["ccm_system_windowsauth", "SMS_MP_WindowsAuth"])
-def test_what_needs_windows_authentication_cites_that_it_was_not_opted_into(
+def test_a_directory_with_windows_authentication_is_refused_without_the_opt_in(
     lab: Lab, directory: str
 ) -> None:
     method, target = "GET", f"/{directory}/.sms_pol?x"
@@ -105,7 +105,7 @@ def test_what_needs_windows_authentication_cites_that_it_was_not_opted_into(
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "PROPFIND"])
-def test_what_a_distribution_point_holds_is_not_listed(
+def test_the_content_of_a_distribution_point_is_not_listed(
     lab: Lab, method: str, target: str, rule: str
 ) -> None:
     fields, body = body_for(lab, method)
@@ -146,7 +146,7 @@ def test_what_a_distribution_point_holds_is_not_listed(
         f"{CONTENT}/sccm?C:/Windows/win.ini",
     ],
 )
-def test_a_target_that_can_be_read_in_two_ways_is_refused(lab: Lab, target: str) -> None:
+def test_an_ambiguous_target_is_refused(lab: Lab, target: str) -> None:
     reply = lab.send_one(lab.request(target=target))
     record = lab.record()
     assert record["rule"].startswith("target.")
@@ -165,9 +165,7 @@ def test_a_target_that_can_be_read_in_two_ways_is_refused(lab: Lab, target: str)
         f"{CONTENT}/sccm?/Datalib/is-a-directory-of-this-package",
     ],
 )
-def test_and_the_ways_in_which_clients_do_write_targets_pass_unchanged(
-    lab: Lab, target: str
-) -> None:
+def test_the_target_forms_of_clients_are_forwarded_unchanged(lab: Lab, target: str) -> None:
     assert lab.send_one(lab.request(target=target, fields=CLOSE)).status == 200
     assert lab.received().target == target
     assert lab.record()["target"] == target

@@ -49,7 +49,7 @@ def digest() -> str:
 
 
 @pytest.mark.parametrize("name", WAYS.values(), ids=WAYS)
-def test_a_large_download_is_identical_and_the_bridge_stays_small(
+def test_a_large_download_is_identical_and_uses_little_memory(
     lab: Lab, name: str, digest: str
 ) -> None:
     with lab.client(name=name) as client:
@@ -69,7 +69,7 @@ def test_a_large_download_is_identical_and_the_bridge_stays_small(
 
 
 @pytest.mark.parametrize("name", WAYS.values(), ids=WAYS)
-def test_several_ranges_come_as_several_parts(lab: Lab, name: str) -> None:
+def test_several_ranges_are_returned_as_several_parts(lab: Lab, name: str) -> None:
     # BITS asks so for what has changed of a file; parts are not put together or apart on the way.
     with lab.client(name=name) as client:
         reply = client.request("GET", FILE, {"Range": f"bytes=0-9,{CHUNK}-{CHUNK + 9}"})
@@ -108,7 +108,7 @@ def test_curl_downloads_a_range_and_resumes(lab: Lab) -> None:
         ({"Range": "bytes=0-4", "If-Range": '"lab-1"'}, 206, 5),
     ],
 )
-def test_ranges_are_the_site_systems_business(
+def test_the_site_system_decides_on_ranges(
     lab: Lab, asked: dict[str, str], status: int, length: int
 ) -> None:
     with lab.client() as client:
@@ -119,7 +119,7 @@ def test_ranges_are_the_site_systems_business(
     lab.records(2)
 
 
-def test_head_gives_what_bits_asks_for(lab: Lab) -> None:
+def test_head_returns_the_fields_that_bits_needs(lab: Lab) -> None:
     run = lab.curl("--head", target=FILE, credential=lab.credentials.computer)
     (reply,) = lab.read_responses(run.stdout, ["HEAD"])
     assert (reply.status, reply.body) == (200, b"")

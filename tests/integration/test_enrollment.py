@@ -210,7 +210,7 @@ def test_certmonger_enrolls(lab: Lab, device: Device) -> None:
     check_it_is_good(lab, (home / "cert.pem").read_text(), home / "key.pem")
 
 
-def test_certmonger_asks_for_an_authority_with_blanks_in_its_name(lab: Lab, device: Device) -> None:
+def test_certmonger_requests_an_authority_with_spaces_in_its_name(lab: Lab, device: Device) -> None:
     submit = ("/usr/lib/certmonger/scep-submit", "-u", device.base + HANDLER, "-R", lab.root_file)
     done = device.run(*submit, "-C", "-i", "Lab Issuing CA")
     assert done.returncode == 0, done.stderr
@@ -218,7 +218,7 @@ def test_certmonger_asks_for_an_authority_with_blanks_in_its_name(lab: Lab, devi
     assert lab.received().target == f"{HANDLER}?operation=GetCACert&message=Lab+Issuing+CA"
 
 
-def test_who_has_another_password_gets_no_certificate(lab: Lab, device: Device) -> None:
+def test_a_wrong_challenge_password_gets_no_certificate(lab: Lab, device: Device) -> None:
     """NDES says so, which passes the bridge: it cannot read what is encrypted for NDES."""
     assert device.ask_for_certificates().returncode == 0
     done = device.enroll(password="another")
@@ -250,7 +250,7 @@ def test_other_path_info_is_refused(lab: Lab, device: Device) -> None:
         ("%0D%0A%20", 400, "target-unsafe"),
     ],
 )
-def test_a_message_in_lines_passes_and_one_with_blanks_in_it_does_not(
+def test_a_message_with_line_breaks_is_allowed_and_with_spaces_refused(
     lab: Lab, join: str, status: int, reason: str | None
 ) -> None:
     message = certificate_poll(lab)

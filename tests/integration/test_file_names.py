@@ -33,7 +33,7 @@ def listed(lab: Lab) -> list[str]:
     return [f"{part.path}?{part.query}" for part in parts]
 
 
-def test_a_client_gets_each_file_that_is_listed(lab: Lab) -> None:
+def test_a_client_gets_each_listed_file(lab: Lab) -> None:
     targets = listed(lab)
     assert [unquote(target.partition("?/")[2]) for target in targets] == [SETUP, *NAMED]
     with lab.client() as client:
@@ -47,7 +47,7 @@ def test_a_client_gets_each_file_that_is_listed(lab: Lab) -> None:
     assert {record["verdict"] for record in lab.records(2 * len(NAMED))} == {"allow"}
 
 
-def test_curl_gets_a_file_by_its_name_in_spanish(lab: Lab) -> None:
+def test_curl_gets_a_file_with_a_spanish_name(lab: Lab) -> None:
     target = f"{PACKAGE}/sccm?/{quote('Español.txt')}"
     run = lab.curl(target=target, credential=lab.credentials.computer)
     (reply,) = lab.read_responses(run.stdout, ["GET"])
@@ -74,7 +74,7 @@ def test_curl_gets_a_file_by_its_name_in_spanish(lab: Lab) -> None:
         ("a.txt%C2%A0", "target.segment"),
     ],
 )
-def test_and_none_by_a_name_that_can_be_read_in_two_ways(lab: Lab, name: str, rule: str) -> None:
+def test_a_file_with_an_ambiguous_name_is_refused(lab: Lab, name: str, rule: str) -> None:
     target = f"{PACKAGE}/sccm?/{name}"
     reply = lab.send_one(lab.request(target=target, fields=CLOSE))
     lab.check_refused(reply, Reason.TARGET_UNSAFE, rule, "BRIDGE-INSPECT")

@@ -124,13 +124,13 @@ MALFORMED |= {
 
 
 @pytest.mark.parametrize("case", MALFORMED)
-def test_what_two_readers_could_read_differently_is_refused(lab: Lab, case: str) -> None:
+def test_an_ambiguous_head_is_refused(lab: Lab, case: str) -> None:
     data, reason, rule = MALFORMED[case]
     reply = lab.send_one(data)
     lab.check_refused(reply, reason, rule or lab.record()["rule"], "HTTP-1.1")
 
 
-def test_the_same_requests_written_properly_pass(lab: Lab) -> None:
+def test_the_unambiguous_twins_are_allowed(lab: Lab) -> None:
     body = lab.message()
     head = POST + TYPE + b"Content-Length: %d\r\nConnection: close\r\n\r\n" % len(body)
     data = GET + HOST + b"X-A: b c\r\n\r\n" + head + body
@@ -158,7 +158,7 @@ def test_a_head_that_is_too_large_is_refused(lab: Lab, head: bytes) -> None:
     lab.check_refused(reply, Reason.HEAD_TOO_LARGE, "limits.request_head", "HTTP-1.1")
 
 
-def test_a_head_as_large_as_a_kerberos_ticket_makes_it_passes(lab: Lab) -> None:
+def test_a_head_with_a_large_kerberos_ticket_is_allowed(lab: Lab) -> None:
     assert lab.send_one(lab.request(fields=CLOSE | {"User-Agent": "x" * 60_000})).status == 200
     assert lab.record()["verdict"] == "allow"
 
@@ -201,7 +201,7 @@ def test_a_fragment_that_is_too_large_is_refused_without_reading_it(lab: Lab) ->
     assert reply.status == 413  # BITS sends smaller ones
 
 
-def test_a_client_still_sending_its_body_reads_why_it_was_refused(lab: Lab) -> None:
+def test_a_client_that_still_sends_its_body_gets_the_refusal(lab: Lab) -> None:
     fields = {**MESSAGE, "Content-Length": str(50_000_000)}
     head = lab.request("CCM_POST", "/ccm_system/request", fields)
     with lab.connect() as connection:
@@ -213,7 +213,7 @@ def test_a_client_still_sending_its_body_reads_why_it_was_refused(lab: Lab) -> N
 # Expect
 
 
-def test_a_body_that_is_allowed_is_asked_for(lab: Lab) -> None:
+def test_an_allowed_body_gets_100_continue(lab: Lab) -> None:
     body = lab.message()
     fields = {**CLOSE, **MESSAGE, "Expect": "100-continue", "Content-Length": str(len(body))}
     with lab.connect() as connection:
@@ -236,7 +236,7 @@ def test_a_body_that_is_allowed_is_asked_for(lab: Lab) -> None:
         (MP_LIST, Reason.VERB, "management-point.directories.sms_mp"),
     ],
 )
-def test_a_body_that_is_not_allowed_is_not_asked_for(
+def test_a_refused_body_gets_no_100_continue(
     lab: Lab, target: str, reason: Reason, rule: str
 ) -> None:
     fields = {**MESSAGE, "Expect": "100-continue", "Content-Length": "1000"}
@@ -245,7 +245,7 @@ def test_a_body_that_is_not_allowed_is_not_asked_for(
 
 
 @pytest.mark.parametrize("value", ["200-ok", "100-continue, x", ""])
-def test_no_other_expectation_is_met(lab: Lab, value: str) -> None:
+def test_any_other_expectation_is_refused(lab: Lab, value: str) -> None:
     reply = lab.send_one(lab.request(fields={"Expect": value}))
     lab.check_refused(reply, Reason.EXPECTATION, "head.expect", "HTTP-1.1")
 
@@ -284,7 +284,7 @@ def test_requests_share_a_connection(lab: Lab) -> None:
     assert len(lab.records(4)) == len(lab.site.received()) == 4
 
 
-def test_a_forbidden_request_on_a_warm_connection_goes_nowhere(lab: Lab) -> None:
+def test_a_denied_request_on_an_open_connection_reaches_no_site_system(lab: Lab) -> None:
     with lab.client() as client:
         assert client.request("GET", MP_LIST).status == 200
         reply = client.request("GET", "/SMS_MP_AltAuth/.sms_aut?MPLIST")
@@ -295,7 +295,7 @@ def test_a_forbidden_request_on_a_warm_connection_goes_nowhere(lab: Lab) -> None
     assert lab.received().target == MP_LIST
 
 
-def test_of_pipelined_requests_each_is_decided_on(lab: Lab) -> None:
+def test_each_pipelined_request_gets_its_own_decision(lab: Lab) -> None:
     good, bad = lab.request(target=MP_LIST), lab.request("DELETE", MP_LIST)
     replies = lab.send(good + good + bad + good, "GET", "GET", "DELETE", "GET")
     assert [response.status for response in replies] == [200, 200, 405]
@@ -307,7 +307,7 @@ def test_of_pipelined_requests_each_is_decided_on(lab: Lab) -> None:
     assert [received.method for received in lab.site.received()] == ["GET", "GET"]
 
 
-def test_pipelined_requests_that_are_allowed_are_answered_in_order(lab: Lab) -> None:
+def test_allowed_pipelined_requests_get_responses_in_order(lab: Lab) -> None:
     targets = [f"/SMS_MP/.sms_pol?{{LAB{number:05}}}.1_00" for number in range(20)]
     data = b"".join(lab.request(target=target) for target in targets)
     data += lab.request(target=MP_LIST, fields=CLOSE)
@@ -318,13 +318,13 @@ def test_pipelined_requests_that_are_allowed_are_answered_in_order(lab: Lab) -> 
     assert len(lab.records(21)) == 21
 
 
-def test_a_request_after_the_closing_boundary_is_no_request(lab: Lab) -> None:
+def test_a_request_after_the_closing_boundary_is_not_processed(lab: Lab) -> None:
     body = lab.message() + SMUGGLED
     reply = lab.send_one(lab.request("CCM_POST", "/ccm_system/request", MESSAGE, body))
     lab.check_refused(reply, Reason.MULTIPART, "multipart.close", "HTTP-MULTIPART")
 
 
-def test_a_request_in_the_body_of_a_get_is_no_request(lab: Lab) -> None:
+def test_a_request_in_the_body_of_a_get_is_not_processed(lab: Lab) -> None:
     reply = lab.send_one(lab.request("GET", MP_LIST, {}, SMUGGLED))
     lab.check_refused(reply, Reason.BODY_NOT_ALLOWED, "bodies.none.limit", "BRIDGE-INSPECT")
 

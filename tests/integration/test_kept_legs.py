@@ -119,7 +119,7 @@ def site(lab: Lab, raw_site_system: RawSiteSystem) -> Iterator[Site]:
 
 @pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("case", SAFE)
-def test_what_changes_nothing_is_sent_once_more(
+def test_a_safe_request_is_sent_a_second_time(
     lab: Lab, site: Site, case: str, end: Callable[[Peer], None]
 ) -> None:
     iis = site(end, 1)
@@ -136,7 +136,7 @@ def test_what_changes_nothing_is_sent_once_more(
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_it_is_sent_once_more_and_not_twice(
+def test_a_safe_request_is_not_sent_a_third_time(
     lab: Lab, site: Site, end: Callable[[Peer], None]
 ) -> None:
     iis = site(end, 1, 0)
@@ -150,7 +150,7 @@ def test_it_is_sent_once_more_and_not_twice(
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_message_is_for_the_client_to_send_again(
+def test_the_bridge_does_not_repeat_a_message(
     lab: Lab, site: Site, end: Callable[[Peer], None]
 ) -> None:
     iis = site(end, 1)
@@ -190,7 +190,7 @@ def lose_the_last_fragment(lab: Lab, upload: Upload) -> None:
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_fragment_is_for_the_client_to_send_again(
+def test_the_bridge_does_not_repeat_a_fragment(
     lab: Lab, site: Site, end: Callable[[Peer], None]
 ) -> None:
     iis = site(end, 2)
@@ -203,7 +203,7 @@ def test_a_fragment_is_for_the_client_to_send_again(
     lab.records(5)
 
 
-def test_a_fragment_that_was_lost_counts_as_not_acknowledged(lab: Lab, site: Site) -> None:
+def test_a_lost_fragment_is_not_acknowledged(lab: Lab, site: Site) -> None:
     iis = site(fin, 2)
     upload = Upload("/CCM_Incoming/lost.msg", b"nothing in particular " * 9)
     lose_the_last_fragment(lab, upload)
@@ -218,7 +218,7 @@ def test_a_fragment_that_was_lost_counts_as_not_acknowledged(lab: Lab, site: Sit
     assert b"Close-Session" not in b"".join(arrived)
 
 
-def test_the_bridges_own_packet_is_not_sent_again_either(lab: Lab, site: Site) -> None:
+def test_the_bridge_does_not_repeat_its_own_packet(lab: Lab, site: Site) -> None:
     iis = site(fin, 2)
     bad = Upload("/CCM_Incoming/bad.msg", bytes(200) + eicar().encode() + bytes(200))
     with lab.client() as client:
@@ -235,7 +235,7 @@ def test_the_bridges_own_packet_is_not_sent_again_either(lab: Lab, site: Site) -
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_leg_that_is_a_users_is_not_replaced(
+def test_a_leg_authenticated_as_a_user_is_not_replaced(
     lab: Lab, site: Site, end: Callable[[Peer], None]
 ) -> None:
     iis = site(end, 1)

@@ -193,7 +193,7 @@ def test_a_user_with_a_ticket_gets_policy(lab: Lab, kdc: Kdc) -> None:
     assert {record["verdict"] for record in lab.records(len(said(lab)))} == {"allow"}
 
 
-def test_each_is_who_the_ticket_says(lab: Lab, kdc: Kdc) -> None:
+def test_each_request_has_the_user_of_its_ticket(lab: Lab, kdc: Kdc) -> None:
     for user in ("alice", "bob", "alice"):
         check_policy(ask(lab, kdc.signed_in(user)))
     users = [user for user, _ in said(lab) if user]
@@ -212,7 +212,7 @@ def test_without_a_ticket_it_falls_back_to_ntlm(lab: Lab, kdc: Kdc) -> None:
     lab.records(len(said(lab)))
 
 
-def test_with_neither_there_is_no_policy(lab: Lab, kdc: Kdc) -> None:
+def test_without_a_ticket_and_a_password_there_is_no_policy(lab: Lab, kdc: Kdc) -> None:
     environment = kdc.without_ticket("alice")
     Path(environment["NTLM_USER_FILE"]).write_text("CORP:alice:another password\n")
     done = ask(lab, environment)
@@ -222,7 +222,7 @@ def test_with_neither_there_is_no_policy(lab: Lab, kdc: Kdc) -> None:
     lab.records(len(said(lab)))
 
 
-def test_a_ticket_is_good_once(lab: Lab, kdc: Kdc) -> None:
+def test_a_ticket_authenticates_once(lab: Lab, kdc: Kdc) -> None:
     # Nobody who saw it, on either leg, can use it again.
     check_policy(ask(lab, kdc.signed_in("alice")))
     given = dict(lab.site.received()[-1].headers)["Authorization"]

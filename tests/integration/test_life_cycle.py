@@ -59,7 +59,7 @@ PROFILES = pytest.mark.parametrize("profile", ["the key of TLS", "a key of its o
 
 
 @PROFILES
-def test_a_client_lives_its_life_through_the_bridge(
+def test_the_life_cycle_of_a_client_is_allowed(
     lab: Lab, devices: dict[str, Device], profile: str
 ) -> None:
     every = lived(lab, devices[profile])
@@ -69,13 +69,15 @@ def test_a_client_lives_its_life_through_the_bridge(
 
 
 @pytest.mark.parametrize("xml_style", ["no empty elements", "all variants"])
-def test_however_it_writes(lab: Lab, devices: dict[str, Device], xml_style: str) -> None:
+def test_the_life_cycle_is_allowed_in_each_style_of_xml(
+    lab: Lab, devices: dict[str, Device], xml_style: str
+) -> None:
     device = replace(devices["the key of TLS"], xml_style=STYLES[xml_style])
     check(lab, lived(lab, device))
 
 
 @PROFILES
-def test_and_goes_on_when_the_bridge_has_been_started_anew(
+def test_the_life_cycle_continues_after_a_restart_of_the_bridge(
     lab: Lab, devices: dict[str, Device], profile: str
 ) -> None:
     lived(lab, devices[profile])
@@ -89,7 +91,7 @@ def test_and_goes_on_when_the_bridge_has_been_started_anew(
 
 
 @PROFILES
-def test_a_client_scans_for_updates_and_shows_no_certificate(
+def test_a_client_scans_for_updates_without_a_certificate(
     lab: Lab, devices: dict[str, Device], profile: str
 ) -> None:
     """CLIENT-UPDATES, SUP-WSUS."""
@@ -129,7 +131,7 @@ REFUSED_FOR = {
 
 
 @pytest.mark.parametrize("step", BOOT_MEDIA, ids=lambda step: step.name)
-def test_of_boot_media_nothing_arrives(lab: Lab, step: Step) -> None:
+def test_requests_of_boot_media_reach_no_site_system(lab: Lab, step: Step) -> None:
     """NO-OSD."""
     device = Device.of(lab.credentials.computer, NAME)
     with lab.client() as client:
@@ -140,7 +142,7 @@ def test_of_boot_media_nothing_arrives(lab: Lab, step: Step) -> None:
     assert said == ["deny", REFUSED_FOR.get(step.name, "NO-OSD")]
 
 
-def test_a_client_that_nobody_approved_gets_nothing(lab: Lab) -> None:
+def test_a_client_without_approval_gets_no_policy(lab: Lab) -> None:
     device = Device.with_own_key("pc8.corp.example")
     lab.site.pending.add(device.name)
     with lab.client(lab.credentials.other) as client:

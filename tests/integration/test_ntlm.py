@@ -120,7 +120,7 @@ def is_policy(reply: Response) -> bool:
 
 
 @pytest.mark.parametrize("scheme", ["NTLM", "Negotiate"])
-def test_a_user_signs_in_and_gets_policy_and_nobody_gets_none(lab: Lab, scheme: str) -> None:
+def test_an_authenticated_user_gets_policy_and_an_anonymous_one_none(lab: Lab, scheme: str) -> None:
     user = User(lab, ALICE, scheme=scheme)
     with user.connection:
         assert user.ask(get()).status == 401
@@ -136,7 +136,7 @@ def test_a_user_signs_in_and_gets_policy_and_nobody_gets_none(lab: Lab, scheme: 
 
 
 @pytest.mark.parametrize("scheme", ["NTLM", "Negotiate"])
-def test_two_users_interleaved_are_never_taken_for_one_another(lab: Lab, scheme: str) -> None:
+def test_interleaved_requests_keep_their_users(lab: Lab, scheme: str) -> None:
     users = [User(lab, ALICE, scheme=scheme), User(lab, BOB, scheme=scheme)]
     with users[0].connection, users[1].connection:
         for user in users:
@@ -166,7 +166,7 @@ def test_two_users_interleaved_are_never_taken_for_one_another(lab: Lab, scheme:
     lab.records(16)
 
 
-def test_nobody_gets_anothers_policy(lab: Lab) -> None:
+def test_no_user_gets_the_policy_of_another(lab: Lab) -> None:
     user = User(lab, ALICE)
     with user.connection:
         user.say(get())
@@ -176,7 +176,7 @@ def test_nobody_gets_anothers_policy(lab: Lab) -> None:
     lab.records(3)
 
 
-def test_a_wrong_password_is_nobody(lab: Lab) -> None:
+def test_a_wrong_password_does_not_authenticate(lab: Lab) -> None:
     user = User(lab, ALICE, USERS[BOB])
     with user.connection:
         assert user.say(get()).status == 401
@@ -186,7 +186,7 @@ def test_a_wrong_password_is_nobody(lab: Lab) -> None:
     lab.records(3)
 
 
-def test_the_answer_to_anothers_challenge_is_no_use(lab: Lab) -> None:
+def test_the_reply_to_the_challenge_of_another_does_not_authenticate(lab: Lab) -> None:
     alice, bob = User(lab, ALICE), User(lab, BOB)
     with alice.connection, bob.connection:
         alice.say(get())
@@ -199,7 +199,7 @@ def test_the_answer_to_anothers_challenge_is_no_use(lab: Lab) -> None:
     lab.records(4)
 
 
-def test_the_next_client_begins_as_nobody(lab: Lab) -> None:
+def test_the_next_client_starts_unauthenticated(lab: Lab) -> None:
     user = User(lab, ALICE)
     with user.connection:
         user.say(get())
@@ -209,7 +209,7 @@ def test_the_next_client_begins_as_nobody(lab: Lab) -> None:
     lab.records(3)
 
 
-def test_policy_of_a_user_is_not_among_that_of_computers(lab: Lab) -> None:
+def test_the_policy_of_a_user_is_separate_from_that_of_computers(lab: Lab) -> None:
     user = User(lab, ALICE)
     with user.connection:
         user.say(get())
@@ -218,7 +218,7 @@ def test_policy_of_a_user_is_not_among_that_of_computers(lab: Lab) -> None:
     lab.records(3)
 
 
-def test_the_application_catalog_asks_for_the_user_and_no_certificate(lab: Lab) -> None:
+def test_the_application_catalog_authenticates_the_user_without_a_certificate(lab: Lab) -> None:
     # VERB-APPCATALOG
     address, target = ("127.0.0.1", CATALOG_PORT), "/CMApplicationCatalog/"
     user = f"{ALICE}:{USERS[ALICE]}"
@@ -233,7 +233,7 @@ def test_the_application_catalog_asks_for_the_user_and_no_certificate(lab: Lab) 
     lab.records(3)
 
 
-def test_a_message_that_curl_sends_arrives_once_it_has_signed_in(lab: Lab, tmp_path: Path) -> None:
+def test_a_message_of_curl_arrives_after_ntlm_authentication(lab: Lab, tmp_path: Path) -> None:
     # As Microsoft's own WinINet, it sends no body with what will be answered 401.
     asks = policy_request(lab, BOB, of=BOB)
     file = tmp_path / "message"
@@ -256,7 +256,7 @@ def test_a_message_that_curl_sends_arrives_once_it_has_signed_in(lab: Lab, tmp_p
     assert [record["verdict"] for record in lab.records(2)] == ["allow", "allow"]
 
 
-def test_curl_signs_in_by_ntlm(lab: Lab) -> None:
+def test_curl_authenticates_with_ntlm(lab: Lab) -> None:
     done = lab.curl(
         *("--ntlm", "--user", f"{BOB}:{USERS[BOB]}"),
         target=POLICY,

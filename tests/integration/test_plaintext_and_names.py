@@ -23,7 +23,7 @@ def alert_record(number: int) -> bytes:
 # Not TLS
 
 
-def test_http_on_the_tls_port_is_told_that_only_https_is_spoken(lab: Lab) -> None:
+def test_plain_http_on_the_tls_port_gets_a_response_that_names_https(lab: Lab) -> None:
     run = lab.curl(scheme="http")
     assert run.returncode == 0
     (reply,) = lab.read_responses(run.stdout, ("GET",))
@@ -33,7 +33,7 @@ def test_http_on_the_tls_port_is_told_that_only_https_is_spoken(lab: Lab) -> Non
     assert "server_name" not in record
 
 
-def test_https_on_the_tls_port_is_answered(lab: Lab) -> None:
+def test_https_on_the_tls_port_gets_a_response(lab: Lab) -> None:
     run = lab.curl(credential=lab.credentials.computer)
     assert run.stdout.startswith(b"HTTP/1.1 200 OK\r\n")
     assert lab.record()["server_name"] == NAME
@@ -54,7 +54,7 @@ def test_https_on_the_tls_port_is_answered(lab: Lab) -> None:
     ],
     ids=["ccm-post", "http-2", "one-letter", "sslv2", "nul", "tls-data", "tls-alert", "proxy"],
 )
-def test_what_does_not_begin_like_tls_is_plaintext(lab: Lab, data: bytes) -> None:
+def test_bytes_that_do_not_start_like_tls_are_plaintext(lab: Lab, data: bytes) -> None:
     (reply,) = lab.read_responses(lab.plain(data), ("GET",))
     lab.check_refused(reply, Reason.PLAINTEXT, "listener.tls", "BRIDGE-HTTPS-ONLY")
 
@@ -68,12 +68,12 @@ def test_what_does_not_begin_like_tls_is_plaintext(lab: Lab, data: bytes) -> Non
     ],
     ids=["version-9", "server-hello", "nonsense-inside"],
 )
-def test_what_only_begins_like_tls_is_told_with_an_alert(lab: Lab, data: bytes) -> None:
+def test_bytes_that_only_start_like_tls_get_an_alert(lab: Lab, data: bytes) -> None:
     assert lab.plain(data) == alert_record(10)
     lab.check_refused_connection(Reason.NOT_TLS, "listener", alert=10)
 
 
-def test_a_client_hello_in_many_pieces_is_one_client_hello(lab: Lab) -> None:
+def test_a_client_hello_in_many_segments_is_accepted(lab: Lab) -> None:
     hello = lab.client_hello(NAME)
     with socket.create_connection(lab.bridge.address, 10) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -86,7 +86,7 @@ def test_a_client_hello_in_many_pieces_is_one_client_hello(lab: Lab) -> None:
     )  # we left it at that
 
 
-def test_a_client_hello_without_end_is_refused_while_it_comes(lab: Lab) -> None:
+def test_an_endless_client_hello_is_refused_at_the_limit(lab: Lab) -> None:
     # Announced as 16 MB; each record is well-formed.
     record = b"\x16\x03\x01\x10\x00"
     data = record + b"\x01\xff\xff\xff\x03\x03" + bytes(4090) + (record + bytes(4096)) * 5
@@ -103,7 +103,7 @@ def test_a_large_client_hello_is_accepted(lab: Lab) -> None:
     lab.check_refused_connection(Reason.HANDSHAKE_FAILED, "listener.tls", alert=None)
 
 
-def test_a_connection_without_a_byte_is_nothing_to_write_down(lab: Lab) -> None:
+def test_a_connection_without_a_byte_has_no_record(lab: Lab) -> None:
     with socket.create_connection(lab.bridge.address, 10) as connection:
         connection.shutdown(socket.SHUT_WR)
         assert connection.recv(1) == b""
@@ -138,7 +138,7 @@ def test_no_server_name_is_refused_with_an_alert(lab: Lab) -> None:
     assert "server_name" not in record
 
 
-def test_the_address_in_place_of_a_name_is_refused(lab: Lab) -> None:
+def test_an_address_as_the_server_name_is_refused(lab: Lab) -> None:
     host, port = lab.bridge.address
     context = lab.context()
     context.check_hostname = False
@@ -196,7 +196,7 @@ def test_any_other_host_is_refused(lab: Lab, host: str) -> None:
 
 
 @pytest.mark.parametrize("hosts", [0, 2, 3])
-def test_there_is_exactly_one_host(lab: Lab, hosts: int) -> None:
+def test_a_request_has_exactly_one_host(lab: Lab, hosts: int) -> None:
     data = f"GET {MP_LIST} HTTP/1.1\r\n" + f"Host: {NAME}\r\n" * hosts + "\r\n"
     reply = lab.send_one(data.encode())
     lab.check_refused(reply, Reason.HOST_MISMATCH, "head.host", "DNS-INTERNET-FQDN")
@@ -238,13 +238,13 @@ def test_connect_by_curl_opens_no_tunnel(lab: Lab) -> None:
     lab.check_nothing_arrived()
 
 
-def test_a_path_is_the_twin_of_all_these(lab: Lab) -> None:
+def test_a_path_as_the_target_is_allowed(lab: Lab) -> None:
     reply = lab.send_one(lab.request(target=MP_LIST, fields=CLOSE))
     assert (reply.status, lab.record()["verdict"]) == (200, "allow")
     assert lab.received().target == MP_LIST
 
 
-def test_a_client_that_goes_away_in_the_handshake_leaves_a_record(lab: Lab) -> None:
+def test_a_client_that_closes_in_the_handshake_is_recorded(lab: Lab) -> None:
     with socket.create_connection(lab.bridge.address, 10) as connection:
         connection.sendall(lab.client_hello(NAME))
         connection.recv(1)

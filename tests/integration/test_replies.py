@@ -85,7 +85,7 @@ def record(bridge: RunningBridge) -> dict[str, Any]:
 
 @pytest.mark.parametrize("chunks", [0, 7])
 @pytest.mark.parametrize("messages", [{}, {"host_names": "enforce", "intranet_only": "enforce"}])
-def test_a_registration_reply_passes_byte_for_byte(
+def test_a_registration_reply_is_forwarded_byte_for_byte(
     lab: Lab, bridged: Bridged, chunks: int, messages: dict[str, str]
 ) -> None:
     body = message(REGISTERED)
@@ -102,7 +102,7 @@ def test_a_registration_reply_passes_byte_for_byte(
 @pytest.mark.parametrize(
     ("xml", "name"), [(LOCATIONS, "dp01.corp.example"), (UPLOAD, "mp01.corp.example")]
 )
-def test_an_answer_that_names_an_internal_host_passes_and_is_written_down(
+def test_a_reply_with_an_internal_host_is_allowed_and_recorded(
     lab: Lab, bridged: Bridged, xml: str, name: str
 ) -> None:
     body = message(xml)
@@ -114,7 +114,9 @@ def test_an_answer_that_names_an_internal_host_passes_and_is_written_down(
     assert f"reply-host-names: {name}" in seen["observed"]
 
 
-def test_and_is_refused_where_the_policy_says_so(lab: Lab, bridged: Bridged) -> None:
+def test_a_reply_with_an_internal_host_is_refused_if_the_policy_enforces_it(
+    lab: Lab, bridged: Bridged
+) -> None:
     """BRIDGE-INSPECT."""
     body = message(LOCATIONS)
     with bridged(answered(body, ccm.CONTENT_TYPE), host_names="enforce") as bridge:
@@ -129,7 +131,9 @@ def test_and_is_refused_where_the_policy_says_so(lab: Lab, bridged: Bridged) -> 
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_list_of_management_points_is_read_too(lab: Lab, bridged: Bridged, encoding: str) -> None:
+def test_a_list_of_management_points_is_inspected(
+    lab: Lab, bridged: Bridged, encoding: str
+) -> None:
     answer = answered(MP_LIST.encode(encoding), "text/xml")
     with (
         bridged(answer, host_names="enforce") as bridge,
@@ -139,23 +143,23 @@ def test_a_list_of_management_points_is_read_too(lab: Lab, bridged: Bridged, enc
         lab.check_refusal(reply, Reason.REPLY_HOST_NAMES)
 
 
-def test_policy_for_the_intranet_is_refused_where_the_policy_says_so(
-    lab: Lab, bridged: Bridged
-) -> None:
+def test_intranet_policy_is_refused_if_the_policy_enforces_it(lab: Lab, bridged: Bridged) -> None:
     body = message('<ReplyAssignments><Policy PolicyID="{A}" PolicyFlags="9"/></ReplyAssignments>')
     with bridged(answered(body, ccm.CONTENT_TYPE), intranet_only="enforce") as bridge:
         lab.check_refusal(post(lab, bridge), Reason.REPLY_INTRANET_ONLY)
         assert record(bridge)["detail"] == "{A}"
 
 
-def test_what_cannot_be_read_is_refused_where_anything_would_be(lab: Lab, bridged: Bridged) -> None:
+def test_an_unreadable_reply_is_refused_if_the_policy_enforces_a_rule(
+    lab: Lab, bridged: Bridged
+) -> None:
     body = message(REGISTERED)[:-1]
     with bridged(answered(body, ccm.CONTENT_TYPE), intranet_only="enforce") as bridge:
         lab.check_refusal(post(lab, bridge), Reason.REPLY_UNREADABLE)
         lab.check_denied(record(bridge), Reason.REPLY_UNREADABLE, "multipart.close")
 
 
-def test_a_large_answer_passes_as_it_comes_and_that_is_written_down(
+def test_a_large_reply_is_streamed_without_inspection_and_recorded(
     lab: Lab, bridged: Bridged
 ) -> None:
     body = bytes(6_000_000)

@@ -108,7 +108,7 @@ def test_curl_posts_a_message(lab: Lab) -> None:
     assert lab.record()["verdict"] == "allow"
 
 
-def test_curl_posts_it_in_lower_case_in_vain(lab: Lab) -> None:
+def test_a_verb_in_lower_case_of_curl_is_refused(lab: Lab) -> None:
     options = ("-X", "ccm_post", "-H", f"Content-Type: {ccm.CONTENT_TYPE}")
     run = lab.curl(
         *options,
@@ -156,7 +156,7 @@ def test_an_unlisted_field_does_not_arrive(lab: Lab, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", UNLISTED.keys() - {"Authorization"})
-def test_or_it_is_refused_where_the_policy_says_so(
+def test_an_unlisted_field_is_refused_if_the_policy_refuses_it(
     lab: Lab, strict_address: tuple[str, int], name: str
 ) -> None:
     lab.secrets |= {UNLISTED["Authorization"], UNLISTED["Proxy-Authorization"]}
@@ -191,7 +191,7 @@ def test_a_password_is_refused_and_not_recorded(lab: Lab) -> None:
     lab.check_refused(reply, Reason.HEADER, "head.authorization", "USER-WINDOWS-AUTH")
 
 
-def test_what_is_listed_passes_where_the_policy_refuses_the_rest(
+def test_listed_fields_are_allowed_if_the_policy_refuses_others(
     lab: Lab, strict_address: tuple[str, int]
 ) -> None:
     fields = CLOSE | lab.identification | {"User-Agent": "ccmhttp", "Range": "bytes=0-3"}
@@ -233,7 +233,7 @@ def test_connection_options_cannot_remove_fields(lab: Lab, option: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["websocket", "h2c", "TLS/1.2"])
-def test_another_protocol_is_asked_of_nobody(lab: Lab, protocol: str) -> None:
+def test_an_upgrade_is_not_forwarded(lab: Lab, protocol: str) -> None:
     fields = [("Connection", "Upgrade, close, TE"), ("Upgrade", protocol), ("TE", "trailers")]
     reply = lab.send_one(lab.request(fields=fields))
     assert reply.status == 200
@@ -258,7 +258,7 @@ def test_a_body_arrives_byte_for_byte(lab: Lab, rows: int) -> None:
     assert lab.record()["bytes_from_client"] == len(body)
 
 
-def test_a_body_in_many_pieces_arrives_in_one_piece(lab: Lab) -> None:
+def test_a_body_in_many_segments_arrives_complete(lab: Lab) -> None:
     body = lab.message()
     data = lab.request("CCM_POST", "/ccm_system/request", CLOSE | MESSAGE, body)
     with lab.connect() as connection:
@@ -271,7 +271,7 @@ def test_a_body_in_many_pieces_arrives_in_one_piece(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, -1])
-def test_a_body_cut_short_goes_nowhere(lab: Lab, keep: int) -> None:
+def test_an_incomplete_body_reaches_no_site_system(lab: Lab, keep: int) -> None:
     body = lab.message()
     data = lab.request("CCM_POST", "/ccm_system/request", MESSAGE, body)
     with lab.connect() as connection:

@@ -43,7 +43,7 @@ def ask(lab: Lab, method: str, target: str) -> bytes:
         ("GET", f"/SMS_DP_SMSSIG$/Content_{GUID}.1.1.tar"),
     ],
 )
-def test_what_is_published_arrives_as_it_was_sent(lab: Lab, method: str, target: str) -> None:
+def test_a_published_target_arrives_as_it_was_sent(lab: Lab, method: str, target: str) -> None:
     assert lab.send_one(ask(lab, method, target)).status in (200, 207)
     received = lab.received()
     assert (received.method, received.target) == (method, target)
@@ -79,7 +79,9 @@ def test_what_is_published_arrives_as_it_was_sent(lab: Lab, method: str, target:
         ("GET", "/SMS_DP_SMSSIG$/CAS00015.1.zip", f"{DP}sms_dp_smssig$"),
     ],
 )
-def test_what_is_not_published_goes_nowhere(lab: Lab, method: str, target: str, rule: str) -> None:
+def test_an_unpublished_target_reaches_no_site_system(
+    lab: Lab, method: str, target: str, rule: str
+) -> None:
     reply = lab.send_one(ask(lab, method, target))
     record = lab.check_refused(reply, Reason.RESOURCE, rule, "BRIDGE-INSPECT")
     assert (record["method"], record["target"]) == (method, target)
@@ -90,7 +92,9 @@ def test_what_is_not_published_goes_nowhere(lab: Lab, method: str, target: str, 
     "query",
     ["MPKEYINFORMATIONMEDIA", "mpKeyInformationMedia", "MPLOCATION&ir=10.0.0.1&ip=10.0.0.0"],
 )
-def test_what_boot_media_asks_for_is_refused_for_that(lab: Lab, method: str, query: str) -> None:
+def test_a_request_of_boot_media_is_refused_with_its_requirement(
+    lab: Lab, method: str, query: str
+) -> None:
     reply = lab.send_one(ask(lab, method, f"/SMS_MP/.sms_aut?{query}"))
     lab.check_refused(reply, Reason.RESOURCE, f"{MP}sms_mp", "NO-OSD")
     if method == "GET":
@@ -107,7 +111,7 @@ def test_what_boot_media_asks_for_is_refused_for_that(lab: Lab, method: str, que
         ("PROPFIND", f"{PACKAGE}/sccm?/x", f"{DP}sms_dp_smspkg$", "GET, HEAD"),
     ],
 )
-def test_a_refused_verb_names_those_of_the_resource(
+def test_the_refusal_of_a_verb_names_the_allowed_verbs(
     lab: Lab, method: str, target: str, rule: str, verbs: str
 ) -> None:
     reply = lab.send_one(ask(lab, method, target))

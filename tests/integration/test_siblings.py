@@ -79,7 +79,9 @@ def change_policy(policy: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("role", "target"), [(role, target) for role, targets in SIBLINGS.items() for target in targets]
 )
-def test_what_is_open_in_the_lab_is_closed_by_the_bridge(lab: Lab, role: str, target: str) -> None:
+def test_sibling_directories_open_in_the_lab_are_refused_by_the_bridge(
+    lab: Lab, role: str, target: str
+) -> None:
     method, requirement = SIBLINGS[role][target]
     body = b"x" if method != "GET" else None
     past_it = LabClient(

@@ -71,7 +71,7 @@ def answer_with(
     raw.behave(script, lab.pki.server(MP_NAME))
 
 
-def test_the_fields_of_a_response_are_passed_on_as_they_were(lab: Lab, raw: RawSiteSystem) -> None:
+def test_the_fields_of_a_response_are_forwarded_unchanged(lab: Lab, raw: RawSiteSystem) -> None:
     fields = [
         ("Set-Cookie", "a=1"),
         ("Set-Cookie", "b=2"),
@@ -90,7 +90,7 @@ def test_the_fields_of_a_response_are_passed_on_as_they_were(lab: Lab, raw: RawS
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 1000])
-def test_a_chunked_response_arrives_whole(lab: Lab, raw: RawSiteSystem, pieces: int) -> None:
+def test_a_chunked_response_arrives_complete(lab: Lab, raw: RawSiteSystem, pieces: int) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     answer_with(lab, raw, head + b"3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nX-Trailer: x\r\n\r\n", pieces)
     with lab.client(address=address("raw")) as client:
@@ -100,7 +100,7 @@ def test_a_chunked_response_arrives_whole(lab: Lab, raw: RawSiteSystem, pieces: 
     assert lab.record()["bytes_to_client"] == 7
 
 
-def test_a_response_until_the_end_of_the_connection_arrives_whole(
+def test_a_response_until_the_end_of_the_connection_arrives_complete(
     lab: Lab, raw: RawSiteSystem
 ) -> None:
     answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the end", close_notify=True)
@@ -139,7 +139,7 @@ def partial(body: bytes, *fields: bytes, chunked: bool = False) -> bytes:
         ("bytes=0-9,900-", TWO, SEVERAL),
     ],
 )
-def test_the_parts_that_were_asked_for_are_passed_on(
+def test_the_requested_parts_are_forwarded(
     lab: Lab, raw: RawSiteSystem, asked: str, body: bytes, field: bytes, chunked: bool
 ) -> None:
     answer_with(lab, raw, partial(body, field, chunked=chunked), 60)
@@ -166,7 +166,7 @@ def read_into(came: bytearray, connection: ssl.SSLSocket) -> None:
         ("bytes=0-9,900-", SEVERAL, 370),
     ],
 )
-def test_a_206_is_cut_off_where_more_comes_than_was_asked_for(
+def test_a_206_is_cut_off_after_the_requested_range(
     lab: Lab, raw: RawSiteSystem, asked: str, field: bytes, most: int, chunked: bool
 ) -> None:
     answer_with(lab, raw, partial(bytes(100_000), field, chunked=chunked))
@@ -182,7 +182,7 @@ def test_a_206_is_cut_off_where_more_comes_than_was_asked_for(
     assert record["note"].startswith(f"the site system sent more than {most} bytes")
 
 
-def test_a_200_with_the_whole_file_passes(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_200_with_the_whole_file_is_allowed(lab: Lab, raw: RawSiteSystem) -> None:
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
     answer_with(lab, raw, whole)
     with lab.client(address=address("raw")) as client:
@@ -192,7 +192,7 @@ def test_a_200_with_the_whole_file_passes(lab: Lab, raw: RawSiteSystem) -> None:
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 502), ("HEAD", 206)])
-def test_a_206_to_an_open_range_without_content_range_is_refused_where_it_has_a_body(
+def test_a_206_with_a_body_and_without_content_range_is_refused_for_an_open_range(
     lab: Lab, raw: RawSiteSystem, method: str, status: int
 ) -> None:
     answer_with(lab, raw, partial(bytes(100) if method == "GET" else b""))
@@ -206,7 +206,7 @@ def test_a_206_to_an_open_range_without_content_range_is_refused_where_it_has_a_
         assert record["verdict"] == "allow"
 
 
-def test_a_response_that_anybody_could_have_ended_is_cut_off(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_response_without_an_authenticated_end_is_cut_off(lab: Lab, raw: RawSiteSystem) -> None:
     # A bare FIN, which needs no key (RFC 9112 §9.8).
     answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the e")
     with pytest.raises(ssl.SSLEOFError):
@@ -237,7 +237,7 @@ TRUNCATED = {
 
 
 @pytest.mark.parametrize("case", TRUNCATED)
-def test_half_an_answer_is_not_passed_off_as_a_whole_one(
+def test_an_incomplete_response_is_not_forwarded_as_complete(
     lab: Lab, raw: RawSiteSystem, case: str
 ) -> None:
     answer_with(lab, raw, TRUNCATED[case])
@@ -256,7 +256,7 @@ def test_half_an_answer_is_not_passed_off_as_a_whole_one(
 
 
 @pytest.mark.parametrize("when", ["with", "after"])
-def test_a_second_answer_is_not_the_answer_to_the_next_request(
+def test_a_second_response_is_not_that_of_the_next_request(
     lab: Lab, raw: RawSiteSystem, when: str
 ) -> None:
     evil = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
@@ -281,7 +281,7 @@ def test_a_second_answer_is_not_the_answer_to_the_next_request(
     lab.records(2)
 
 
-def test_a_body_for_head_is_not_the_answer_to_the_next_request(
+def test_a_body_for_head_is_not_the_response_to_the_next_request(
     lab: Lab, raw: RawSiteSystem
 ) -> None:
     answer_with(lab, raw, OK)
@@ -300,7 +300,7 @@ def test_a_body_for_head_is_not_the_answer_to_the_next_request(
 @pytest.mark.parametrize(
     "value", ["/SMS_MP/", "x?y", "https://bridge.internet.example/SMS_MP/.sms_aut?MPLIST"]
 )
-def test_where_it_leads_is_passed_on_if_a_client_can_follow(
+def test_a_location_that_a_client_can_use_is_forwarded(
     lab: Lab, raw: RawSiteSystem, name: str, value: str
 ) -> None:
     head = f"HTTP/1.1 302 Found\r\n{name}: {value}\r\nContent-Length: 0\r\n\r\n"
@@ -311,7 +311,7 @@ def test_where_it_leads_is_passed_on_if_a_client_can_follow(
     assert "note" not in lab.record()
 
 
-def test_the_site_systems_own_name_is_replaced_and_that_is_written_down(
+def test_the_internal_name_in_a_location_is_replaced_and_recorded(
     lab: Lab, raw: RawSiteSystem
 ) -> None:
     where = f"https://{MP_NAME}/SMS_MP/x"
@@ -333,7 +333,7 @@ def test_the_site_systems_own_name_is_replaced_and_that_is_written_down(
         ("//other.corp.example/SMS_MP/", "BRIDGE-TERMINATE"),
     ],
 )
-def test_an_answer_that_leads_elsewhere_is_refused(
+def test_a_location_at_another_host_is_refused(
     lab: Lab, raw: RawSiteSystem, name: str, value: str, requirement: str
 ) -> None:
     head = f"HTTP/1.1 302 Found\r\n{name}: {value}\r\nContent-Length: 4\r\n\r\nbody"
@@ -348,7 +348,7 @@ def test_an_answer_that_leads_elsewhere_is_refused(
 # Answers without end
 
 
-def test_informational_answers_without_end_are_refused(lab: Lab, raw: RawSiteSystem) -> None:
+def test_endless_informational_responses_are_refused(lab: Lab, raw: RawSiteSystem) -> None:
     hint = b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"
     answer_with(lab, raw, hint * (MAX_INFORMATIONAL + 1) + OK)
     reply = lab.send_one(lab.request(), address=address("raw"))
@@ -366,7 +366,7 @@ AMBIGUOUS = {
 
 @pytest.mark.parametrize("answer", AMBIGUOUS.values(), ids=AMBIGUOUS)
 @pytest.mark.parametrize("pieces", [(), (1,)])
-def test_an_answer_with_two_readings_is_refused(
+def test_an_ambiguous_response_is_refused(
     lab: Lab, raw: RawSiteSystem, answer: bytes, pieces: tuple[int, ...]
 ) -> None:
     if pieces and len(answer) > 1_000:
@@ -376,7 +376,7 @@ def test_an_answer_with_two_readings_is_refused(
     lab.check_refused(reply, Reason.SITE_SYSTEM_RESPONSE, "site_system", "BRIDGE-TERMINATE")
 
 
-def test_an_offer_to_speak_another_protocol_is_not_passed_on(lab: Lab, raw: RawSiteSystem) -> None:
+def test_an_upgrade_field_of_a_response_is_not_forwarded(lab: Lab, raw: RawSiteSystem) -> None:
     fields = b"Upgrade: h2c\r\nConnection: Upgrade\r\nAlt-Svc: h3=x\r\nContent-Length: 0\r\n"
     answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")
     with lab.client(address=address("raw")) as client:
@@ -388,7 +388,7 @@ def test_an_offer_to_speak_another_protocol_is_not_passed_on(lab: Lab, raw: RawS
 
 
 @pytest.mark.parametrize(("name", "version"), [("raw", "TLSv1.3"), ("tls-1.2", "TLSv1.2")])
-def test_no_later_version_than_the_policys_is_spoken(
+def test_no_later_tls_version_than_that_of_the_policy_is_used(
     lab: Lab, raw: RawSiteSystem, name: str, version: str
 ) -> None:
     spoken: list[str | None] = []
@@ -406,9 +406,7 @@ def test_no_later_version_than_the_policys_is_spoken(
     lab.records(1)
 
 
-def test_the_name_to_verify_may_be_another_than_the_one_that_is_sent(
-    lab: Lab, raw: RawSiteSystem
-) -> None:
+def test_the_verified_name_may_differ_from_the_server_name(lab: Lab, raw: RawSiteSystem) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()
         peer.send(OK)
@@ -420,7 +418,7 @@ def test_the_name_to_verify_may_be_another_than_the_one_that_is_sent(
 
 
 @pytest.mark.parametrize(("name", "presented"), [("other-name", MP_NAME), ("raw", VERIFIED_NAME)])
-def test_and_then_no_other_name_will_do(
+def test_with_verify_name_no_other_name_is_accepted(
     lab: Lab, raw: RawSiteSystem, name: str, presented: str
 ) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server(presented))

@@ -34,7 +34,7 @@ def change_policy(policy: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("sent", [0, 1, 100])
-def test_a_handshake_that_does_not_come_is_not_waited_for(lab: Lab, sent: int) -> None:
+def test_a_connection_without_a_handshake_is_closed(lab: Lab, sent: int) -> None:
     began = time.monotonic()
     assert lab.plain(lab.client_hello(NAME)[:sent]) == b""
     assert SECONDS <= time.monotonic() - began < SECONDS + 2
@@ -44,7 +44,7 @@ def test_a_handshake_that_does_not_come_is_not_waited_for(lab: Lab, sent: int) -
     lab.check_nothing_arrived()
 
 
-def test_half_a_handshake_is_not_waited_for(lab: Lab) -> None:
+def test_a_connection_with_half_a_handshake_is_closed(lab: Lab) -> None:
     began = time.monotonic()
     lab.plain(lab.client_hello(NAME))
     assert SECONDS <= time.monotonic() - began < SECONDS + 2
@@ -60,7 +60,7 @@ def test_half_a_handshake_is_not_waited_for(lab: Lab) -> None:
         ("limits.body_seconds", None),
     ],
 )
-def test_half_a_request_is_not_waited_for(
+def test_a_connection_with_half_a_request_is_closed(
     lab: Lab, rule: str, data: bytes | None, warm: bool
 ) -> None:
     data = data or lab.request("CCM_POST", "/ccm_system/request", FIELDS) + bytes(10)
@@ -80,7 +80,7 @@ def test_half_a_request_is_not_waited_for(
     lab.check_refused(reply, Reason.TOO_SLOW, rule, "BRIDGE-TERMINATE")
 
 
-def test_a_client_that_drips_is_not_waited_for(lab: Lab) -> None:
+def test_a_client_that_sends_byte_by_byte_is_refused_at_the_deadline(lab: Lab) -> None:
     # Each byte comes soon after the other, and still the head as a whole does not come in time.
     data = lab.request(fields={"User-Agent": "x" * 10_000})
     began = time.monotonic()
@@ -96,7 +96,7 @@ def test_a_client_that_drips_is_not_waited_for(lab: Lab) -> None:
     lab.check_nothing_arrived()
 
 
-def test_an_idle_connection_is_closed_without_ado(lab: Lab) -> None:
+def test_an_idle_connection_is_closed_without_a_further_response(lab: Lab) -> None:
     began = time.monotonic()
     with lab.connect() as connection:
         connection.sendall(lab.request())
@@ -139,7 +139,7 @@ def broken_after(lab: Lab, request: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-def test_what_was_decided_is_written_down_though_tls_breaks(lab: Lab, method: str) -> None:
+def test_a_decision_is_recorded_if_tls_fails(lab: Lab, method: str) -> None:
     broken_after(lab, lab.request(method, fields=lab.identification))
     record = lab.record()
     if method == "DELETE":
@@ -150,7 +150,7 @@ def test_what_was_decided_is_written_down_though_tls_breaks(lab: Lab, method: st
         assert record["note"] == "the client closed the connection"
 
 
-def test_broken_tls_ends_the_connection_at_once(lab: Lab) -> None:
+def test_invalid_tls_closes_the_connection_at_once(lab: Lab) -> None:
     began = time.monotonic()
     broken_after(lab, b"")
     assert time.monotonic() - began < SECONDS

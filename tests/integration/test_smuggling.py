@@ -106,7 +106,7 @@ def exchange(lab: Lab, pieces: list[bytes]) -> bytes:
 
 @pytest.mark.parametrize("sent", ["whole", "byte by byte", "alone"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_smuggling_shape_is_refused_closed_and_goes_nowhere(
+def test_a_smuggling_attempt_is_refused_and_closes_the_connection(
     lab: Lab, shape: str, sent: str
 ) -> None:
     data, reason = SHAPES[shape]
@@ -122,7 +122,7 @@ def test_a_smuggling_shape_is_refused_closed_and_goes_nowhere(
     assert lab.record()["reason"] == reason.value
 
 
-def test_what_follows_an_upgrade_is_a_request_like_any_other(lab: Lab) -> None:
+def test_a_request_after_an_upgrade_gets_its_own_decision(lab: Lab) -> None:
     upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
     upgrade += b"HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n"
     http_2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(9)
@@ -139,7 +139,7 @@ def test_what_follows_an_upgrade_is_a_request_like_any_other(lab: Lab) -> None:
     }
 
 
-def test_the_same_connection_serves_what_carries_nothing(lab: Lab) -> None:
+def test_requests_without_a_body_share_the_connection(lab: Lab) -> None:
     body = lab.message()
     data = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
     replies = lab.send(data + GET + b"Connection: close\r\n\r\n", "CCM_POST", "GET")

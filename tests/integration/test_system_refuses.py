@@ -60,7 +60,7 @@ publications:
 
 
 @AS_ROOT
-def test_the_demo_on_a_full_disk(tmp_path: Path) -> None:
+def test_the_demo_reports_a_full_disk(tmp_path: Path) -> None:
     line = said("demo", before=on_a_disk(tmp_path, "size=64k"), TMPDIR=tmp_path)
     assert line == (
         f"ibcm-bridge demo: {tmp_path} cannot be written: the disk is full; free some space, or "
@@ -69,7 +69,7 @@ def test_the_demo_on_a_full_disk(tmp_path: Path) -> None:
 
 
 @AS_ROOT
-def test_the_report_of_the_demo_on_a_read_only_disk(tmp_path: Path) -> None:
+def test_the_demo_reports_a_read_only_disk(tmp_path: Path) -> None:
     report = tmp_path / "report"
     assert said("demo", "--report", report, before=on_a_disk(tmp_path, "ro")) == (
         f"ibcm-bridge demo: the report in {report} cannot be written: the file system is "
@@ -85,7 +85,7 @@ def test_the_report_of_the_demo_on_a_read_only_disk(tmp_path: Path) -> None:
         ("size=64k", "the disk is full; free some space, or "),
     ],
 )
-def test_certificates_on_such_a_disk(tmp_path: Path, options: str, why: str) -> None:
+def test_pki_reports_a_read_only_or_full_disk(tmp_path: Path, options: str, why: str) -> None:
     folder = tmp_path / "lab"
     line = said("pki", folder, before=on_a_disk(tmp_path, options))
     assert line == f"ibcm-bridge pki: {folder} cannot be written: {why}name another DIR"
@@ -99,7 +99,9 @@ def test_certificates_on_such_a_disk(tmp_path: Path, options: str, why: str) -> 
         ("size=64k", "", "the disk is full; free some space, or "),
     ],
 )
-def test_a_lab_on_such_a_disk(tmp_path: Path, options: str, place: str, why: str) -> None:
+def test_lab_up_reports_a_read_only_or_full_disk(
+    tmp_path: Path, options: str, place: str, why: str
+) -> None:
     before = on_a_disk(tmp_path, options)
     line = said("lab", "up", "--no-browser", before=before, XDG_RUNTIME_DIR=tmp_path)
     place = str(tmp_path / place)
@@ -110,14 +112,14 @@ def test_a_lab_on_such_a_disk(tmp_path: Path, options: str, place: str, why: str
 
 @AS_ROOT
 @pytest.mark.parametrize("command", ["client", "down"])
-def test_nor_is_there_a_lab_on_a_read_only_disk(tmp_path: Path, command: str) -> None:
+def test_lab_client_and_down_report_a_read_only_disk(tmp_path: Path, command: str) -> None:
     line = said("lab", command, before=on_a_disk(tmp_path, "ro"), XDG_RUNTIME_DIR=tmp_path)
     assert line.startswith(f"ibcm-bridge lab: {tmp_path / 'ibcm-bridge'} cannot be written: ")
     assert line.endswith("; set XDG_RUNTIME_DIR to another folder")
 
 
 @AS_ROOT
-def test_the_spool_of_uploads_without_a_disk(tmp_path: Path) -> None:
+def test_run_reports_a_full_disk_for_the_upload_spool(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     path = policy(tmp_path)
@@ -134,7 +136,7 @@ NOT_PRINTED = "ibcm-bridge: standard output cannot be written: the disk is full;
 
 @ON_UNIX
 @pytest.mark.parametrize("arguments", [["demo"], ["lab", "down", "--json"], ["check"]])
-def test_what_is_printed_to_a_full_disk(tmp_path: Path, arguments: list[str]) -> None:
+def test_output_to_a_full_disk_is_reported(tmp_path: Path, arguments: list[str]) -> None:
     if arguments == ["check"]:
         arguments = ["check", "--config", str(policy(tmp_path))]
     # At once, or at the end: that of `lab down` is one line.
@@ -144,7 +146,7 @@ def test_what_is_printed_to_a_full_disk(tmp_path: Path, arguments: list[str]) ->
 
 
 @ON_UNIX
-def test_a_reader_who_is_gone_at_the_end_sees_nothing(tmp_path: Path) -> None:
+def test_a_closed_pipe_causes_no_traceback(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -159,7 +161,7 @@ def test_a_reader_who_is_gone_at_the_end_sees_nothing(tmp_path: Path) -> None:
 
 
 @ON_UNIX
-def test_an_audit_to_standard_output_that_is_closed(tmp_path: Path) -> None:
+def test_a_closed_standard_output_is_reported_for_the_audit(tmp_path: Path) -> None:
     closed = ["sh", "-c", 'exec "$@" >&-', "sh"]
     line = said("run", "--config", policy(tmp_path), before=closed)
     assert line == (
@@ -172,7 +174,7 @@ def test_an_audit_to_standard_output_that_is_closed(tmp_path: Path) -> None:
 
 
 @ON_UNIX
-def test_an_audit_that_may_not_be_written(tmp_path: Path) -> None:
+def test_an_audit_without_write_permission_is_reported(tmp_path: Path) -> None:
     folder, temporary = tmp_path / "kept", tmp_path / "temporary"
     folder.mkdir(mode=0o500)
     temporary.mkdir()
@@ -197,7 +199,7 @@ def test_an_audit_that_may_not_be_written(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_bindings_in_a_folder_that_may_not_be_entered(
+def test_bindings_without_folder_permission_are_reported(
     tmp_path: Path, arguments: list[str], who: str, why: str
 ) -> None:
     folder = tmp_path / "kept"
@@ -217,7 +219,7 @@ def test_bindings_in_a_folder_that_may_not_be_entered(
 
 
 @ON_UNIX
-def test_files_of_a_policy_in_a_folder_that_may_not_be_entered(tmp_path: Path) -> None:
+def test_policy_files_without_folder_permission_are_reported(tmp_path: Path) -> None:
     assert subprocess.run([*COMMAND, "pki", str(tmp_path)], check=False).returncode == 0
     (tmp_path / "pki").chmod(0o000)
     done = subprocess.run(
@@ -237,7 +239,7 @@ def test_files_of_a_policy_in_a_folder_that_may_not_be_entered(tmp_path: Path) -
 
 
 @AS_ROOT
-def test_a_port_that_requires_a_capability(tmp_path: Path) -> None:
+def test_a_port_that_requires_a_capability_is_reported(tmp_path: Path) -> None:
     path = policy(tmp_path, address="0.0.0.0:443")
     assert said("run", "--config", path, before=WITHOUT_LOW_PORTS) == (
         "ibcm-bridge: cannot start: cannot listen on 0.0.0.0:443: permission denied; grant "
@@ -246,7 +248,7 @@ def test_a_port_that_requires_a_capability(tmp_path: Path) -> None:
 
 
 @AS_ROOT
-def test_a_port_of_a_part_of_the_lab_that_requires_a_capability() -> None:
+def test_a_privileged_port_of_a_part_of_the_lab_is_reported() -> None:
     line = said("lab", "part", "microsoft-update", "--address", "0.0.0.0", before=WITHOUT_LOW_PORTS)
     assert line == (
         "ibcm-bridge lab: cannot listen on 0.0.0.0:80: permission denied; grant "
@@ -256,7 +258,7 @@ def test_a_port_of_a_part_of_the_lab_that_requires_a_capability() -> None:
 
 @AS_ROOT
 @pytest.mark.needs("ip")
-def test_a_port_of_the_lab_that_requires_a_capability(tmp_path: Path) -> None:
+def test_a_privileged_port_of_the_lab_is_reported(tmp_path: Path) -> None:
     up = ["sh", "-c", 'ip link set lo up && exec "$@"', "up"]
     line = said(
         *("lab", "up", "--no-browser", "--listen", "127.0.0.1:443"),

@@ -38,7 +38,7 @@ def check_blind(lab: Lab, record: dict[str, Any], name: str, **known: str) -> No
     assert {key: record.get(key) for key in known} == known
 
 
-def test_the_site_system_sees_the_clients_own_certificate(lab: Lab) -> None:
+def test_the_site_system_gets_the_certificate_of_the_client(lab: Lab) -> None:
     with lab.client(name=MP_TUNNEL) as client:
         assert client.request("GET", MP_LIST, lab.identification).status == 200
         assert lab.ccm_post(client).body == ccm.NO_REPLY
@@ -52,13 +52,13 @@ def test_the_site_system_sees_the_clients_own_certificate(lab: Lab) -> None:
     assert record["bytes_to_client"] > 1000
 
 
-def test_curl_goes_through_a_tunnel(lab: Lab) -> None:
+def test_curl_connects_through_a_tunnel(lab: Lab) -> None:
     run = lab.curl(credential=lab.credentials.computer, name=MP_TUNNEL)
     assert run.stdout.startswith(b"HTTP/1.1 200 OK\r\n")
     check_blind(lab, lab.record(), MP_TUNNEL)
 
 
-def test_openssl_sees_the_certificate_of_the_site_system(lab: Lab) -> None:
+def test_openssl_gets_the_certificate_of_the_site_system(lab: Lab) -> None:
     request = lab.request(fields={"Connection": "close"}, host=MP_TUNNEL)
     credential = lab.credentials.computer
     run = lab.s_client(credential=credential, name=MP_TUNNEL, request=request)
@@ -78,7 +78,7 @@ def test_a_revoked_client_reaches_the_site_system_and_is_refused_there(lab: Lab)
     check_blind(lab, lab.record(), MP_TUNNEL)
 
 
-def test_what_the_bridge_refuses_passes_through_a_tunnel(lab: Lab) -> None:
+def test_requests_that_the_bridge_refuses_pass_a_tunnel(lab: Lab) -> None:
     """Why tunneling is the less secure option: the twin of much that other tests see refused."""
     with lab.client(name=MP_TUNNEL) as client:
         for method, target in (
@@ -92,7 +92,7 @@ def test_what_the_bridge_refuses_passes_through_a_tunnel(lab: Lab) -> None:
     check_blind(lab, lab.record(), MP_TUNNEL)
 
 
-def test_tunnels_lead_where_their_names_say(lab: Lab) -> None:
+def test_tunnels_connect_to_the_site_system_of_their_name(lab: Lab) -> None:
     with lab.client(name=DP_TUNNEL) as client:
         assert client.request("GET", "/SMS_DP_SMSSIG$/LAB00001.1.tar").status == 200
     assert lab.received().site_system == "distribution-point"
@@ -110,7 +110,7 @@ def test_a_connection_cannot_change_its_publication(lab: Lab) -> None:
 # The bytes themselves
 
 
-def test_each_byte_is_passed_on_and_counted(lab: Lab, raw_site_system: RawSiteSystem) -> None:
+def test_each_byte_is_forwarded_and_counted(lab: Lab, raw_site_system: RawSiteSystem) -> None:
     hello = lab.client_hello(RAW_TUNNEL)
     more, answer = bytes(range(256)) * 1000, bytes(reversed(range(256))) * 500
 
@@ -171,9 +171,7 @@ def test_a_site_system_may_close_its_direction_first(
     assert peer.received.endswith(b"and what I still have to say")
 
 
-def test_a_client_that_vanishes_takes_the_site_systems_connection_with_it(
-    lab: Lab, raw_site_system: RawSiteSystem
-) -> None:
+def test_the_leg_of_a_lost_client_is_closed(lab: Lab, raw_site_system: RawSiteSystem) -> None:
     raw_site_system.behave(lambda peer: peer.wait_for_end())
     connection = socket.create_connection(lab.bridge.address, 10)
     connection.sendall(lab.client_hello(RAW_TUNNEL))
@@ -185,7 +183,7 @@ def test_a_client_that_vanishes_takes_the_site_systems_connection_with_it(
     check_blind(lab, lab.record(), RAW_TUNNEL)
 
 
-def test_a_tunnel_to_nowhere_is_closed_and_says_so_in_the_audit(lab: Lab) -> None:
+def test_a_tunnel_to_an_unreachable_site_system_is_closed_and_recorded(lab: Lab) -> None:
     with socket.create_connection(lab.bridge.address, 10) as connection:
         connection.sendall(lab.client_hello(DOWN_TUNNEL))
         assert lab.read_to_end(connection) == b""
@@ -196,7 +194,7 @@ def test_a_tunnel_to_nowhere_is_closed_and_says_so_in_the_audit(lab: Lab) -> Non
     assert "note" not in record
 
 
-def test_the_operator_is_told_that_a_tunnel_is_blind(lab: Lab) -> None:
+def test_the_log_warns_that_a_tunnel_is_not_inspected(lab: Lab) -> None:
     said = "".join(lab.bridge.lines)
     for name in (MP_TUNNEL, DP_TUNNEL, RAW_TUNNEL):
         (line,) = (line for line in said.splitlines() if f" {name} is tunneled" in line)

@@ -149,7 +149,7 @@ def test_a_fragment_needs_a_length(lab: Lab, sender: Senders) -> None:
     assert len(lab.site.received()) == 1
 
 
-def test_what_was_inspected_is_in_the_audit(lab: Lab, sender: Senders) -> None:
+def test_the_audit_has_the_inspected_upload(lab: Lab, sender: Senders) -> None:
     one = sender(report())
     one.begin(fragments=2, of=2)
     _, first, last = lab.records(3)
@@ -166,7 +166,7 @@ def test_what_was_inspected_is_in_the_audit(lab: Lab, sender: Senders) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 700_000])
-def test_malware_over_fragments_never_becomes_a_file(lab: Lab, sender: Senders, size: int) -> None:
+def test_malware_across_fragments_is_refused(lab: Lab, sender: Senders, size: int) -> None:
     one = sender(zlib.compress((REPORT % (eicar() + os.urandom(size).hex())).encode("utf-16-le")))
     one.begin(fragments=2)
     assert lab.site.uploads.open_sessions == 1
@@ -186,7 +186,7 @@ def test_malware_over_fragments_never_becomes_a_file(lab: Lab, sender: Senders, 
     assert reply.header("BITS-Error-Code") == "0x8020001F"
 
 
-def test_malware_in_one_fragment_is_found_there(lab: Lab, sender: Senders) -> None:
+def test_malware_in_one_fragment_is_refused(lab: Lab, sender: Senders) -> None:
     one = sender(eicar().encode() + bytes(100))
     one.begin()
     reply = one.send(one.upload.fragment(0, 80))
@@ -194,7 +194,7 @@ def test_malware_in_one_fragment_is_found_there(lab: Lab, sender: Senders) -> No
     assert lab.site.uploads.open_sessions == 0
 
 
-def test_a_session_is_of_no_use_to_another(lab: Lab, sender: Senders) -> None:
+def test_a_session_belongs_to_its_client(lab: Lab, sender: Senders) -> None:
     one = sender(report())
     one.begin(fragments=2)
     lab.records(3)
@@ -210,7 +210,7 @@ def test_a_session_is_of_no_use_to_another(lab: Lab, sender: Senders) -> None:
     assert len(lab.site.uploads.files) == 1
 
 
-def test_a_gap_is_answered_with_where_to_go_on(lab: Lab, sender: Senders) -> None:
+def test_a_gap_gets_the_offset_to_continue_from(lab: Lab, sender: Senders) -> None:
     one = sender(report())
     one.begin(fragments=1)
     reply = one.send(one.upload.fragments(3)[2])
@@ -240,7 +240,7 @@ def test_a_gap_is_answered_with_where_to_go_on(lab: Lab, sender: Senders) -> Non
         ),
     ],
 )
-def test_what_cannot_become_right_ends_the_session_on_both_sides(
+def test_an_invalid_upload_ends_the_session_on_both_legs(
     lab: Lab, sender: Senders, make: Callable[[Upload], Request], reason: Reason, code: str
 ) -> None:
     one = sender(report())
@@ -252,9 +252,7 @@ def test_what_cannot_become_right_ends_the_session_on_both_sides(
     assert (lab.site.uploads.open_sessions, lab.site.uploads.files) == (0, {})
 
 
-def test_who_is_still_sending_what_is_refused_has_it_cancelled_too(
-    lab: Lab, sender: Senders
-) -> None:
+def test_a_refused_upload_in_progress_is_canceled(lab: Lab, sender: Senders) -> None:
     one = sender(os.urandom(4_000_000))
     one.begin()
     reply = one.send(one.upload.fragment(0, 4_000_000, total=LARGEST + 1))
@@ -262,14 +260,14 @@ def test_who_is_still_sending_what_is_refused_has_it_cancelled_too(
     assert lab.site.uploads.open_sessions == 0
 
 
-def test_an_upload_at_the_limit_passes_and_above_it_not(lab: Lab, sender: Senders) -> None:
+def test_an_upload_at_the_limit_is_allowed_and_above_it_refused(lab: Lab, sender: Senders) -> None:
     one = sender(os.urandom(LARGEST))
     one.begin(fragments=2, of=2)
     assert one.send(one.upload.close()).status == 200
     assert [*lab.site.uploads.files.values()] == [one.upload.data]
 
 
-def test_a_bomb_in_a_fragment_is_not_inflated_for_long(lab: Lab, sender: Senders) -> None:
+def test_a_bomb_in_a_fragment_is_refused(lab: Lab, sender: Senders) -> None:
     packer = zlib.compressobj(9)
     pieces = [packer.compress(bytes(1_000_000)) for _ in range(200)]
     one = sender(b"".join([*pieces, packer.flush()]))
@@ -279,7 +277,7 @@ def test_a_bomb_in_a_fragment_is_not_inflated_for_long(lab: Lab, sender: Senders
     assert lab.site.uploads.open_sessions == 0
 
 
-def test_an_upload_goes_on_when_the_bridge_has_been_started_anew(lab: Lab, sender: Senders) -> None:
+def test_an_upload_continues_after_a_restart_of_the_bridge(lab: Lab, sender: Senders) -> None:
     one = sender(report())
     one.begin(fragments=2)
     assert lab.bridge.restart() == 0
@@ -290,7 +288,7 @@ def test_an_upload_goes_on_when_the_bridge_has_been_started_anew(lab: Lab, sende
     assert [*lab.site.uploads.files.values()] == [one.upload.data]
 
 
-def test_more_uploads_of_one_client_push_out_its_oldest(lab: Lab, sender: Senders) -> None:
+def test_a_further_upload_of_a_client_deletes_its_oldest(lab: Lab, sender: Senders) -> None:
     uploads = [sender(report()) for _ in range(3)]
     for sending in uploads:
         sending.begin(fragments=1)
@@ -301,7 +299,7 @@ def test_more_uploads_of_one_client_push_out_its_oldest(lab: Lab, sender: Sender
         assert sending.send(sending.upload.cancel()).status == 200
 
 
-def test_where_a_site_system_sends_a_client_is_taken_out(lab: Lab, sender: Senders) -> None:
+def test_the_upload_host_field_of_a_response_is_removed(lab: Lab, sender: Senders) -> None:
     lab.site.uploads.host_id = "mp01.corp.example"
     try:
         one = sender(report())
@@ -334,7 +332,7 @@ def archive(*contents: bytes) -> bytes:
     return buffer.getvalue()
 
 
-def test_what_is_packed_is_opened_and_arrives_as_it_was(lab: Lab, sender: Senders) -> None:
+def test_an_archive_is_inspected_and_arrives_unchanged(lab: Lab, sender: Senders) -> None:
     data = archive(b"a log", gzip.compress(b"an older log"))
     one = sender(data)
     one.begin(fragments=2, of=2)
@@ -352,7 +350,7 @@ def test_what_is_packed_is_opened_and_arrives_as_it_was(lab: Lab, sender: Sender
         (b"MSCF" + bytes(100), Reason.MALICIOUS_CONTENT),
     ],
 )
-def test_what_is_packed_badly_is_refused_as_a_whole(
+def test_an_invalid_archive_is_refused(
     lab: Lab, sender: Senders, data: bytes, reason: Reason
 ) -> None:
     one = sender(data)

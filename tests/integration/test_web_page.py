@@ -175,7 +175,7 @@ def _note(shown: Shown, status: int, url: str) -> None:
 # What is to be seen
 
 
-def test_the_list_has_each_request_and_how_it_ended(shown: Shown) -> None:
+def test_the_list_has_each_request_and_its_result(shown: Shown) -> None:
     rows = shown.page.locator(ROWS).all_inner_texts()
     assert len(rows) == len(LIFE) + 6
     assert "CCM_POST" in rows[0]
@@ -191,7 +191,7 @@ def test_the_list_has_each_request_and_how_it_ended(shown: Shown) -> None:
     assert shown.page.url.startswith(f"{shown.origin}/#/"), "without the token"
 
 
-def test_a_message_and_its_answer_can_be_read(shown: Shown) -> None:
+def test_a_message_and_its_reply_are_shown(shown: Shown) -> None:
     shown.choose("MP_ClientRegistration")
     asked = shown.tab("Request")
     assert "CCM_POST for MP_ClientRegistration" in asked
@@ -203,7 +203,7 @@ def test_a_message_and_its_answer_can_be_read(shown: Shown) -> None:
     assert "Management points" in shown.tab("Response")
 
 
-def test_a_refusal_says_why(shown: Shown) -> None:
+def test_a_refusal_is_shown_with_its_reason(shown: Shown) -> None:
     shown.choose("DELETE")
     said = "refused: verb, by management-point.verbs (VERB-MP): DELETE is not allowed for this role"
     assert said in shown.tab("Error")
@@ -212,7 +212,7 @@ def test_a_refusal_says_why(shown: Shown) -> None:
     assert "Authorization: [not shown]" in shown.tab("Request").replace("\xa0", " ")
 
 
-def test_a_refused_handshake_says_why(shown: Shown) -> None:
+def test_a_refused_handshake_is_shown_with_its_reason(shown: Shown) -> None:
     shown.choose("certificate-missing")
     said = (
         "refused: certificate-missing, by bridge.internet.example.clients "
@@ -224,14 +224,14 @@ def test_a_refused_handshake_says_why(shown: Shown) -> None:
     assert said in shown.tab("Stream Data")
 
 
-def test_a_tunnel_says_that_nobody_sees_inside(shown: Shown) -> None:
+def test_a_tunnel_is_shown_as_not_inspected(shown: Shown) -> None:
     shown.choose(MP_TUNNEL)
     text = shown.tab("Stream Data")
     assert "tunneled without inspection (TUNNEL-BLIND)" in text
     assert f"server_name: {MP_TUNNEL}" in text
 
 
-def test_no_secret_is_in_the_page_whatever_is_looked_at(shown: Shown) -> None:
+def test_no_view_of_the_page_has_a_secret(shown: Shown) -> None:
     for number in range(shown.page.locator(ROWS).count()):
         shown.page.locator(ROWS).nth(number).click()
         for name in shown.page.locator(".flow-detail nav a").all_inner_texts():
@@ -239,7 +239,7 @@ def test_no_secret_is_in_the_page_whatever_is_looked_at(shown: Shown) -> None:
             shown.check_no_secret(shown.page.content(), f"row {number}, {name}")
 
 
-def test_no_secret_is_in_what_can_be_fetched(shown: Shown) -> None:
+def test_no_resource_of_the_page_has_a_secret(shown: Shown) -> None:
     paths = [f"/{name}" for name in ("flows.json", "flows/dump", "events.json", "options.json")]
     paths += ["/state.json", "/commands.json", "/filter-help.json", "/flows/dump?filter=~q"]
     for flow in shown.flows():
@@ -260,7 +260,7 @@ def test_no_secret_is_in_what_can_be_fetched(shown: Shown) -> None:
     assert len(paths) > 100
 
 
-def test_what_happens_meanwhile_is_told_without_secrets(shown: Shown) -> None:
+def test_live_updates_have_no_secrets(shown: Shown) -> None:
     before = len(shown.flows())
     with shown.lab.client() as client:
         client.request("DELETE", f"/SMS_MP/meanwhile?token={TICKET}", {"Cookie": TICKET})
@@ -280,7 +280,7 @@ NOT_OFFERED = [
 ]
 
 
-def test_what_would_be_refused_is_not_offered(shown: Shown) -> None:
+def test_refused_actions_are_not_offered(shown: Shown) -> None:
     shown.choose("MP_ClientRegistration")
     shown.tab("Request")
     clickable = "header a, header button, .flow-detail a, .flow-detail button"
@@ -318,7 +318,7 @@ def test_what_would_be_refused_is_not_offered(shown: Shown) -> None:
         ("GET", "/processes"),
     ],
 )
-def test_what_does_anything_is_refused(shown: Shown, verb: str, path: str) -> None:
+def test_every_action_is_refused(shown: Shown, verb: str, path: str) -> None:
     shown.lab.site.clear()
     before = shown.flows()
     path = path.format(id=before[0]["id"])
@@ -332,7 +332,7 @@ def test_what_does_anything_is_refused(shown: Shown, verb: str, path: str) -> No
     assert shown.lab.site.handshakes() == ()
 
 
-def test_nor_does_a_key_do_anything(shown: Shown) -> None:
+def test_keyboard_shortcuts_have_no_effect(shown: Shown) -> None:
     shown.lab.site.clear()
     shown.choose("MP_ClientRegistration")
     before = shown.flows()
@@ -346,7 +346,7 @@ def test_nor_does_a_key_do_anything(shown: Shown) -> None:
     shown.problems.clear()
 
 
-def test_who_has_no_token_sees_nothing(shown: Shown) -> None:
+def test_without_the_token_no_page_is_shown(shown: Shown) -> None:
     for path in ("/", "/flows.json", "/flows/dump", "/?token=wrong"):
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(shown.origin + path, timeout=5)
@@ -355,7 +355,7 @@ def test_who_has_no_token_sees_nothing(shown: Shown) -> None:
             assert b"CCM_POST" not in answer.read()
 
 
-def test_a_page_from_elsewhere_is_told_nothing(shown: Shown) -> None:
+def test_another_origin_gets_no_data(shown: Shown) -> None:
     """In the same browser, whose cookies would open it."""
     elsewhere = shown.page.context.new_page()
     elsewhere.route("http://evil.example/**", lambda route: route.fulfill(body="<p>evil</p>"))
@@ -371,14 +371,14 @@ def test_a_page_from_elsewhere_is_told_nothing(shown: Shown) -> None:
     elsewhere.close()
 
 
-def test_nothing_of_it_is_in_what_the_bridge_says(shown: Shown) -> None:
+def test_the_output_of_the_bridge_has_no_token(shown: Shown) -> None:
     said = "".join(shown.lab.bridge.lines)
     shown.check_no_secret(said, "what the bridge said")
     assert said.count("?token=") == 1, "where it says the address"
     assert "defect" not in said
 
 
-def test_clearing_clears_what_is_shown_and_nothing_else(shown: Shown) -> None:
+def test_clearing_removes_only_the_shown_requests(shown: Shown) -> None:
     """The last one."""
     written = len(shown.lab.audit())
     shown.page.once("dialog", lambda dialog: dialog.accept())

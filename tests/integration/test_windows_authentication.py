@@ -139,9 +139,7 @@ def challenge(reply: Response) -> str:
     return (reply.header("WWW-Authenticate") or "").removeprefix("NTLM ")
 
 
-def test_two_users_interleaved_are_never_taken_for_one_another(
-    lab: Lab, ntlm: NtlmSiteSystem
-) -> None:
+def test_interleaved_requests_keep_their_users(lab: Lab, ntlm: NtlmSiteSystem) -> None:
     users = ("alice", "bob")
     with client(lab, user="alice") as first, client(lab, user="bob") as second:
         connections = dict(zip(users, (first, second), strict=True))
@@ -166,9 +164,7 @@ def test_two_users_interleaved_are_never_taken_for_one_another(
     lab.records(18)
 
 
-def test_the_challenges_of_the_site_system_arrive_as_they_were_sent(
-    lab: Lab, ntlm: NtlmSiteSystem
-) -> None:
+def test_the_challenges_of_the_site_system_arrive_unchanged(lab: Lab, ntlm: NtlmSiteSystem) -> None:
     with client(lab) as connection:
         reply = ask(lab, connection)
     given = [value for name, value in reply.headers if name == "WWW-Authenticate"]
@@ -190,7 +186,7 @@ def test_a_message_is_sent_again_on_the_leg_that_was_challenged(
     lab.records(3)
 
 
-def test_the_next_client_begins_as_nobody(lab: Lab, ntlm: NtlmSiteSystem) -> None:
+def test_the_next_client_starts_unauthenticated(lab: Lab, ntlm: NtlmSiteSystem) -> None:
     with client(lab) as connection:
         given = challenge(ask(lab, connection, "TYPE1-alice"))
         assert ask(lab, connection, f"TYPE3-alice-{given}").status == 200
@@ -199,7 +195,9 @@ def test_the_next_client_begins_as_nobody(lab: Lab, ntlm: NtlmSiteSystem) -> Non
     lab.records(3)
 
 
-def test_the_answer_to_anothers_challenge_is_no_use(lab: Lab, ntlm: NtlmSiteSystem) -> None:
+def test_the_reply_to_the_challenge_of_another_does_not_authenticate(
+    lab: Lab, ntlm: NtlmSiteSystem
+) -> None:
     with client(lab, user="alice") as first, client(lab, user="bob") as second:
         given = challenge(ask(lab, first, "TYPE1-alice"))
         challenge(ask(lab, second, "TYPE1-bob"))
@@ -208,7 +206,7 @@ def test_the_answer_to_anothers_challenge_is_no_use(lab: Lab, ntlm: NtlmSiteSyst
     lab.records(4)
 
 
-def test_without_the_opt_in_authorization_is_dropped_and_the_directories_are_closed(
+def test_without_the_opt_in_authorization_is_dropped_and_the_directories_are_refused(
     lab: Lab, ntlm: NtlmSiteSystem
 ) -> None:
     with client(lab, "closed") as connection:
@@ -249,7 +247,7 @@ def test_a_site_system_cannot_ask_for_a_password(lab: Lab, raw_site_system: RawS
     assert "schemes other than Negotiate and NTLM were removed" in record["note"]
 
 
-def test_a_leg_that_is_closed_between_two_requests_takes_its_client_with_it(
+def test_a_leg_closed_between_two_requests_closes_the_client_connection(
     lab: Lab, ntlm: NtlmSiteSystem, raw_site_system: RawSiteSystem
 ) -> None:
     # As IIS closing its own connection: the client sees the end, and authenticates again.
@@ -264,7 +262,7 @@ def test_a_leg_that_is_closed_between_two_requests_takes_its_client_with_it(
     assert [record["status"] for record in lab.records(1)] == [401]
 
 
-def test_a_request_on_its_way_to_a_leg_that_has_closed_is_a_502_and_the_end(
+def test_a_request_on_a_closed_leg_is_a_502_and_closes_the_connection(
     lab: Lab, ntlm: NtlmSiteSystem, raw_site_system: RawSiteSystem
 ) -> None:
     ntlm.close_after_challenge = True
@@ -287,7 +285,7 @@ def test_a_request_on_its_way_to_a_leg_that_has_closed_is_a_502_and_the_end(
     lab.check_denied(record, Reason.SITE_SYSTEM_RESPONSE, rule)
 
 
-def test_a_leg_that_says_it_will_close_ends_the_client_connection_too(
+def test_a_leg_with_connection_close_closes_the_client_connection(
     lab: Lab, raw_site_system: RawSiteSystem
 ) -> None:
     def script(peer: Peer) -> None:

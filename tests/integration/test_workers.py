@@ -68,7 +68,7 @@ def post(bridge: RunningBridge, pki: LabPki, credentials: Credentials, body: byt
         return client.request("CCM_POST", "/ccm_system/request", FIELDS, body)
 
 
-def test_there_is_no_worker_before_there_is_a_large_body_and_one_is_kept(
+def test_the_first_large_body_starts_a_worker_that_is_kept(
     bridge: RunningBridge, pki: LabPki, credentials: Credentials
 ) -> None:
     assert post(bridge, pki, credentials, message(10)).status == 200
@@ -118,7 +118,7 @@ def has_been_given(pid: int) -> bool:
     return waiting[0] > 0
 
 
-def test_a_signal_to_all_processes_at_once_lets_an_inspection_finish(
+def test_an_inspection_finishes_after_a_signal_to_all_processes(
     bridge: RunningBridge, lab: Lab, pki: LabPki, credentials: Credentials
 ) -> None:
     assert post(bridge, pki, credentials, LARGE).status == 200

@@ -236,7 +236,7 @@ def test_documents_are_bounded_in_number() -> None:
         ("<?xml version='1.0' encoding='utf-7'?><Msg/>", Reason.ENCODING),
     ],
 )
-def test_a_header_that_is_no_msg_is_refused(header: str, reason: Reason) -> None:
+def test_a_header_that_is_not_a_msg_is_refused(header: str, reason: Reason) -> None:
     body = parts(part(b"\xff\xfe" + utf16(header)), part(utf16("<A/>")))
     assert refused(body).reason is reason
 

@@ -39,7 +39,7 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def test_there_is_something_to_read() -> None:
+def test_the_checked_files_exist() -> None:
     names = {name_of(path) for path in SOURCES}
     assert {
         "ibcm_bridge/site_system_leg/gate.py",
@@ -94,7 +94,7 @@ def test_a_value_that_proves_a_check_has_one_maker(kind: str, maker: str) -> Non
     assert [name_of(path) for path in SOURCES if renames(tree(path), kind)] == []
 
 
-def test_a_second_maker_would_be_seen() -> None:
+def test_a_second_maker_is_found() -> None:
     assert makes(ast.parse("x = decisions.Approved(a, b, c)"), "Approved")
     assert makes(ast.parse("def f():\n  return Approved(a, b, c)"), "Approved")
     assert renames(ast.parse("from ibcm_bridge.identity.approval import Approved as A"), "Approved")
@@ -141,7 +141,7 @@ def test_the_role_table_cites_requirements(table: RoleTable) -> None:
         assert {role.verbs_requirement, role.headers_requirement} <= REQUIREMENTS
 
 
-def test_a_requirement_given_with_a_denial_is_one() -> None:
+def test_a_requirement_of_a_denial_exists() -> None:
     # Deny(reason, rule, detail, requirement): the fourth, where it is written out.
     cited = {
         argument.value
@@ -202,7 +202,7 @@ DECIDING = [
 
 
 @pytest.mark.parametrize("path", DECIDING, ids=name_of)
-def test_deciding_code_imports_nothing_that_acts(path: Path) -> None:
+def test_decision_code_imports_no_acting_module(path: Path) -> None:
     module = tree(path)
     assert not FORBIDDEN & set(imported(module))
     from_ours = {
@@ -260,7 +260,7 @@ def unsafe_starts(module: ast.Module) -> int:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
-def test_a_child_imports_nothing_of_the_current_folder(path: Path) -> None:
+def test_a_child_process_imports_nothing_from_the_current_folder(path: Path) -> None:
     # https://docs.python.org/3/using/cmdline.html#cmdoption-P: `-m` alone looks there first.
     assert unsafe_starts(tree(path)) == 0
 
@@ -268,7 +268,7 @@ def test_a_child_imports_nothing_of_the_current_folder(path: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["[sys.executable, '-m', 'x']", "(python := sys.executable)", "['-P', sys.executable]"]
 )
-def test_a_child_that_does_would_be_seen(text: str) -> None:
+def test_a_child_process_that_imports_from_the_current_folder_is_found(text: str) -> None:
     assert unsafe_starts(ast.parse(text)) == 1
     assert unsafe_starts(ast.parse("[*place, sys.executable, '-P', '-m', 'x']")) == 0
 
@@ -276,7 +276,7 @@ def test_a_child_that_does_would_be_seen(text: str) -> None:
 # What is shipped
 
 
-def test_every_package_folder_stands_in_the_packages_of_pyproject() -> None:
+def test_every_package_folder_is_in_the_packages_of_pyproject() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     folders = {path.parent.relative_to(ROOT) for path in SOURCES}
     names = set()
@@ -321,7 +321,7 @@ def repository_files() -> list[str]:
     return [name for name in names if (ROOT / name).is_file()]
 
 
-def test_the_eicar_test_file_stands_whole_in_no_file() -> None:
+def test_no_file_contains_the_complete_eicar_test_file() -> None:
     # A virus scanner would remove the file from every checkout.
     whole = "".join(
         ("X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-", "ANTIVIRUS-TEST-FILE!$H+H*")
@@ -331,7 +331,7 @@ def test_the_eicar_test_file_stands_whole_in_no_file() -> None:
             assert [n for n in repository_files() if spelling in (ROOT / n).read_bytes()] == []
 
 
-def test_no_file_names_a_path_of_somebodys_machine() -> None:
+def test_no_file_names_a_path_of_a_developers_machine() -> None:
     places = b"|".join((b"home", b"Users", b"root", b"work", b"tmp"))
     unix = re.compile(rb"(?<![\w.*$}{~>)\]/-])/(?:" + places + rb")/[\w.]+")
     windows = re.compile(rb"[A-Za-z]:\\+Users\\+\w", re.IGNORECASE)

@@ -35,7 +35,7 @@ def test_the_slow_payload_is_accepted() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc")
-def test_a_crowd_can_be_measured() -> None:
+def test_many_connections_can_be_measured() -> None:
     command = [sys.executable, "-m", "benchmarks.crowd"]
     done = subprocess.run(
         [*command, "--count", "8", "--polls", "1", "--at-once", "4", "--starts", "1"],

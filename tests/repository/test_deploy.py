@@ -30,7 +30,7 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 NETWORKS = ("internet", "perimeter", "intranet")
 
 
-def test_it_is_what_the_compose_specification_says(tmp_path: Path) -> None:
+def test_the_compose_file_conforms_with_the_specification(tmp_path: Path) -> None:
     check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
 
     def checked(file: Path) -> subprocess.CompletedProcess[str]:
@@ -60,7 +60,7 @@ def test_only_the_bridge_is_on_more_than_one_network() -> None:
     assert not any("ports" in service or "network_mode" in service for service in SERVICES.values())
 
 
-def test_nothing_has_rights_it_does_not_need() -> None:
+def test_no_service_has_unneeded_privileges() -> None:
     for name, service in SERVICES.items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["read_only"] is True, name
@@ -77,14 +77,14 @@ def instructions(kind: str) -> list[str]:
     return re.findall(rf"^{kind} +(.*)$", text, re.MULTILINE)
 
 
-def test_the_image_is_not_roots_and_has_the_python_of_the_project() -> None:
+def test_the_image_runs_without_root_and_has_the_python_of_the_project() -> None:
     assert instructions("USER") == ["lab"]
     (base,) = instructions("FROM")
     version = (ROOT / ".python-version").read_text("utf-8").strip()
     assert base == f"python:{'.'.join(version.split('.')[:2])}-slim"
 
 
-def test_what_is_copied_is_all_that_is_installed_from(tmp_path: Path) -> None:
+def test_the_copied_files_suffice_for_the_installation(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for copied in instructions("COPY"):
         *what, _ = copied.split()
@@ -173,7 +173,7 @@ class Containers:
 
 @AS_ROOT
 @pytest.mark.usefixtures("networks")
-def test_the_services_make_a_lab_and_a_client_lives_in_it(tmp_path: Path) -> None:
+def test_a_client_completes_its_life_cycle_in_the_services(tmp_path: Path) -> None:
     volume = tmp_path / "lab"
     volume.mkdir(mode=0o700)
     lab = Containers(volume)

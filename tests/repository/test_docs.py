@@ -79,7 +79,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=str)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_every_link_has_a_target(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8")):
         if not target.startswith("https://"):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
@@ -157,7 +157,7 @@ def _cited() -> dict[str, str]:
     return cited
 
 
-def test_every_requirement_that_is_cited_is_described_and_shown() -> None:
+def test_every_cited_requirement_is_described_and_tested() -> None:
     described = _requirements()
     for name, where in _cited().items():
         assert name in described, f"{where} cites {name}, which docs/requirements.md does not have"
@@ -168,7 +168,7 @@ def test_every_requirement_that_is_cited_is_described_and_shown() -> None:
 
 
 @pytest.mark.parametrize("name", _requirements())
-def test_what_is_said_to_show_a_requirement_cites_it(name: str) -> None:
+def test_a_file_named_for_a_requirement_cites_it(name: str) -> None:
     for path in _requirements()[name]:
         assert path.exists(), path
         files = [path] if path.is_file() else sorted(path.rglob("*.py"))
@@ -177,7 +177,7 @@ def test_what_is_said_to_show_a_requirement_cites_it(name: str) -> None:
         )
 
 
-def test_every_requirement_is_shown_by_a_case_or_it_is_said_why_not() -> None:
+def test_every_requirement_has_a_case_or_a_reason_why_not() -> None:
     known = _requirements().keys()
     shown = {cited for case in CASES for cited in (case.requirement, *case.other_requirements)}
     assert shown <= known
@@ -199,7 +199,7 @@ def test_the_documents_have_the_number_of_cases() -> None:
     assert f"{count} cases" in (ROOT / "CHANGELOG.md").read_text("utf-8")
 
 
-def test_every_module_has_its_place_in_the_architecture() -> None:
+def test_every_module_is_in_the_architecture() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     for path in [*(ROOT / "ibcm_bridge").glob("*.py"), *(ROOT / "addons").glob("*.py")]:
         if not path.stem.startswith("__"):

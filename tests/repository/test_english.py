@@ -216,6 +216,26 @@ def test_plain_english_passes(text: str) -> None:
     assert list(_stumbles(_document(text))) == []
 
 
+def _test_names(text: str) -> str:
+    """The names of the tests of a file as sentences, each a paragraph."""
+    names = re.findall(r"^(?:async )?def test_(\w+)", text, re.MULTILINE)
+    return "\n\n".join(name.replace("_", " ").capitalize() for name in names)
+
+
+def test_the_names_of_tests_are_in_plain_english() -> None:
+    found = {
+        path.name: stumbles
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        if (stumbles := [*_stumbles(_test_names(path.read_text("utf-8")))])
+    }
+    assert found == {}
+
+
+def test_an_avoided_phrase_in_the_name_of_a_test_is_found() -> None:
+    assert list(_stumbles(_test_names("def test_what_is_sent_is_kept() -> None:")))
+    assert list(_stumbles(_test_names("def test_sent_bytes_are_kept() -> None:"))) == []
+
+
 def _loop_variables(text: str) -> set[str]:
     """The names of the variables of loops and comprehensions."""
     targets = [

@@ -39,7 +39,7 @@ def test_the_page_has_each_endpoint_and_no_other(messages: EndpointTable) -> Non
     }
 
 
-def test_the_page_has_what_is_refused_by_name(messages: EndpointTable) -> None:
+def test_the_page_has_the_operations_refused_by_name(messages: EndpointTable) -> None:
     refused = PAGE[PAGE.index("Refused by name") : PAGE.index("Remote control")].lower()
     for row in messages.refused:
         assert row.requirement.lower() in refused
@@ -47,7 +47,7 @@ def test_the_page_has_what_is_refused_by_name(messages: EndpointTable) -> None:
             assert name.lower() in refused
 
 
-def test_the_page_has_what_each_web_service_may_be_asked(table: RoleTable) -> None:
+def test_the_page_has_the_operations_of_each_web_service(table: RoleTable) -> None:
     actions = table.bodies["soap"].actions
     assert actions is not None
     said = {
@@ -69,7 +69,7 @@ def test_the_page_has_each_limit() -> None:
     assert said == named
 
 
-def test_each_reason_on_the_page_is_one() -> None:
+def test_each_reason_on_the_page_exists() -> None:
     steps = PAGE[: PAGE.index("## Endpoints")]
     known = {reason.value for reason in Reason}
     for row in steps.splitlines():

@@ -67,7 +67,7 @@ def pins() -> dict[str, str]:
     return found
 
 
-def test_what_may_be_installed_is_what_start_up_allows() -> None:
+def test_the_installable_versions_are_those_allowed_at_start() -> None:
     wanted = [Requirement(requirement) for requirement in PROJECT["project"]["dependencies"]]
     (mitmproxy,) = [requirement for requirement in wanted if requirement.name == "mitmproxy"]
     allowed = [
@@ -79,7 +79,7 @@ def test_what_may_be_installed_is_what_start_up_allows() -> None:
     assert allowed == list(TESTED)
 
 
-def test_the_newest_is_pinned_and_the_tests_run_on_each() -> None:
+def test_the_newest_version_is_pinned_and_each_is_tested() -> None:
     pinned = pins()["mitmproxy"]
     assert pinned.startswith(f"{TESTED[-1]}.")
     # The run on the sources has an older one by name, the run on the wheel the newest there is.

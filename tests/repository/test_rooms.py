@@ -168,16 +168,16 @@ def between_rooms() -> Mapping[str, set[str]]:
     return arrows
 
 
-def test_no_file_imports_itself_by_way_of_others() -> None:
+def test_file_imports_have_no_cycle() -> None:
     graphlib.TopologicalSorter(ARROWS).prepare()
 
 
-def test_a_circle_would_be_seen() -> None:
+def test_a_cycle_is_found() -> None:
     with pytest.raises(graphlib.CycleError):
         graphlib.TopologicalSorter({"a": {"b"}, "b": {"c"}, "c": {"a"}}).prepare()
 
 
-def test_no_room_imports_itself_by_way_of_others() -> None:
+def test_room_imports_have_no_cycle() -> None:
     graphlib.TopologicalSorter(between_rooms()).prepare()
 
 
@@ -187,18 +187,18 @@ def test_the_rooms_are_those_of_the_table() -> None:
 
 
 @pytest.mark.parametrize("room", ROOMS)
-def test_a_room_imports_what_the_table_has_and_nothing_else(room: str) -> None:
+def test_a_room_imports_only_the_rooms_of_its_row(room: str) -> None:
     assert between_rooms()[room] - {""} == ROOMS[room]
 
 
-def test_no_arrow_points_to_a_room_further_down() -> None:
+def test_no_room_imports_a_later_room() -> None:
     order = {name: position for position, name in enumerate(ROOMS)}
     down = [(room, other) for room in ROOMS for other in ROOMS[room] if order[other] > order[room]]
     assert down == []
 
 
 @pytest.mark.parametrize("folder", ["ibcm_bridge", "addons", "ibcm_bridge/lab"])
-def test_a_folder_has_as_many_rooms_as_can_be_taken_in(folder: str) -> None:
+def test_a_folder_has_at_most_the_limit_of_rooms(folder: str) -> None:
     entries = [entry.name for entry in (ROOT / folder).iterdir() if entry.name not in NO_ROOMS]
     assert len(entries) <= MOST
 

@@ -115,14 +115,14 @@ def is_written_out(node: ast.expr) -> bool:
     ) or isinstance(node, ast.Constant)
 
 
-def test_no_refusal_is_made_with_a_rule_that_is_written_out() -> None:
+def test_no_refusal_has_a_literal_rule() -> None:
     found = list(calls("Deny"))
     assert len(found) > 100
     assert [(path, call.lineno) for path, call in found if is_written_out(rule_of(call))] == []
 
 
 @pytest.mark.parametrize("text", ['"x"', 'f"x.{y}"', '"x." + y', 'f"{x}" if y else z'])
-def test_one_that_is_written_out_is_seen(text: str) -> None:
+def test_a_literal_rule_is_found(text: str) -> None:
     (call,) = [
         node
         for node in ast.walk(ast.parse(f"Deny(Reason.XML, {text}, '')"))

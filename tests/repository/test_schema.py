@@ -50,7 +50,7 @@ def keys(node: object, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]
             yield from keys(below, where)
 
 
-def test_an_editor_can_say_what_each_key_is() -> None:
+def test_an_editor_can_describe_each_key() -> None:
     found = dict(keys(policy_schema()))
     assert len(found) > 40
     said = {name for name, row in found.items() if "description" in row}
@@ -93,7 +93,7 @@ def test_the_shipped_policy_names_its_schema_and_conforms_with_it(
         ("version: 1", "version: 2"),
     ],
 )
-def test_what_the_bridge_would_refuse_an_editor_marks(
+def test_an_editor_marks_a_policy_that_the_bridge_refuses(
     schema: jsonschema.Draft202012Validator, old: str, new: str
 ) -> None:
     text = SHIPPED.read_text("utf-8")

@@ -27,7 +27,7 @@ def _rows() -> list[list[str]]:
 ROWS = _rows()
 
 
-def test_there_are_threats_and_what_is_not_held() -> None:
+def test_the_page_has_threats_and_limits() -> None:
     sections = re.findall(r"^## (.*)$", PAGE, re.MULTILINE)
     assert PAGE.count(HEADER) == len(sections) - 1 > 5
     assert sections[-1] == "Not held"
@@ -36,12 +36,12 @@ def test_there_are_threats_and_what_is_not_held() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMED.findall(PAGE))))
-def test_what_is_named_is_there(name: str) -> None:
+def test_the_named_files_exist(name: str) -> None:
     assert (ROOT / name).exists()
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0][:40] for row in ROWS])
-def test_each_threat_names_what_holds_it_and_a_test(row: list[str]) -> None:
+def test_each_threat_names_its_code_and_a_test(row: list[str]) -> None:
     assert len(row) == 4
     _, _, held_by, shown_by = row
     for module in held_by.split(", "):
@@ -66,7 +66,7 @@ def test_every_directory_that_needs_no_certificate_is_of_a_family_on_the_page() 
         assert any(family in line for family in families), line
 
 
-def test_of_mitmproxys_addons_only_core_and_server_are_used_and_what_shows_flows() -> None:
+def test_only_core_server_and_flow_views_of_mitmproxys_addons_are_used() -> None:
     # The others load scripts, replay and change traffic, or make TLS contexts that accept anybody.
     # The view is no addon here: it holds what `web_page` puts into it.
     used = set()

@@ -236,7 +236,9 @@ def test_nothing_of_an_open_range_passes_if_the_first_part_has_no_size(whole: by
 
 
 @given(st.lists(st.integers(1, 400), min_size=2, max_size=12), st.booleans())
-def test_the_response_of_the_stand_in_passes_completely(steps: list[int], open_end: bool) -> None:
+def test_the_response_of_the_simulated_site_system_is_allowed_completely(
+    steps: list[int], open_end: bool
+) -> None:
     ends, at = [], 0
     for step in steps:
         ends.append((at, at + step - 1))

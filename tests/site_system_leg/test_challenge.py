@@ -51,7 +51,7 @@ PIECES = [b"NTLM", b"Negotiate", b"Basic", b" ", b",", b'"', b"\\", b"=", b"a"]
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map(b"".join))
-def test_what_is_offered_has_no_other_scheme(value: bytes) -> None:
+def test_the_offer_has_no_other_scheme(value: bytes) -> None:
     offered = challenge_for_client(value)
     for item in offered.split(b",") if offered else ():
         assert re.fullmatch(rb" *(NTLM|Negotiate)( +\w+=*)? *", item)

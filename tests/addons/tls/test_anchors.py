@@ -27,7 +27,7 @@ def other() -> LabPki:
 
 
 @LEGS
-def test_a_self_signed_certificate_under_issuing_is_no_anchor(
+def test_a_self_signed_certificate_under_issuing_is_not_an_anchor(
     pki: LabPki, other: LabPki, refusal: Callable[..., Deny | None]
 ) -> None:
     credential, _ = made(pki, refusal)
@@ -41,7 +41,7 @@ def test_a_self_signed_certificate_under_issuing_is_no_anchor(
     assert refusal(pki, both, credential) is None
 
 
-def test_it_is_no_anchor_for_resumed_sessions_and_for_check_either(
+def test_it_is_not_an_anchor_for_resumed_sessions_and_for_check_either(
     pki: LabPki, other: LabPki
 ) -> None:
     hidden = Trust((other.root,), (pki.root, pki.issuing), (*pki.crls(), *other.crls()))
@@ -55,7 +55,7 @@ def test_it_is_no_anchor_for_resumed_sessions_and_for_check_either(
 
 
 @LEGS
-def test_an_intermediate_is_no_anchor(
+def test_an_intermediate_is_not_an_anchor(
     pki: LabPki, other: LabPki, refusal: Callable[..., Deny | None]
 ) -> None:
     """OpenSSL would end a path at it with X509_V_FLAG_PARTIAL_CHAIN."""

@@ -27,7 +27,9 @@ def test_a_bomb_of_200_mb_in_200_kb_is_refused(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("case", ["no-zlib", "cut-short", "with-a-tail", "two-streams", "gzip"])
-def test_a_compressed_part_that_is_no_single_zlib_stream_is_refused(lab: Lab, case: str) -> None:
+def test_a_compressed_part_that_is_not_exactly_one_zlib_stream_is_refused(
+    lab: Lab, case: str
+) -> None:
     payload, length = compressed(report("x" * 1000))
     gzip = zlib.compressobj(wbits=31)
     broken = {
@@ -57,7 +59,7 @@ def test_hooks_and_type_of_the_payload_must_agree(lab: Lab) -> None:
         f'<Hook4 Name="something-new"/>{ccm.ZLIB_HOOK}',
     ],
 )
-def test_what_cannot_be_read_cannot_be_inspected(lab: Lab, hooks: str) -> None:
+def test_a_message_with_an_unknown_hook_is_refused(lab: Lab, hooks: str) -> None:
     payload, length = compressed(report("x"))
     reply = post(lab, around(payload, length, hooks))
     rule = "messages.encrypted" if '"encrypt"' in hooks else "ccm.hooks"

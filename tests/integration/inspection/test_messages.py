@@ -51,7 +51,7 @@ def xml_of(lab: Lab, kind: str) -> str:
 
 @pytest.mark.parametrize("signed", [True, False], ids=["signed", "unsigned"])
 @pytest.mark.parametrize("kind", GOOD)
-def test_a_good_message_passes_byte_for_byte(lab: Lab, kind: str, signed: bool) -> None:
+def test_a_valid_message_is_forwarded_byte_for_byte(lab: Lab, kind: str, signed: bool) -> None:
     endpoint, root = GOOD[kind]
     body = ccm.ccm_post_body(
         endpoint=endpoint,
@@ -77,7 +77,7 @@ def test_a_good_message_passes_byte_for_byte(lab: Lab, kind: str, signed: bool) 
     assert views == ["sent", "header", "inflated", "text", "parsed-text"]
 
 
-def test_other_ways_of_writing_a_good_message_pass(lab: Lab) -> None:
+def test_other_forms_of_a_valid_message_are_allowed(lab: Lab) -> None:
     xml = report("x")
     payload, length = compressed(xml)
     plain = xml.encode("utf-16-le") + b"\0\0"
@@ -96,7 +96,7 @@ def test_other_ways_of_writing_a_good_message_pass(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("quoted", [True, False])
-def test_another_boundary_passes(lab: Lab, quoted: bool) -> None:
+def test_another_boundary_is_allowed(lab: Lab, quoted: bool) -> None:
     payload, length = compressed(report("x"))
     body = around(payload, length, boundary=b"another-boundary_1")
     boundary = '"another-boundary_1"' if quoted else "another-boundary_1"
@@ -106,7 +106,7 @@ def test_another_boundary_passes(lab: Lab, quoted: bool) -> None:
     assert lab.record()["verdict"] == "allow"
 
 
-def test_an_inventory_of_many_megabytes_passes(lab: Lab) -> None:
+def test_a_large_inventory_is_allowed(lab: Lab) -> None:
     body = lab.message(xml=documents.inventory_report(GUID, 16_000))
     with lab.client() as client:
         assert lab.ccm_post(client, body).body == ccm.NO_REPLY
@@ -146,7 +146,7 @@ def frame_cases() -> dict[str, tuple[bytes, Reason, str]]:
 
 
 @pytest.mark.parametrize("case", frame_cases())
-def test_a_frame_that_can_be_split_elsewhere_is_refused(lab: Lab, case: str) -> None:
+def test_an_ambiguous_multipart_body_is_refused(lab: Lab, case: str) -> None:
     body, reason, rule = frame_cases()[case]
     reply = post(lab, body)
     rule = rule or lab.record()["rule"]
@@ -165,7 +165,7 @@ def test_a_frame_that_can_be_split_elsewhere_is_refused(lab: Lab, case: str) -> 
         f'multipart/mixed; charset=x; boundary="{ccm.BOUNDARY.decode()}"',
     ],
 )
-def test_there_is_one_boundary(lab: Lab, content_type: str) -> None:
+def test_a_content_type_has_exactly_one_valid_boundary(lab: Lab, content_type: str) -> None:
     reply = post(lab, lab.message(), content_type)
     lab.check_refused(reply, Reason.MULTIPART, "multipart.boundary", "HTTP-MULTIPART")
 
@@ -192,9 +192,7 @@ def test_a_part_of_another_type_is_refused(lab: Lab, inner_type: bytes) -> None:
 @pytest.mark.parametrize(
     ("offset", "taken"), [(0, 2), (2, 0), (0, -4), (1, 0), (10**8, 0)], ids=str
 )
-def test_a_body_that_is_not_where_the_header_says_is_refused(
-    lab: Lab, offset: int, taken: int
-) -> None:
+def test_a_slice_outside_the_payload_is_refused(lab: Lab, offset: int, taken: int) -> None:
     payload, length = compressed(report("x"))
     header = ccm.message_header("MP_HinvEndpoint", length + taken)
     header = header.replace('Offset="0"', f'Offset="{offset}"')
@@ -204,7 +202,7 @@ def test_a_body_that_is_not_where_the_header_says_is_refused(
     lab.check_refused(reply, Reason.XML, record["rule"])
 
 
-def test_what_no_slice_covers_is_refused(lab: Lab) -> None:
+def test_bytes_outside_the_slices_are_refused(lab: Lab) -> None:
     plain = report("x").encode("utf-16-le") + b"\0\0"
     hidden = zlib.compress(plain + "hidden".encode("utf-16-le"))
     reply = post(lab, around(hidden, len(plain)))

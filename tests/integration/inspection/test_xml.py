@@ -61,7 +61,7 @@ def test_another_encoding_than_utf_16_is_refused(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("media_type", ["text/xml", "application/xml", 'text/xml; charset="utf-8"'])
-def test_a_propfind_passes(lab: Lab, media_type: str) -> None:
+def test_a_propfind_is_allowed(lab: Lab, media_type: str) -> None:
     body = b'<?xml version="1.0" encoding="utf-8"?><propfind xmlns="DAV:"><allprop/></propfind>'
     fields = {"Connection": "close", "Content-Type": media_type, "Depth": "infinity"}
     reply = lab.send_one(lab.request("PROPFIND", CONTENT, fields, body))

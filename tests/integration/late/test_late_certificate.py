@@ -60,7 +60,7 @@ def message(lab: Lab, characters: int) -> bytes:
 
 
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_it_is_shown_for_a_get(lab: Lab, apache: Apache, version: str) -> None:
+def test_the_certificate_is_sent_late_for_a_get(lab: Lab, apache: Apache, version: str) -> None:
     with lab.client(address=("127.0.0.1", PORTS[version, "lab"])) as client:
         for _ in range(3):
             assert client.request("GET", MP_LIST).status == 200
@@ -71,7 +71,7 @@ def test_it_is_shown_for_a_get(lab: Lab, apache: Apache, version: str) -> None:
 
 @pytest.mark.parametrize("size", [1_000, 400_000, LARGE])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_it_is_shown_for_a_message_which_arrives_whole(
+def test_the_certificate_is_sent_late_for_a_message_which_arrives_complete(
     lab: Lab, apache: Apache, version: str, size: int
 ) -> None:
     body = message(lab, size)
@@ -91,7 +91,7 @@ def test_it_is_shown_for_a_message_which_arrives_whole(
 
 @pytest.mark.parametrize("method", ["GET", "CCM_POST"])
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
-def test_one_that_is_not_trusted_is_a_502_that_names_the_certificate(
+def test_an_untrusted_late_certificate_is_a_502_that_names_it(
     lab: Lab, apache: Apache, version: str, method: str
 ) -> None:
     with lab.client(address=("127.0.0.1", PORTS[version, "foreign"])) as client:
@@ -106,7 +106,7 @@ def test_one_that_is_not_trusted_is_a_502_that_names_the_certificate(
     assert apache.seen == []
 
 
-def test_the_stand_in_sees_no_certificate_where_apache_asks_for_none(
+def test_without_a_certificate_request_the_site_system_gets_no_certificate(
     lab: Lab, apache: Apache
 ) -> None:
     # Else the tests above would prove nothing: outside those locations nobody asks.

@@ -21,13 +21,13 @@ from tests.integration.site_system_leg.publications import (
 )
 
 
-def test_one_that_is_down(lab: Lab) -> None:
+def test_a_site_system_that_is_down_is_a_502(lab: Lab) -> None:
     reply = lab.send_one(lab.request(), address=address("down"))
     record = check_refused(lab, reply, Reason.SITE_SYSTEM_UNREACHABLE)
     assert re.fullmatch(rf"{MP_NAME}: connection refused by 127\.0\.0\.1:\d+", record["detail"])
 
 
-def test_one_that_is_down_does_not_take_the_other_with_it(lab: Lab) -> None:
+def test_a_site_system_that_is_down_does_not_affect_the_other(lab: Lab) -> None:
     with lab.client(address=address("down")) as client:
         assert client.request("GET", FILE, {"Range": "bytes=0-0"}).status == 206
         assert client.request("GET", MP_LIST).status == 502
@@ -36,13 +36,13 @@ def test_one_that_is_down_does_not_take_the_other_with_it(lab: Lab) -> None:
     assert [record["verdict"] for record in lab.records(3)] == ["allow", "deny", "allow"]
 
 
-def test_head_to_one_that_is_down_gets_no_body(lab: Lab) -> None:
+def test_head_to_a_site_system_that_is_down_gets_no_body(lab: Lab) -> None:
     reply = lab.send_one(lab.request("HEAD"), address=address("down"))
     assert reply.body == b""
     lab.check_refused(reply, Reason.SITE_SYSTEM_UNREACHABLE, "site_system")
 
 
-def test_one_that_speaks_no_tls(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_site_system_without_tls_is_refused(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.send(OK))
     reply = lab.send_one(lab.request(fields=lab.identification), address=address("raw"))
     check_refused(lab, reply, Reason.SITE_SYSTEM_UNVERIFIED)
@@ -50,20 +50,22 @@ def test_one_that_speaks_no_tls(lab: Lab, raw: RawSiteSystem) -> None:
     assert b"GET" not in peer.received
 
 
-def test_one_that_closes_in_the_handshake(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_site_system_that_closes_in_the_handshake_is_refused(
+    lab: Lab, raw: RawSiteSystem
+) -> None:
     raw.behave(lambda peer: None)
     reply = lab.send_one(lab.request(), address=address("raw"))
     check_refused(lab, reply, Reason.SITE_SYSTEM_UNVERIFIED)
 
 
-def test_one_that_accepts_and_says_nothing(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_site_system_silent_in_the_handshake_is_a_504(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end())
     reply = lab.send_one(lab.request(), address=address("raw"))
     record = check_refused(lab, reply, Reason.SITE_SYSTEM_SLOW, "limits.handshake_seconds")
     assert SLOW_SECONDS <= record["duration_seconds"] < SLOW_SECONDS + 1
 
 
-def test_one_that_never_answers(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_site_system_without_a_response_is_a_504(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server(MP_NAME))
     reply = lab.send_one(lab.request(), address=address("raw"))
     record = check_refused(lab, reply, Reason.SITE_SYSTEM_SLOW, "limits.response_seconds")
@@ -91,7 +93,7 @@ BAD_ANSWERS = {
 
 
 @pytest.mark.parametrize("case", BAD_ANSWERS)
-def test_one_with_no_proper_answer(lab: Lab, raw: RawSiteSystem, case: str) -> None:
+def test_an_invalid_response_is_refused(lab: Lab, raw: RawSiteSystem, case: str) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()
         with contextlib.suppress(OSError):  # the bridge need not read all of it

@@ -39,7 +39,7 @@ def answer_with(
     raw.behave(script, lab.pki.server(MP_NAME))
 
 
-def test_each_client_connection_has_a_leg_of_its_own(lab: Lab) -> None:
+def test_each_client_connection_has_its_own_leg(lab: Lab) -> None:
     other = lab.credentials.other
     with (
         lab.client(address=address("good")) as first,
@@ -56,7 +56,7 @@ def test_each_client_connection_has_a_leg_of_its_own(lab: Lab) -> None:
     assert clients == ["pc1.corp.example", "pc1.corp.example", "pc9.corp.example"] * 3
 
 
-def test_a_leg_is_not_passed_on_to_the_next_client(lab: Lab) -> None:
+def test_a_leg_is_not_reused_for_the_next_client(lab: Lab) -> None:
     for _ in range(3):
         with lab.client(address=address("good")) as client:
             assert client.request("GET", MP_LIST).status == 200
@@ -75,7 +75,7 @@ def test_requests_to_both_roles_keep_both_legs(lab: Lab) -> None:
     lab.records(6)
 
 
-def test_nothing_is_dialled_before_there_is_a_request(lab: Lab, raw: RawSiteSystem) -> None:
+def test_no_leg_is_opened_before_a_request(lab: Lab, raw: RawSiteSystem) -> None:
     answer_with(lab, raw, OK)
     with lab.connect(address=address("raw")) as connection:
         connection.sendall(lab.request(fields={"Connection": "close"})[:-2])
@@ -103,7 +103,7 @@ def test_a_leg_that_the_site_system_closed_while_idle_is_opened_again(
     assert [record["verdict"] for record in lab.records(3)] == ["allow"] * 3
 
 
-def test_a_leg_that_says_close_is_closed(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_leg_with_connection_close_is_closed(lab: Lab, raw: RawSiteSystem) -> None:
     def script(peer: Peer) -> None:
         peer.read_head()
         peer.send(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
@@ -121,7 +121,7 @@ def test_a_leg_that_says_close_is_closed(lab: Lab, raw: RawSiteSystem) -> None:
 # Clients that send too much, or close the connection
 
 
-def test_what_is_sent_far_ahead_of_an_answer_is_not_kept(lab: Lab, raw: RawSiteSystem) -> None:
+def test_requests_far_ahead_of_the_response_are_refused(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: (peer.read_head(), peer.wait_for_end()), lab.pki.server(MP_NAME))
     with lab.connect(address=address("raw")) as connection:
         connection.sendall(lab.request())
@@ -132,7 +132,7 @@ def test_what_is_sent_far_ahead_of_an_answer_is_not_kept(lab: Lab, raw: RawSiteS
     assert raw.peers[0].received.count(b"GET ") == 1
 
 
-def test_a_client_that_goes_away_takes_its_leg_with_it(lab: Lab, raw: RawSiteSystem) -> None:
+def test_the_leg_of_a_closed_client_connection_is_closed(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: (peer.read_head(), peer.wait_for_end()), lab.pki.server(MP_NAME))
     connection = lab.connect(address=address("raw"))
     connection.sendall(lab.request())
@@ -144,7 +144,7 @@ def test_a_client_that_goes_away_takes_its_leg_with_it(lab: Lab, raw: RawSiteSys
     assert record["note"] == "the client closed the connection"
 
 
-def test_messages_are_answered_by_the_stand_in_all_the_while(lab: Lab) -> None:
+def test_the_simulated_management_point_replies_to_messages(lab: Lab) -> None:
     with lab.client(address=address("good")) as client:
         assert lab.ccm_post(client).body == ccm.NO_REPLY
     lab.records(1)

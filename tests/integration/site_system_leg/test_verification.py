@@ -72,7 +72,9 @@ def test_an_impostor_gets_no_request(lab: Lab, raw: RawSiteSystem, who: str) -> 
     assert peer.received == b""
 
 
-def test_one_that_is_named_in_its_subject_only_is_told_so(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_site_system_named_only_in_its_subject_is_refused_with_the_reason(
+    lab: Lab, raw: RawSiteSystem
+) -> None:
     authority, key = lab.pki._issuing, certificates.ec_key()
     purpose = (x509.ExtendedKeyUsage(certificates.SERVER), False)
     valid = certificates.current(datetime.now(UTC))
@@ -90,7 +92,7 @@ def test_one_that_is_named_in_its_subject_only_is_told_so(lab: Lab, raw: RawSite
 
 
 @pytest.mark.parametrize("names", [(MP_NAME,), ("x.corp.example", MP_NAME), ("*.corp.example",)])
-def test_the_site_system_itself_gets_it(
+def test_the_verified_site_system_gets_the_request(
     lab: Lab, raw: RawSiteSystem, names: tuple[str, ...]
 ) -> None:
     def script(peer: Peer) -> None:
@@ -109,7 +111,7 @@ def test_the_site_system_itself_gets_it(
     assert bytes(peer.received) == expected
 
 
-def test_it_sees_the_certificate_of_the_bridge_and_not_the_clients(lab: Lab) -> None:
+def test_the_site_system_gets_the_certificate_of_the_bridge_and_not_of_the_client(lab: Lab) -> None:
     with lab.client(address=address("good")) as client:
         assert client.request("GET", MP_LIST).status == 200
         assert client.request("GET", FILE, {"Range": "bytes=0-0"}).status == 206
@@ -125,7 +127,7 @@ def test_it_sees_the_certificate_of_the_bridge_and_not_the_clients(lab: Lab) -> 
     assert [record["client_name"] for record in lab.records(2)] == ["pc1.corp.example"] * 2
 
 
-def test_a_site_system_that_wants_another_certificate_is_not_reached(
+def test_a_site_system_that_rejects_the_certificate_of_the_bridge_is_a_502(
     lab: Lab, raw: RawSiteSystem
 ) -> None:
     # Its trust is another's: it refuses the bridge, which the bridge must not hide.
@@ -145,7 +147,7 @@ def test_a_site_system_that_wants_another_certificate_is_not_reached(
 # Certificates requested late, as IIS does (protocol.md §0, 9)
 
 
-def test_a_certificate_asked_for_after_the_handshake_is_shown(lab: Lab, raw: RawSiteSystem) -> None:
+def test_a_certificate_requested_after_the_handshake_is_sent(lab: Lab, raw: RawSiteSystem) -> None:
     shown: list[bytes | None] = []
 
     def script(peer: Peer) -> None:

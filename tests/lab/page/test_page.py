@@ -209,7 +209,7 @@ def test_a_case_can_be_sent_by_keyboard(page: Page) -> None:
     assert page.evaluate("document.activeElement.id") == "send"
 
 
-def test_a_life_cycle_passes_on_both_paths(page: Page) -> None:
+def test_a_life_cycle_is_allowed_on_both_paths(page: Page) -> None:
     page.click("#life")
     expect(page.locator("#steps td.allow")).to_have_count(2 * len(LIFE), timeout=PATIENCE)
     expect(page.locator("#steps td.deny")).to_have_count(0)
