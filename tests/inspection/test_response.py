@@ -175,9 +175,9 @@ def test_the_search_takes_linear_time(piece: str) -> None:
     text = piece * (MAX_REPLY // len(piece))
     domains = CORP | {f"d{number}.example" for number in range(16)}
     host_names([piece], domains)  # the pattern is made once
-    began = time.perf_counter()
+    began = time.thread_time()
     host_names([text], domains)
-    assert time.perf_counter() - began < 5, "4 MB take about 0.1 s"
+    assert time.thread_time() - began < 5, "4 MB take about 0.1 s"
 
 
 @given(st.text("ab.-<c/ corpexmpl", max_size=60))

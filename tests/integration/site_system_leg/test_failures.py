@@ -62,14 +62,14 @@ def test_a_site_system_silent_in_the_handshake_is_a_504(lab: Lab, raw: RawSiteSy
     raw.behave(lambda peer: peer.wait_for_end())
     reply = lab.send_one(lab.request(), address=address("raw"))
     record = check_refused(lab, reply, Reason.SITE_SYSTEM_SLOW, "limits.handshake_seconds")
-    assert SLOW_SECONDS <= record["duration_seconds"] < SLOW_SECONDS + 1
+    assert record["duration_seconds"] >= SLOW_SECONDS
 
 
 def test_a_site_system_without_a_response_is_a_504(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end(), lab.pki.server(MP_NAME))
     reply = lab.send_one(lab.request(), address=address("raw"))
     record = check_refused(lab, reply, Reason.SITE_SYSTEM_SLOW, "limits.response_seconds")
-    assert SLOW_SECONDS <= record["duration_seconds"] < SLOW_SECONDS + 1
+    assert record["duration_seconds"] >= SLOW_SECONDS
     (peer,) = raw.peers
     lab.until(peer.ended.is_set)  # the leg was closed, too
 

@@ -58,9 +58,9 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_view_of_hostile_bytes_is_limited(name: str) -> None:
     body = HOSTILE[name]()
-    begin = time.perf_counter()
+    begin = time.thread_time()
     text = view(body)
-    assert time.perf_counter() - begin < 5, "half a second, on a machine with nothing to do"
+    assert time.thread_time() - begin < 5, "half a second, on a machine with nothing to do"
     assert len(text) < MAX_TEXT + SLACK
 
 
@@ -83,9 +83,9 @@ def test_finding_secrets_takes_linear_time(piece: str) -> None:
         text = (piece * (size // len(piece) + 1))[:size]
         times = []
         for _ in range(3):
-            begin = time.perf_counter()
+            begin = time.thread_time()
             conceal(text, Kind.OPEN)
-            times.append(time.perf_counter() - begin)
+            times.append(time.thread_time() - begin)
         return min(times)
 
     # Eight times the text would take 64 times the time if it were quadratic.
