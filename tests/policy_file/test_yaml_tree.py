@@ -80,7 +80,7 @@ def test_a_value_is_what_it_looks_like(text: str, value: object) -> None:
         ("<<", "a special character"),
     ],
 )
-def test_a_value_that_yaml_converts_is_refused(text: str, kind: str) -> None:
+def test_a_value_that_yaml_converts_is_marked_as_converted(text: str, kind: str) -> None:
     tree = read_yaml(f"{ABOVE}outer:\n  key: {text}\n")
     assert tree.value == {"version": 1, "outer": {"key": Converted(text, kind)}}
     assert tree.line(("outer", "key")) == 4
