@@ -16,6 +16,8 @@ from ibcm_bridge.lab.protocol.client import load_credential
 from ibcm_bridge.lab.site_systems.site_systems import Address
 from tests.integration.reading import DEADLINE, read_exactly
 
+MP_NAME = "mp01.corp.example"
+
 
 class Peer:
     """A connection that a `RawSiteSystem` has accepted."""
@@ -91,6 +93,21 @@ class RawSiteSystem:
         """What to do from now on; without a credential, without TLS."""
         self.peers.clear()
         self.script, self.credential = script, credential
+
+    def respond_with(self, response: bytes, *pieces: int, close_notify: bool = False) -> None:
+        """Send this response to each request, in one write or pieces of this size, then close."""
+
+        def script(peer: Peer) -> None:
+            peer.read_head()
+            size = pieces[0] if pieces else len(response)
+            for index in range(0, len(response), size):
+                peer.send(response[index : index + size])
+            if close_notify:
+                assert isinstance(peer.connection, ssl.SSLSocket)
+                with contextlib.suppress(OSError):
+                    peer.connection.unwrap()
+
+        self.behave(script, self.pki.server(MP_NAME))
 
     def check_scripts(self) -> None:
         """Connections may break; a script that is wrong is a broken test."""

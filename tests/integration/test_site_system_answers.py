@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ssl
 import threading
 from typing import Any
@@ -51,26 +50,6 @@ def address(name: str) -> tuple[str, int]:
 # Answers that are passed on
 
 
-def answer_with(
-    lab: Lab, raw: RawSiteSystem, answer: bytes, *pieces: int, close_notify: bool = False
-) -> None:
-    """Let the site system answer every request with these bytes, then close."""
-
-    def script(peer: Peer) -> None:
-        peer.read_head()
-        if pieces:
-            for index in range(0, len(answer), pieces[0]):
-                peer.send(answer[index : index + pieces[0]])
-        else:
-            peer.send(answer)
-        if close_notify:
-            assert isinstance(peer.connection, ssl.SSLSocket)
-            with contextlib.suppress(OSError):
-                peer.connection.unwrap()
-
-    raw.behave(script, lab.pki.server(MP_NAME))
-
-
 def test_the_fields_of_a_response_are_forwarded_unchanged(lab: Lab, raw: RawSiteSystem) -> None:
     fields = [
         ("Set-Cookie", "a=1"),
@@ -82,7 +61,7 @@ def test_the_fields_of_a_response_are_forwarded_unchanged(lab: Lab, raw: RawSite
     head += "server: Microsoft-IIS/10.0\r\nX-Powered-By: ASP.NET\r\n"
     leg = "Keep-Alive: timeout=5\r\nProxy-Connection: x\r\nConnection: keep-alive\r\n"
     answer = f"HTTP/1.1 299 As you like\r\n{head}{leg}\r\nok".encode()
-    answer_with(lab, raw, answer, 1)
+    raw.respond_with(answer, 1)
     reply = lab.send_one(lab.request(fields={"Connection": "close"}), address=address("raw"))
     assert (reply.status, reply.reason, reply.body) == (299, "", b"ok"), "with our own phrase"
     assert reply.headers == (*fields, ("Connection", "close"))
@@ -92,7 +71,7 @@ def test_the_fields_of_a_response_are_forwarded_unchanged(lab: Lab, raw: RawSite
 @pytest.mark.parametrize("pieces", [1, 7, 1000])
 def test_a_chunked_response_arrives_complete(lab: Lab, raw: RawSiteSystem, pieces: int) -> None:
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    answer_with(lab, raw, head + b"3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nX-Trailer: x\r\n\r\n", pieces)
+    raw.respond_with(head + b"3\r\nabc\r\n4;x=y\r\ndefg\r\n0\r\nX-Trailer: x\r\n\r\n", pieces)
     with lab.client(address=address("raw")) as client:
         reply = client.request("GET", MP_LIST)
     assert (reply.status, reply.body) == (200, b"abcdefg")
@@ -103,7 +82,7 @@ def test_a_chunked_response_arrives_complete(lab: Lab, raw: RawSiteSystem, piece
 def test_a_response_until_the_end_of_the_connection_arrives_complete(
     lab: Lab, raw: RawSiteSystem
 ) -> None:
-    answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the end", close_notify=True)
+    raw.respond_with(b"HTTP/1.1 200 OK\r\n\r\nuntil the end", close_notify=True)
     reply = lab.send_one(lab.request(), address=address("raw"))
     assert (reply.status, reply.body) == (200, b"until the end")
     assert reply.header("Connection") == "close"
@@ -142,7 +121,7 @@ def partial(body: bytes, *fields: bytes, chunked: bool = False) -> bytes:
 def test_the_requested_parts_are_forwarded(
     lab: Lab, raw: RawSiteSystem, asked: str, body: bytes, field: bytes, chunked: bool
 ) -> None:
-    answer_with(lab, raw, partial(body, field, chunked=chunked), 60)
+    raw.respond_with(partial(body, field, chunked=chunked), 60)
     with lab.client(address=address("raw")) as client:
         reply = client.request("GET", POLICY, {"Range": asked})
     assert (reply.status, reply.body) == (206, body)
@@ -169,7 +148,7 @@ def read_into(came: bytearray, connection: ssl.SSLSocket) -> None:
 def test_a_206_is_cut_off_after_the_requested_range(
     lab: Lab, raw: RawSiteSystem, asked: str, field: bytes, most: int, chunked: bool
 ) -> None:
-    answer_with(lab, raw, partial(bytes(100_000), field, chunked=chunked))
+    raw.respond_with(partial(bytes(100_000), field, chunked=chunked))
     with lab.connect(address=address("raw")) as connection:
         connection.sendall(lab.request(target=POLICY, fields={"Range": asked}))
         came = bytearray()
@@ -184,7 +163,7 @@ def test_a_206_is_cut_off_after_the_requested_range(
 
 def test_a_200_with_the_whole_file_is_allowed(lab: Lab, raw: RawSiteSystem) -> None:
     whole = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + bytes(100_000)
-    answer_with(lab, raw, whole)
+    raw.respond_with(whole)
     with lab.client(address=address("raw")) as client:
         reply = client.request("GET", POLICY, {"Range": "bytes=0-9"})
     assert (reply.status, len(reply.body)) == (200, 100_000)
@@ -195,7 +174,7 @@ def test_a_200_with_the_whole_file_is_allowed(lab: Lab, raw: RawSiteSystem) -> N
 def test_a_206_with_a_body_and_without_content_range_is_refused_for_an_open_range(
     lab: Lab, raw: RawSiteSystem, method: str, status: int
 ) -> None:
-    answer_with(lab, raw, partial(bytes(100) if method == "GET" else b""))
+    raw.respond_with(partial(bytes(100) if method == "GET" else b""))
     fields = {"Range": "bytes=900-", "Connection": "close"}
     reply = lab.send_one(lab.request(method, POLICY, fields), address=address("raw"))
     assert reply.status == status
@@ -208,7 +187,7 @@ def test_a_206_with_a_body_and_without_content_range_is_refused_for_an_open_rang
 
 def test_a_response_without_an_authenticated_end_is_cut_off(lab: Lab, raw: RawSiteSystem) -> None:
     # A bare FIN, which needs no key (RFC 9112 §9.8).
-    answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n\r\nuntil the e")
+    raw.respond_with(b"HTTP/1.1 200 OK\r\n\r\nuntil the e")
     with pytest.raises(ssl.SSLEOFError):
         lab.send_one(lab.request(), address=address("raw"))
     assert lab.record()["note"] == "the site system's response is incomplete"
@@ -216,14 +195,14 @@ def test_a_response_without_an_authenticated_end_is_cut_off(lab: Lab, raw: RawSi
 
 @pytest.mark.parametrize("status", [204, 304])
 def test_a_response_without_body_needs_no_length(lab: Lab, raw: RawSiteSystem, status: int) -> None:
-    answer_with(lab, raw, f"HTTP/1.1 {status} Nothing\r\nETag: x\r\n\r\n".encode())
+    raw.respond_with(f"HTTP/1.1 {status} Nothing\r\nETag: x\r\n\r\n".encode())
     with lab.client(address=address("raw")) as client:
         assert client.request("GET", MP_LIST).status == status
     assert lab.record()["status"] == status
 
 
 def test_informational_responses_stay_on_their_leg(lab: Lab, raw: RawSiteSystem) -> None:
-    answer_with(lab, raw, b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r\n" + OK)
+    raw.respond_with(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r\n" + OK)
     reply = lab.send_one(lab.request(fields={"Connection": "close"}), address=address("raw"))
     assert (reply.status, reply.body) == (200, b"ok")
     assert lab.record()["status"] == 200
@@ -240,7 +219,7 @@ TRUNCATED = {
 def test_an_incomplete_response_is_not_forwarded_as_complete(
     lab: Lab, raw: RawSiteSystem, case: str
 ) -> None:
-    answer_with(lab, raw, TRUNCATED[case])
+    raw.respond_with(TRUNCATED[case])
     with (
         lab.client(address=address("raw")) as client,
         pytest.raises(ConnectionEnded, match="IncompleteRead"),
@@ -284,7 +263,7 @@ def test_a_second_response_is_not_that_of_the_next_request(
 def test_a_body_for_head_is_not_the_response_to_the_next_request(
     lab: Lab, raw: RawSiteSystem
 ) -> None:
-    answer_with(lab, raw, OK)
+    raw.respond_with(OK)
     with lab.client(address=address("raw")) as client:
         head = client.request("HEAD", MP_LIST)
         assert (head.status, head.header("Content-Length"), head.body) == (200, "2", b"")
@@ -304,7 +283,7 @@ def test_a_location_that_a_client_can_use_is_forwarded(
     lab: Lab, raw: RawSiteSystem, name: str, value: str
 ) -> None:
     head = f"HTTP/1.1 302 Found\r\n{name}: {value}\r\nContent-Length: 0\r\n\r\n"
-    answer_with(lab, raw, head.encode())
+    raw.respond_with(head.encode())
     with lab.client(address=address("raw")) as client:
         reply = client.request("GET", MP_LIST)
     assert (reply.status, reply.header(name)) == (302, value)
@@ -316,7 +295,7 @@ def test_the_internal_name_in_a_location_is_replaced_and_recorded(
 ) -> None:
     where = f"https://{MP_NAME}/SMS_MP/x"
     head = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n"
-    answer_with(lab, raw, head.encode())
+    raw.respond_with(head.encode())
     with lab.client(address=address("raw")) as client:
         reply = client.request("GET", MP_LIST)
     assert reply.header("Location") == "https://bridge.internet.example/SMS_MP/x"
@@ -337,7 +316,7 @@ def test_a_location_at_another_host_is_refused(
     lab: Lab, raw: RawSiteSystem, name: str, value: str, requirement: str
 ) -> None:
     head = f"HTTP/1.1 302 Found\r\n{name}: {value}\r\nContent-Length: 4\r\n\r\nbody"
-    answer_with(lab, raw, head.encode())
+    raw.respond_with(head.encode())
     reply = lab.send_one(lab.request(), address=address("raw"))
     rule = "site_system.location"
     lab.check_refused(reply, Reason.SITE_SYSTEM_RESPONSE, rule, requirement)
@@ -350,7 +329,7 @@ def test_a_location_at_another_host_is_refused(
 
 def test_endless_informational_responses_are_refused(lab: Lab, raw: RawSiteSystem) -> None:
     hint = b"HTTP/1.1 103 Hints\r\nA: b\r\n\r\n"
-    answer_with(lab, raw, hint * (MAX_INFORMATIONAL + 1) + OK)
+    raw.respond_with(hint * (MAX_INFORMATIONAL + 1) + OK)
     reply = lab.send_one(lab.request(), address=address("raw"))
     lab.check_refused(reply, Reason.SITE_SYSTEM_RESPONSE, "site_system", "BRIDGE-TERMINATE")
 
@@ -371,14 +350,14 @@ def test_an_ambiguous_response_is_refused(
 ) -> None:
     if pieces and len(answer) > 1_000:
         pieces = (1_000,)
-    answer_with(lab, raw, answer, *pieces)
+    raw.respond_with(answer, *pieces)
     reply = lab.send_one(lab.request(), address=address("raw"))
     lab.check_refused(reply, Reason.SITE_SYSTEM_RESPONSE, "site_system", "BRIDGE-TERMINATE")
 
 
 def test_an_upgrade_field_of_a_response_is_not_forwarded(lab: Lab, raw: RawSiteSystem) -> None:
     fields = b"Upgrade: h2c\r\nConnection: Upgrade\r\nAlt-Svc: h3=x\r\nContent-Length: 0\r\n"
-    answer_with(lab, raw, b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")
+    raw.respond_with(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n")
     with lab.client(address=address("raw")) as client:
         assert client.request("GET", MP_LIST).headers == (("Content-Length", "0"),)
     lab.records(1)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ssl
-
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.protocol import ccm
 from tests.integration.lab import Lab
@@ -17,26 +14,6 @@ from tests.integration.site_system_leg.publications import (
     SLOW_SECONDS,
     address,
 )
-
-
-def answer_with(
-    lab: Lab, raw: RawSiteSystem, answer: bytes, *pieces: int, close_notify: bool = False
-) -> None:
-    """Let the site system answer every request with these bytes, then close."""
-
-    def script(peer: Peer) -> None:
-        peer.read_head()
-        if pieces:
-            for index in range(0, len(answer), pieces[0]):
-                peer.send(answer[index : index + pieces[0]])
-        else:
-            peer.send(answer)
-        if close_notify:
-            assert isinstance(peer.connection, ssl.SSLSocket)
-            with contextlib.suppress(OSError):
-                peer.connection.unwrap()
-
-    raw.behave(script, lab.pki.server(MP_NAME))
 
 
 def test_each_client_connection_has_its_own_leg(lab: Lab) -> None:
@@ -76,7 +53,7 @@ def test_requests_to_both_roles_keep_both_legs(lab: Lab) -> None:
 
 
 def test_no_leg_is_opened_before_a_request(lab: Lab, raw: RawSiteSystem) -> None:
-    answer_with(lab, raw, OK)
+    raw.respond_with(OK)
     with lab.connect(address=address("raw")) as connection:
         connection.sendall(lab.request(fields={"Connection": "close"})[:-2])
         assert raw.peers == []
