@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.storage.upload_spool import Spool, SpoolLimits
+from tests.uploads.fragments import ME
 
 LIMITS = SpoolLimits(
     max_bytes=1_000,
@@ -50,3 +51,9 @@ def open_spool(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Spool]]:
 @pytest.fixture
 def spool(open_spool: Callable[..., Spool]) -> Spool:
     return open_spool()
+
+
+@pytest.fixture
+def begun(spool: Spool) -> Spool:
+    assert spool.begin(ME, "{1}") is None
+    return spool
