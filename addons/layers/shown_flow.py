@@ -15,7 +15,6 @@ from collections.abc import Callable
 import h11
 from mitmproxy import flow, http
 from mitmproxy.connection import Server
-from mitmproxy.proxy import commands
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http._hooks import (
     HttpErrorHook,
@@ -34,71 +33,103 @@ from ibcm_bridge.request.head import RequestHead
 type Watched = Callable[[str], bool]
 """Return whether any addon has a function for the hook of this name."""
 
+type _FlowHook = (
+    HttpRequestHeadersHook
+    | HttpRequestHook
+    | HttpResponseHeadersHook
+    | ReplyShownHook
+    | HttpResponseHook
+    | HttpErrorHook
+)
+_HOOKS: tuple[type[_FlowHook], ...] = (
+    HttpRequestHeadersHook,
+    HttpRequestHook,
+    HttpResponseHeadersHook,
+    ReplyShownHook,
+    HttpResponseHook,
+    HttpErrorHook,
+)
+
+
+def watched_hooks(watched: Watched) -> frozenset[str]:
+    """Return the names of the hooks of a flow that any addon has a function for."""
+    return frozenset(hook.name for hook in _HOOKS if watched(hook.name))
+
 
 class ShownFlow:
     """mitmproxy's flow of one request.
 
-    Its hooks are called only if an addon watches, because a call is expensive. The addons decide
-    nothing, but each method raises Refused if one of them fails.
+    Flows and calls of hooks are expensive, so there are none for hooks that no addon watches. The
+    addons decide nothing, but each method raises Refused if one of them fails.
     """
 
-    def __init__(self, context: Context, watched: Watched) -> None:
+    def __init__(self, context: Context, watched: frozenset[str]) -> None:
+        """`watched` is the result of `watched_hooks`."""
         self._watched = watched
-        self._flow = http.HTTPFlow(context.client, context.server, True)
+        self._flow = http.HTTPFlow(context.client, context.server, True) if watched else None
         self._has_request = False
 
     def begin(self, head: RequestHead, origin: Origin) -> None:
         """Store a request head. `request_head` shows it after the decision."""
-        self._has_request = True
-        self._flow.request = shown_request(head, origin)
+        if self._flow is not None:
+            self._has_request = True
+            self._flow.request = shown_request(head, origin)
 
     def request_head(self) -> Steps[None]:
         """Show the request head."""
-        yield from self._show(HttpRequestHeadersHook(self._flow))
+        yield from self._show(HttpRequestHeadersHook)
 
     def read(self, body: bytes) -> None:
         """Store the body of the request. `request` shows it after the decision."""
-        self._flow.request.data.content = body
-        self._flow.request.timestamp_end = time.time()
+        if self._flow is not None:
+            self._flow.request.data.content = body
+            self._flow.request.timestamp_end = time.time()
 
     def request(self) -> Steps[None]:
         """Show the request with its body."""
-        yield from self._show(HttpRequestHook(self._flow))
+        yield from self._show(HttpRequestHook)
 
     def leg(self, server: Server) -> None:
         """Store the site-system leg of the request."""
-        self._flow.server_conn = server
+        if self._flow is not None:
+            self._flow.server_conn = server
 
     def began_response(self, response: h11.Response) -> None:
         """Store a response head. `response_head` shows it after the decision."""
-        self._flow.response = shown_response(response)
+        if self._flow is not None:
+            self._flow.response = shown_response(response)
 
     def response_head(self) -> Steps[None]:
         """Show the response head."""
-        yield from self._show(HttpResponseHeadersHook(self._flow))
+        yield from self._show(HttpResponseHeadersHook)
 
     def reply(self, body: bytes) -> Steps[None]:
         """Show a response with its body, before it is forwarded."""
-        assert self._flow.response is not None
+        if self._flow is None or self._flow.response is None:
+            return
         self._flow.response.data.content = body
-        yield from self._show(ReplyShownHook(self._flow))
+        yield from self._show(ReplyShownHook)
         self._flow.response.data.content = None
 
     def response(self) -> Steps[None]:
         """Show the end of a forwarded response."""
-        assert self._flow.response is not None
-        self._flow.response.timestamp_end = time.time()
-        yield from self._show(HttpResponseHook(self._flow))
+        if self._flow is not None and self._flow.response is not None:
+            self._flow.response.timestamp_end = time.time()
+        yield from self._show(HttpResponseHook)
 
     def error(self, message: str) -> Steps[None]:
         """Show a failure, if there is a request to show."""
+        if self._flow is None:
+            return
         self._flow.live = False
         if self._has_request:
             self._flow.error = flow.Error(message)
-            yield from self._show(HttpErrorHook(self._flow))
+            yield from self._show(HttpErrorHook)
 
-    def _show(self, hook: commands.StartHook) -> Steps[None]:
-        if self._watched(hook.name) and isinstance(failed := (yield hook), Deny):
+    def _show(self, hook: type[_FlowHook]) -> Steps[None]:
+        if self._flow is None or hook.name not in self._watched:
+            return
+        if isinstance(failed := (yield hook(self._flow)), Deny):
             raise Refused(failed)
 
 

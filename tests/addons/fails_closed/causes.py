@@ -28,11 +28,11 @@ def unknown_name(running: Running) -> Outcome:
 
 
 def over_the_limit(running: Running) -> Outcome:
-    limit, running.bridge.connections.limit = running.bridge.connections.limit, 0
+    limit, running.bridge.connections.capacity.slots.limit = running.bridge.connections.limit, 0
     try:
         return good(running)
     finally:
-        running.bridge.connections.limit = limit
+        running.bridge.connections.capacity.slots.limit = limit
 
 
 def without_certificate(running: Running) -> Outcome:
