@@ -15,6 +15,8 @@ from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.protocol import ccm
 from tests.integration.lab import Lab
+from tests.smuggling_shapes import FAMILIES, Shape
+from tests.smuggling_shapes import SMUGGLED as NEXT
 
 HOST = b"Host: bridge.internet.example\r\n"
 POST = b"CCM_POST /ccm_system/request HTTP/1.1\r\n" + HOST
@@ -144,3 +146,32 @@ def test_requests_without_a_body_share_the_connection(lab: Lab) -> None:
     data = POST + b"Content-Length: %d\r\n\r\n" % len(body) + body
     replies = lab.send(data + GET + b"Connection: close\r\n\r\n", "CCM_POST", "GET")
     assert [response.status for response in replies] == [200, 200]
+
+
+SAMPLE = {
+    f"{name} {at}": shape
+    for name, family in FAMILIES.items()
+    for at, shape in enumerate(family())
+    if at % 50 == 0
+}
+"""Every fiftieth shape of each family; tests/addons/layers/test_smuggling_families.py has all."""
+
+
+@pytest.mark.parametrize("sent", ["whole", "byte by byte"])
+@pytest.mark.parametrize("shape", SAMPLE.values(), ids=SAMPLE)
+def test_a_sample_of_the_families_over_a_socket(lab: Lab, shape: Shape, sent: str) -> None:
+    last = NEXT.replace(b"X-Smuggled: yes", b"Connection: close")
+    whole = shape.sent + (NEXT if shape.reason else last)
+    pieces = [bytes([byte]) for byte in whole] if sent == "byte by byte" else [whole]
+    answer = exchange(lab, pieces)
+    if shape.reason is None:
+        methods = shape.sent.split(b" ")[0].decode(), "GET"
+        assert [response.status for response in lab.read_responses(answer, methods)] == [200, 200]
+        first, second = lab.site.received()
+        assert (first.method, second.target) == (methods[0], "/SMS_MP/.sms_aut?MPCERT")
+        assert [record["verdict"] for record in lab.records(2)] == ["allow", "allow"]
+    else:
+        assert answer.startswith(b"HTTP/1.1 %d " % (REFUSALS[shape.reason].status or 0))
+        assert answer.count(b"\r\n\r\n") == 1
+        lab.check_nothing_arrived()
+        assert lab.record()["reason"] == shape.reason.value

@@ -113,6 +113,7 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("ibcm_bridge/policy_file/**/*.py", _strings),
     ("tests/policy_file/*.py", _strings),
     ("tests/policy_samples.py", _strings),
+    ("tests/smuggling_shapes.py", _strings),
     ("ibcm_bridge/os_errors.py", _strings),
     ("ibcm_bridge/site_system_leg/*.py", _strings),
     ("ibcm_bridge/policy/*.py", _strings),
