@@ -58,7 +58,7 @@ class Fetch:
         except ValueError as error:
             raise FetchError("is not a revocation list") from error
         if any(is_of_unknown_issuer(crl, trust.trust) for crl in lists):
-            raise FetchError("is the list of an authority that is not configured")
+            raise FetchError("is the list of a CA that is not configured")
         fetched = [("fetched", crl) for crl in lists]
         renewed = renew(trust.lists, trust.trust, fetched, trust.clock())
         if renewed.problems and not renewed.early:

@@ -143,7 +143,7 @@ MALFORMATIONS = (
     _Malformation("has an empty subjectAltName", "4.2.1.6", lambda form: form.names == 0),
     # Only OpenSSL accepts anchors without it (version 1, Netscape's extension).
     _Malformation(
-        "is not an authority according to its basicConstraints",
+        "is not a CA according to its basicConstraints",
         "6.1.4 (k)",
         lambda form: form.issues and not form.authority,
     ),
@@ -154,7 +154,7 @@ MALFORMATIONS = (
     ),
     # An implementation that checks only keyUsage accepts it as an authority.
     _Malformation(
-        "may sign certificates according to its keyUsage but is not an authority",
+        "may sign certificates according to its keyUsage but is not a CA",
         "4.2.1.9",
         lambda form: not form.authority and form.signs_certificates is True,
     ),

@@ -40,7 +40,7 @@ class Scope:
         """The covered certificates, in words; at most 300 characters."""
         kind = "certificates"
         if not (self.end_entities and self.authorities):
-            kind = "end-entity certificates" if self.end_entities else "certificates of authorities"
+            kind = "end-entity certificates" if self.end_entities else "CA certificates"
         if self.points is None:
             return kind
         urls = ", ".join(sorted(point.partition(" ")[2] for point in self.points))
@@ -109,7 +109,7 @@ def read_list(
     signer = next((authority for authority in authorities if signed_by(crl, authority)), None)
     found = _read(crl, None if signer is None else key_of(signer))
     if signer is None and not isinstance(found, str):
-        return f"the revocation list of {found.issuer} is not signed by a configured authority"
+        return f"the revocation list of {found.issuer} is not signed by a configured CA"
     return found
 
 

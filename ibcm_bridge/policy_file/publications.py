@@ -79,7 +79,7 @@ def read_bridge(
         text = "no client certificates are requested (certificate: none); remove this key"
         reading.report((*clients, "trust"), text)
     if requested not in (None, CertificatePolicy.NONE) and not row.clients.trust:
-        text = "this key is missing; write the authorities that issue client certificates"
+        text = "this key is missing; write the CAs that issue client certificates"
         reading.report((*clients, "trust"), text)
     if not (credential and leg_credential and leg_trust and requested):
         return None

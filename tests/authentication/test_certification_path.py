@@ -271,7 +271,7 @@ def test_the_detail_of_a_malformation_has_its_section_and_its_depth(
 ) -> None:
     computer = pki.computer("pc1.corp.example").certificate
     assert malformation(computer, issues=False) is None
-    text = "is not an authority according to its basicConstraints (RFC 5280 section 6.1.4 (k))"
+    text = "is not a CA according to its basicConstraints (RFC 5280 section 6.1.4 (k))"
     assert malformation(computer, issues=True) == text
     verdict = judge_path(trust, loaded_lists(trust, NOW), [computer, computer, pki.root], NOW)
     assert isinstance(verdict, Deny)

@@ -229,7 +229,7 @@ COVERED = {
         {"full_name": [x509.UniformResourceIdentifier("http://other.internet.example/x.crl")]},
         "certificates that name the distribution point http://other.internet.example/x.crl",
     ),
-    "authorities": ({"only_contains_ca_certs": True}, "certificates of authorities"),
+    "authorities": ({"only_contains_ca_certs": True}, "CA certificates"),
 }
 
 

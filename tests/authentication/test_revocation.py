@@ -180,7 +180,7 @@ def test_a_list_applies_to_the_certificates_in_its_scope(
 
 def test_a_list_of_an_unconfigured_signer_is_not_used(pki: LabPki) -> None:
     forged = LabPki.make(now=NOW).issuing_crl([], 99)
-    assert "not signed by a configured authority" in str(read_list(forged, [pki.root, pki.issuing]))
+    assert "not signed by a configured CA" in str(read_list(forged, [pki.root, pki.issuing]))
     assert isinstance(read_list(pki.issuing_crl([], 99), [pki.issuing]), RevocationList)
 
 

@@ -178,7 +178,7 @@ def test_a_tunnel_may_name_any_role_except_plaintext_ones(load: Load) -> None:
         (
             bridge(SUP, clients="{certificate: optional}"),
             "clients:",
-            "this key is missing; write the authorities that issue client certificates",
+            "this key is missing; write the CAs that issue client certificates",
         ),
         (
             bridge(SUP, clients=f"{{certificate: none, trust: {TRUST}}}"),

@@ -130,7 +130,7 @@ def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[
     anchors = [anchor for _, trust in _trusts(publication) for anchor in trust.anchors]
     if not any(issued(authority, last) for authority in (last, *anchors)):
         text = f"{_name(last)} was issued by {last.issuer.rfc4514_string()[:200]}, which is not in "
-        text += "the chain file; clients without that authority will refuse the certificate"
+        text += "the chain file; clients without that CA will refuse the certificate"
         yield Finding(Level.WARNING, where, text, "PKI-BOTH-ENDS")
 
 

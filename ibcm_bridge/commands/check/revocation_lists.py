@@ -40,7 +40,7 @@ def check_lists(
         if is_of_unknown_issuer(crl, trust):
             name = crl.issuer.rfc4514_string()[:200]
             text = f"{name} is not listed under anchors or issuing; its revocation list is used "
-            text += "only if a client sends that authority's certificate"
+            text += "only if a client sends that CA's certificate"
             yield Finding(Level.WARNING, where, text)
             continue
         unusable = read_list(crl, authorities)
@@ -151,7 +151,7 @@ def _check_fetched(
         if key_of(authority) not in have:
             name = authority.subject.rfc4514_string()[:200]
             text = f"no revocation list of {name}, and the lists that are fetched are those of "
-            text += "other authorities; its certificates are refused"
+            text += "other CAs; its certificates are refused"
             yield Finding(Level.PROBLEM, where, text, _CITED)
 
 

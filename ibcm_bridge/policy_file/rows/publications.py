@@ -63,9 +63,7 @@ class BridgeRow(_PublicationRow):
         "server certificate for clients: serverAuth, the Internet FQDN in its subjectAltName"
     )
     clients: ClientsRow = required("accepted client certificates")
-    site_systems: SiteSystemsRow = required(
-        "client certificate for site systems, and their authorities"
-    )
+    site_systems: SiteSystemsRow = required("client certificate for site systems, and their CAs")
     roles: dict[_RoleName, RoleRow] = required(
         "site system roles, by name",
         min_length=1,

@@ -52,45 +52,41 @@ class FetchRow(Row, examples=[_FETCH]):
 
 
 class WithoutCrlRow(Row, examples=[{"authority": "issuing.pem", "because": "no list exists"}]):
-    """An authority that publishes no revocation list."""
+    """A CA that publishes no revocation list."""
 
     authority: str = required("file with its certificate, or its subject as shown by check")
     because: Because
 
 
 class TrustRow(Row, examples=[_TRUST]):
-    """Trust anchors, issuing authorities, and their revocation lists: PEM or DER files."""
+    """Trust anchors, issuing CAs, and their revocation lists: PEM or DER files."""
 
     anchors: list[str] = required(
         "files with self-signed root certificates", min_length=1, examples=[["root.pem"]]
     )
-    issuing: list[str] = optional(
-        [], "files with intermediate authorities", examples=[["issuing.pem"]]
-    )
+    issuing: list[str] = optional([], "files with intermediate CAs", examples=[["issuing.pem"]])
     crls: list[str] = optional(
         [],
-        "files or folders with the revocation lists of all these authorities",
+        "files or folders with the revocation lists of all these CAs",
         examples=[["root.crl"]],
     )
     fetch: FetchRow | None = optional(None, "revocation lists to download over HTTP")
     warn_before: Duration = optional("1d", "how long before the expiry of a list to warn")
     grace: Duration = optional("0s", "how long an expired list is still accepted")
-    without_crl: list[WithoutCrlRow] = optional(
-        [], "authorities that publish no list, each with a reason"
-    )
+    without_crl: list[WithoutCrlRow] = optional([], "CAs that publish no list, each with a reason")
 
 
 class ClientsRow(Row, examples=[{"trust": _TRUST}]):
-    """Accepted client certificates: their kind, and their authorities."""
+    """Accepted client certificates: their kind, and their CAs."""
 
     certificate: Literal["computer", "user", "either", "optional", "none"] | None = optional(
         None, "the kind of client certificate; if omitted, the default of the roles"
     )
     trust: TrustRow | None = optional(
-        None, "authorities of client certificates; not with certificate: none"
+        None, "CAs of client certificates; not with certificate: none"
     )
     ca_names: Literal["send", "omit"] = optional(
-        "omit", "whether the handshake sends the names of the authorities to clients"
+        "omit", "whether the handshake sends the names of the CAs to clients"
     )
     highest_tls: HighestTls = optional(
         "1.3", "highest TLS version with clients; 1.2 for TPMs without PSS"
@@ -98,7 +94,7 @@ class ClientsRow(Row, examples=[{"trust": _TRUST}]):
 
 
 class SiteSystemsRow(Row, examples=[{"certificate": _PAIR, "trust": _TRUST}]):
-    """The bridge's certificate for site systems, and the authorities of site systems."""
+    """The bridge's certificate for site systems, and the CAs of site systems."""
 
     certificate: CertificateRow = required("the bridge's client certificate (clientAuth)")
-    trust: TrustRow = required("authorities of the site systems' certificates")
+    trust: TrustRow = required("CAs of the site systems' certificates")

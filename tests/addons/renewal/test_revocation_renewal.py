@@ -117,7 +117,7 @@ def test_a_file_with_the_same_number_and_date_that_revokes_more_takes_effect(
 
 BAD: dict[str, Callable[[Held, datetime], bytes]] = {
     "is not a revocation list": lambda _held, _now: b"half a fi",
-    "is not signed by a configured authority": lambda _held, now: (
+    "is not signed by a configured CA": lambda _held, now: (
         LabPki.make(now=now).issuing_crl([], 9, this_update=now).public_bytes(Encoding.PEM)
     ),
     "has the date and number of the current one, and lacks revocations of it": (
@@ -317,8 +317,8 @@ def test_a_list_is_fetched_stored_and_used(
         ("/cut.crl", "the response is not HTTP"),
         ("/old.crl", "is older than the current one"),
         ("/less.crl", "lacks revocations of it"),
-        ("/forged.crl", "is not signed by a configured authority"),
-        ("/other.crl", "is the list of an authority that is not configured"),
+        ("/forged.crl", "is not signed by a configured CA"),
+        ("/other.crl", "is the list of a CA that is not configured"),
         ("/large.crl", "the response is larger than 2,000 bytes"),
     ],
 )

@@ -181,7 +181,7 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
             GOOD_ONE, {**DNS, x509.KeyUsage: (usage("digital_signature", "key_cert_sign"), True)}
         ),
         INVALID,
-        "may sign certificates according to its keyUsage but is not an authority "
+        "may sign certificates according to its keyUsage but is not a CA "
         "(RFC 5280 section 4.2.1.9) (depth 0)",
     ),
     "end-entity-with-pathlen": (
@@ -194,8 +194,7 @@ REFUSED: Mapping[str, tuple[str, Made, Reason, str]] = {
         "root-no-bc",
         of("root-no-bc"),
         INVALID,
-        "is not an authority according to its basicConstraints "
-        "(RFC 5280 section 6.1.4 (k)) (depth 2)",
+        "is not a CA according to its basicConstraints (RFC 5280 section 6.1.4 (k)) (depth 2)",
     ),
     "root-nameless": (
         "root-nameless",

@@ -101,7 +101,7 @@ def test_an_end_entity_certificate_is_not_an_authority(
     certificate = pki.computer("pc1.corp.example").certificate
     trust = Trust((certificate,), (), ())
     found = [finding.text for finding in bad_findings(with_(policy, client_trust=trust), now)]
-    assert any("is not an authority" in text for text in found)
+    assert any("is not a CA" in text for text in found)
     assert any("is not self-signed" in text for text in found)
 
 
@@ -134,7 +134,7 @@ def test_an_authority_that_will_be_refused_is_reported(
     (found,) = bad_findings(with_(policy, client_trust=trust), now)
     assert (found.level, found.requirement) == (Level.PROBLEM, "PKI-BOTH-ENDS")
     assert found.text == (
-        f"{pki.root.subject.rfc4514_string()} is not an authority according to its "
+        f"{pki.root.subject.rfc4514_string()} is not a CA according to its "
         "basicConstraints (RFC 5280 section 6.1.4 (k)): every path through it is refused"
     )
 
@@ -197,7 +197,7 @@ def test_an_issuing_authority_without_its_root_is_a_problem(
     other = LabPki.make(now=now)
     trust = Trust((other.root,), (pki.issuing,), (*pki.crls(), *other.crls()))
     found = bad_findings(with_(policy, client_trust=trust), now)
-    assert any("not signed by a configured authority" in finding.text for finding in found)
+    assert any("not signed by a configured CA" in finding.text for finding in found)
     corrected = Trust((other.root,), (pki.issuing,), (other.crls()[0], pki.crls()[1]))
     (unverified,) = bad_findings(with_(policy, client_trust=corrected), now)
     assert "Lab Issuing CA" in unverified.text

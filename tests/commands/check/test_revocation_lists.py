@@ -31,7 +31,7 @@ def test_a_revocation_list_of_another_authority_is_a_problem(
     forged = Trust((pki.root,), (pki.issuing,), other.crls())
     found = bad_findings(with_(policy, client_trust=forged), now)
     assert {finding.text.split(" ", 4)[4].split(" is ")[1] for finding in found} == {
-        "not signed by a configured authority"
+        "not signed by a configured CA"
     }
 
 
@@ -83,8 +83,7 @@ POINT = [x509.UniformResourceIdentifier("http://pki.internet.example/x.crl")]
         (
             [scope(only_contains_ca_certs=True)],
             Level.PROBLEM,
-            "covers only certificates of authorities; all its client and site-system "
-            "certificates are refused",
+            "covers only CA certificates; all its client and site-system certificates are refused",
         ),
         (
             [scope(only_contains_ca_certs=True), scope(only_contains_user_certs=True)],

@@ -179,7 +179,7 @@ NO_DNS_NAME = (
         ([(ADDRESS, False)], NO_DNS_NAME),
         (
             [(DNS_NAME, False), (SIGNS_CERTIFICATES, True)],
-            "may sign certificates according to its keyUsage but is not an authority "
+            "may sign certificates according to its keyUsage but is not a CA "
             "(RFC 5280 section 4.2.1.9)",
         ),
     ],
