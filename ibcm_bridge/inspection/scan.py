@@ -80,7 +80,11 @@ def _scan(content: Content, engine: ContentEngine) -> Deny | None:
 
 def _no_body(subject: Subject, _limit: int) -> Content | Deny:
     if subject.body:
-        return Deny(Reason.BODY_NOT_ALLOWED, subject.where, f"a body of {len(subject.body)} bytes")
+        return Deny(
+            Reason.BODY_NOT_ALLOWED,
+            subject.where,
+            f"the request has a body of {len(subject.body)} bytes",
+        )
     return Content({})
 
 

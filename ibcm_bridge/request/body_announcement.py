@@ -19,7 +19,7 @@ def check_body(
     """Check the length, the media type and the depth that a head announces."""
     # RFC 8894 §4.1: only the parser of a message in the query accepts line ends.
     if target.has_line_ends and body_rule.inspection is not Inspection.SCEP_QUERY:
-        return Deny(Reason.TARGET_UNSAFE, rules.TARGET_QUERY, "line ends in the query")
+        return Deny(Reason.TARGET_UNSAFE, rules.TARGET_QUERY, "the query has line ends")
     if (refusal := _check_body_announcement(body_rule, head)) is not None:
         return refusal
     return _check_depth(profile, body_rule, head)
@@ -30,7 +30,11 @@ def _check_body_announcement(body_rule: BodyRule, head: RequestHead) -> Deny | N
     length = head.length or 0
     if length and not body_rule.limit:
         # RFC 9110 §9.3.1: a body of a GET has no defined meaning, and can be request smuggling.
-        return Deny(Reason.BODY_NOT_ALLOWED, rules.BODY_LIMIT.of(name), f"a body of {length} bytes")
+        return Deny(
+            Reason.BODY_NOT_ALLOWED,
+            rules.BODY_LIMIT.of(name),
+            f"the request has a body of {length} bytes",
+        )
     if length > body_rule.limit:
         detail = f"{length} bytes; the limit is {body_rule.limit} bytes"
         return Deny(Reason.BODY_TOO_LARGE, rules.BODY_LIMIT.of(name), detail)

@@ -30,7 +30,7 @@ class Ambiguity(NamedTuple):
 
     rule: rules.Rule
     cause: str
-    """A noun phrase; "in the query" can follow."""
+    """A noun phrase; "the query has" can precede it."""
 
 
 _NEVER = re.compile(r'[\x00-\x1f\x7f-\x9f\\:*?<>|"]')
@@ -84,7 +84,7 @@ def find_name_ambiguity(name: str) -> Ambiguity | None:
     if (found := _NEVER.search(name)) is not None:
         return Ambiguity(
             rules.TARGET_QUERY,
-            f"{character_text(found[0])}, which Windows does not allow in file names,",
+            f"{character_text(found[0])}, which Windows does not allow in file names",
         )
     if not name.isascii():
         if len(name) > LONGEST:
@@ -126,20 +126,20 @@ def find_segment_ambiguity(segment: str, *, of_file: bool) -> Ambiguity | None:
         )
     if plain.endswith((".", " ")):
         return Ambiguity(
-            rules.TARGET_SEGMENT, f"{segment[-40:]!a}, which ends with a dot or a space,"
+            rules.TARGET_SEGMENT, f"{segment[-40:]!a}, which ends with a dot or a space"
         )
     first = _PARAMETER.split(plain, maxsplit=1)[0]
     if "." in first and not first.strip(".+ "):
-        return Ambiguity(rules.TARGET_SEGMENT, f"{segment[:40]!a}, a dot segment for some parsers,")
+        return Ambiguity(rules.TARGET_SEGMENT, f"{segment[:40]!a}, a dot segment for some parsers")
     spaced = plain.replace("+", " ")
     if is_short_name(spaced):
-        return Ambiguity(rules.TARGET_SHORT_NAME, f"{segment[:40]!a}, an 8.3 name,")
+        return Ambiguity(rules.TARGET_SHORT_NAME, f"{segment[:40]!a}, an 8.3 name")
     if not of_file:
         return None
     if _DEVICE.match(spaced) is not None:
-        return Ambiguity(rules.TARGET_DEVICE, f"{segment[:40]!a}, a device name,")
+        return Ambiguity(rules.TARGET_DEVICE, f"{segment[:40]!a}, a device name")
     if (escape := _ESCAPE.search(plain)) is not None:
-        return Ambiguity(rules.TARGET_QUERY, f'"{escape[0]}", an escape after decoding,')
+        return Ambiguity(rules.TARGET_QUERY, f'"{escape[0]}", an escape after decoding')
     return None
 
 
@@ -167,7 +167,7 @@ def _find_character_ambiguity(character: str) -> Ambiguity | None:
         read_as = next((character for character in form if character in "/\\.:"), None)
     if read_as is None:
         return None
-    cause = f'{character_text(character)}, which some parsers read as "{read_as}",'
+    cause = f'{character_text(character)}, which some parsers read as "{read_as}"'
     return Ambiguity(rules.TARGET_QUERY, cause)
 
 

@@ -127,7 +127,9 @@ def read_request_head(raw: bytes, max_fields: int = MAX_FIELDS) -> RequestHead |
     for line in lines[1:]:
         name, colon, value = line.partition(b":")
         if not colon or not TOKEN.fullmatch(name):
-            return _malformed(rules.HEAD_FIELD_NAME, "a line that is not field-name: value")
+            return _malformed(
+                rules.HEAD_FIELD_NAME, "a header line is not in the form field-name: value"
+            )
         value = value.strip(b" \t")
         if not FIELD_VALUE.fullmatch(value):
             return _malformed(rules.HEAD_FIELD_VALUE, f"a control character in {_text(name)}")
@@ -149,7 +151,7 @@ def _with_framing(
             reason = Reason.LENGTH_REQUIRED
             if any(n.lower() == b"content-length" for n, _ in fields):
                 reason = Reason.FRAMING
-            return Deny(reason, rules.HEAD_TRANSFER_ENCODING, "Transfer-Encoding on a request")
+            return Deny(reason, rules.HEAD_TRANSFER_ENCODING, "the request has Transfer-Encoding")
     if not lengths:
         return RequestHead(method, sent_target(target), fields, None)
     # RFC 9112 §6.3: different lengths are an error. It allows merging equal ones, but does not

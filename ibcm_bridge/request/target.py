@@ -127,7 +127,7 @@ def _path_segments(path: bytes) -> tuple[str, ...] | Deny:
     if (refusal := _check_escapes(path, "path")) is not None:
         return refusal
     if _SEPARATOR.search(path):
-        return _unsafe(rules.TARGET_SEPARATOR, "an escaped separator in the path")
+        return _unsafe(rules.TARGET_SEPARATOR, "the path has an escaped separator")
     decoded = unquote_to_bytes(path)
     if (found := _PATH_UNSAFE.search(decoded)) is not None:
         return _unsafe(rules.TARGET_PATH, f"{_byte(found[0])} in the path is ambiguous")
@@ -149,13 +149,13 @@ def _check_query(query: bytes) -> Deny | None:
     if not has_line_ends and (found := _UNSAFE.search(decoded)) is not None:
         return _unsafe(rules.TARGET_QUERY, f"{_byte(found[0])} in the query is ambiguous")
     if (alias := _file_alias(decoded)) is not None:
-        return _unsafe(rules.TARGET_QUERY_NAME, f"{alias} in the query")
+        return _unsafe(rules.TARGET_QUERY_NAME, f"the query has {alias}")
     return None
 
 
 def _check_file_name(query: bytes, decoded: bytes) -> Deny | None:
     if _SEPARATOR.search(query):
-        return _unsafe(rules.TARGET_SEPARATOR, "an escaped separator in the query")
+        return _unsafe(rules.TARGET_SEPARATOR, "the query has an escaped separator")
     try:
         # Strict: overlong forms, surrogates and incomplete characters are not UTF-8 (RFC 3629 §3).
         name = decoded.decode("utf-8")
@@ -168,7 +168,9 @@ def _check_file_name(query: bytes, decoded: bytes) -> Deny | None:
 
 def _check_escapes(part: bytes, where: str) -> Deny | None:
     if _BROKEN_ESCAPE.search(part):
-        return _unsafe(rules.TARGET_ESCAPE, f"a percent sign without two hex digits in the {where}")
+        return _unsafe(
+            rules.TARGET_ESCAPE, f"the {where} has a percent sign without two hex digits"
+        )
     return None
 
 
@@ -190,7 +192,7 @@ def _file_alias(query: bytes) -> str | None:
     if b"~" in query:
         for name in re.split(r"[/&=]", query.decode("ascii")):
             if is_short_name(name.replace("+", " ")):
-                return f"{name[:40]!a}, an 8.3 name,"
+                return f"{name[:40]!a}, an 8.3 name"
     return None
 
 
@@ -200,7 +202,7 @@ def _byte(byte: bytes) -> str:
 
 
 def _ambiguous(ambiguity: Ambiguity, where: str) -> Deny:
-    return _unsafe(ambiguity.rule, f"{ambiguity.cause} in the {where}")
+    return _unsafe(ambiguity.rule, f"the {where} has {ambiguity.cause}")
 
 
 def _unsafe(rule: rules.Rule, detail: str) -> Deny:

@@ -37,7 +37,7 @@ def test_a_body_where_none_is_allowed_is_refused_before_it_is_read(
     for length in (1, 10_000_000_000):
         denial = denied(decide(request_head(*line, f"Content-Length: {length}")))
         assert (denial.reason, denial.rule) == (Reason.BODY_NOT_ALLOWED, "bodies.none.limit")
-        assert denial.detail == f"a body of {length} bytes"
+        assert denial.detail == f"the request has a body of {length} bytes"
 
 
 @pytest.mark.parametrize(("line", "limit"), [(MESSAGE, 4_194_304), (LISTING, 65_536)])
