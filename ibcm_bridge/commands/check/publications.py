@@ -46,7 +46,8 @@ def publication_text(publication: Publication | PlaintextPublication) -> str:
             return f"{name} is bridged: {_roles(publication.directories)}{cap}{accepted}"
         case PlaintextPublication():
             to = _roles(publication.directories)
-            return f"{name} is plain HTTP on both legs, readable by anyone on the path: {to}"
+            plain = "published over plain HTTP on both legs, readable by anyone on the path"
+            return f"{name} is {plain}: {to}"
         case TunnelPublication():
             roles = f" ({', '.join(publication.roles)})" if publication.roles else ""
             to = address_text(publication.site_system)

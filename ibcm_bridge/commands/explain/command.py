@@ -29,7 +29,7 @@ COLUMNS = 80
 def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "explain",
-        help="show what the bridge would do with a request, and why",
+        help="show the decision on a request, and its reason",
         description="Evaluate a request against a policy, without sending anything. The last line "
         "is ALLOW, or DENY with the reason, rule and requirement that the audit would record. "
         "Exit status: 0 allowed, 1 refused or an invalid policy, 2 usage error or no listener on "
@@ -54,7 +54,7 @@ def add(commands: Subcommands) -> None:
         "--flow",
         type=Path,
         metavar="FILE",
-        help="evaluate each request in a flow file of mitmproxy (mitmdump -w), not VERB URL",
+        help="evaluate each request in a mitmproxy flow file (mitmdump -w), instead of VERB URL",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object per request")
     parser.add_argument("method", metavar="VERB", nargs="?", help="HTTP method, such as GET")

@@ -1,4 +1,4 @@
-"""What the bridge would do with a request, and why: `ibcm-bridge explain`.
+"""The decision on a described request, step by step: `ibcm-bridge explain`.
 
 A described request passes the same functions as in the bridge, in the same order, without a
 connection. The caller provides the function that verifies the client's certificate path; it needs
@@ -114,9 +114,9 @@ def _follow(
     to = f"{terms.server_name} at {address_text(terms.address)}"
     if authorized.packet is not None:
         explanation.body_not_inspected = True
-        packet = authorized.packet.type
-        add_step(f"It is a BITS {packet} packet; `explain` cannot check its upload session.")
-        add_step(f"If the session accepts it, the bridge forwards it to {to}.")
+        add_step(f"The request is a BITS {authorized.packet.type} packet.")
+        add_step("`explain` cannot check the packet's upload session.")
+        add_step(f"If the session accepts the packet, the bridge forwards it to {to}.")
         return
     if request.body is None and authorized.body_rule.limit and authorized.head.length != 0:
         explanation.body_not_inspected = True
@@ -230,11 +230,12 @@ def _refusal_steps(denial: Deny, verb: str, role_clients: Sequence[RoleClient]) 
         yield f"Refused: {denial.detail}."
     yield f"The client receives {response}: {row.text}"
     if len(role_clients) == 1:
-        yield f"It would log (inferred): {role_clients[0].shows(row)}."
+        yield f"Expected client log (inferred): {role_clients[0].shows(row)}."
         yield f"As a result, {role_clients[0].does(verb, row.next_step)}."
         return
     # Neither the path nor the publication shows the role.
-    yield f"As a result, it {row.next_step.short}; its log depends on the role (docs/refusals.md)."
+    step = row.next_step.short
+    yield f"As a result, the client {step}; its log depends on the role (docs/refusals.md)."
 
 
 def _allowed[Value](value: Value | Deny) -> Value:

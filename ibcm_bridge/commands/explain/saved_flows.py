@@ -1,4 +1,4 @@
-"""Requests from a flow file of mitmproxy (`mitmdump -w`), for `explain`."""
+"""Requests from a mitmproxy flow file (`mitmdump -w`), for `explain`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def saved_requests(
                     yield _request(flow, presented, ports)
         except (FlowReadException, LookupError, TypeError, AttributeError) as error:
             # FlowReader raises the other errors for a manipulated file.
-            raise ValueError(f"{path} is not a flow file of mitmproxy, or is damaged") from error
+            raise ValueError(f"{path} is not a mitmproxy flow file, or is damaged") from error
     if not found:
         raise ValueError(f"{path} has no HTTP request")
 

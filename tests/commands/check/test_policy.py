@@ -44,7 +44,7 @@ def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.dateti
         "software-update-point at sup01.corp.example; client certificates are not requested"
         in findings[5].text
     )
-    assert "is plain HTTP on both legs" in findings[6].text
+    assert "is published over plain HTTP on both legs" in findings[6].text
     assert findings[7].requirement == "BRIDGE-HTTPS-ONLY"
 
 

@@ -52,7 +52,7 @@ def test_a_refused_request_is_reported_with_its_reason(
     assert reason(explanation) is expected
     assert explanation.verdict.startswith(f"DENY {expected.value}, by ")
     assert any(
-        step.startswith(("It would log (inferred): ", "As a result, it "))
+        step.startswith(("Expected client log (inferred): ", "As a result, the client "))
         for step in explanation.steps
     )
 
@@ -222,8 +222,8 @@ def test_a_host_in_brackets_is_shown_whole(policy: Policy, computer: LabCredenti
 def test_the_next_step_of_the_client_is_shown(policy: Policy, computer: LabCredential) -> None:
     refused = ask(policy, "DELETE", f"{MP}/SMS_MP/", computer)
     assert refused.steps[-1] == (
-        "As a result, BITS ends a download with an error; another request fails until the client's "
-        "next attempt (inferred)."
+        "As a result, BITS ends a download with an error; any other request fails until the client "
+        "tries again (inferred)."
     )
     unauthenticated = ask(policy, "GET", f"{MP}/SMS_MP/", None)
     assert unauthenticated.steps[-1].startswith("As a result, BITS treats a failed connection as ")
@@ -306,7 +306,7 @@ def test_the_log_of_the_client_is_that_of_its_role(
     every_role: Policy, computer_of_files: LabCredential, method: str, url: str, shows: str
 ) -> None:
     explanation = ask(every_role, method, url, computer_of_files)
-    assert f"It would log (inferred): {shows}" in explanation.steps
+    assert f"Expected client log (inferred): {shows}" in explanation.steps
     ccm = "CcmMessaging" in shows
     assert any("BITS" in step for step in explanation.steps[-1:]) <= (
         ccm or "DataTransfer" in shows
@@ -327,13 +327,15 @@ def test_the_log_of_a_refused_handshake_is_that_of_the_role(
 ) -> None:
     explanation = ask(every_role, "GET", url, None)
     assert explanation.denial is not None
-    assert any(step.startswith(f"It would log (inferred): {log}") for step in explanation.steps)
+    assert any(
+        step.startswith(f"Expected client log (inferred): {log}") for step in explanation.steps
+    )
 
 
 def test_a_path_without_a_role_has_no_log(every_role: Policy) -> None:
     explanation = ask(every_role, "GET", "https://nobody.example/", None)
     assert explanation.steps[-1] == (
-        "As a result, it cannot connect; its log depends on the role (docs/refusals.md)."
+        "As a result, the client cannot connect; its log depends on the role (docs/refusals.md)."
     )
     assert not any("CcmMessaging" in step or "BITS" in step for step in explanation.steps)
 
