@@ -37,8 +37,8 @@ def add(commands: Subcommands) -> None:
         "identity",
         help="show and change client GUID bindings",
         description="Show and change the client GUID bindings. A binding assigns a client GUID to "
-        "a client certificate. The policy names their file (messages.bindings). A change applies "
-        "to a running bridge immediately. "
+        "a client certificate. The bindings are in the file that messages.bindings names in the "
+        "policy. A change applies to a running bridge immediately. "
         "Exit status: 0 done, 1 not found or failed, 2 usage error.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)

@@ -41,7 +41,7 @@ def _add_up(actions: Subcommands) -> None:
     parser.add_argument(
         "--listen",
         metavar="ADDRESS",
-        help="accept real clients on this address, at the ports of the shipped policy (8443, 8531, "
+        help="accept real clients on this address, on the ports of the shipped policy (8443, 8531, "
         "8080); ADDRESS:PORT sets another TLS port; everything except the bridge stays on loopback",
     )
     parser.add_argument(
@@ -120,7 +120,7 @@ def _add_part(actions: Subcommands) -> None:
             f"--{name}",
             type=IPv4Address,
             metavar="ADDRESS",
-            help=f"for site-systems: address of the container {name}",
+            help=f"for site-systems: address of the {name} container",
         )
     parser.set_defaults(run=_part)
 

@@ -28,7 +28,7 @@ def add(commands: Subcommands) -> None:
         "run",
         help="run the bridge",
         description="Run the bridge until Ctrl-C or SIGTERM. Load the whole policy before "
-        "listening. Print the findings of `check`, which do not prevent the start. "
+        "listening. Print the findings of `check`; they do not prevent the start. "
         "Exit status: 0 stopped, 1 could not start.",
     )
     add_config(parser)

@@ -1,4 +1,4 @@
-"""`ibcm-bridge check`: reports what a policy publishes, and its problems."""
+"""`ibcm-bridge check`: reports the publications and problems of a policy."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
 def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "check",
-        help="report what a policy publishes, and its problems",
-        description="Load a policy as `run` does, and report what it publishes. Check its "
-        "certificates and revocation lists: purposes, names, dates, keys. Without --connect, make "
-        "no connections. Exit status: 0 no problem, 1 at least one problem.",
+        help="validate a policy, and list its publications and problems",
+        description="Load a policy as `run` does, and list its publications and problems. "
+        "Check its certificates and revocation lists: purposes, names, dates, keys. Without "
+        "--connect, open no connections. Exit status: 0 no problem, 1 at least one problem.",
     )
     add_config(parser)
     add_untested_mitmproxy(parser)
     parser.add_argument(
         "--connect",
         action="store_true",
-        help="also connect to each site system with the client certificate of the bridge, and "
+        help="also connect to each site system with the bridge's client certificate, and "
         "send HEAD for a nonexistent file in each directory",
     )
     parser.set_defaults(run=_run)
