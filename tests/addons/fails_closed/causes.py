@@ -28,11 +28,12 @@ def unknown_name(running: Running) -> Outcome:
 
 
 def over_the_limit(running: Running) -> Outcome:
-    limit, running.bridge.connections.capacity.slots.limit = running.bridge.connections.limit, 0
+    slots = running.bridge.connections.capacity.slots
+    limit, slots.limit = slots.limit, 0
     try:
         return good(running)
     finally:
-        running.bridge.connections.capacity.slots.limit = limit
+        slots.limit = limit
 
 
 def without_certificate(running: Running) -> Outcome:
