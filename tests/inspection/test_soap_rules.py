@@ -165,7 +165,7 @@ def test_different_actions_in_head_and_body_are_refused(
     [
         (("Content-Type: text/xml",), Reason.SOAP_ACTION),
         (("Content-Type: text/xml", f"SOAPAction: {CONFIG}"), Reason.SOAP_ACTION),
-        ((*in_1_1(CONFIG), f'SOAPAction: "{CONFIG}"'), Reason.SOAP_ACTION),
+        ((*in_1_1(CONFIG), f'SOAPAction: "{CONFIG}"'), Reason.MALFORMED_HEAD),
         (("Content-Type: application/soap+xml", f'SOAPAction: "{CONFIG}"'), Reason.SOAP_ACTION),
         ((f'Content-Type: application/soap+xml; action="{CONFIG}"',), Reason.SOAP_ENVELOPE),
         ((f'Content-Type: text/xml; action="{CONFIG}"',), Reason.MEDIA_TYPE),
