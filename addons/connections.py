@@ -53,6 +53,8 @@ class ConnectionRecord:
     publication: Publication | PlaintextPublication | None = None
     certificate: CertificateFacts | None = None
     """The certificate that the client presented, accepted or not."""
+    client_hello: bytes = b""
+    """The records of the ClientHello, until the handshake ends."""
     alert: str | None = None
     """The TLS alert that was sent to the client."""
     handshake_refusal: Deny | None = None

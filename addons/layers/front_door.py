@@ -37,7 +37,7 @@ from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.policy.publications import PlaintextListener, TunnelPublication
-from ibcm_bridge.routing.client_hello import is_whole
+from ibcm_bridge.routing.client_hello import is_well_formed, is_whole
 from ibcm_bridge.routing.publication import ClientHelloFacts, route
 
 _TLS_HANDSHAKE = 0x16
@@ -109,13 +109,9 @@ class FrontDoorLayer(Layer):
                 too_large = Deny(Reason.CLIENT_HELLO_TOO_LARGE, rules.LIMITS_CLIENT_HELLO, size)
                 yield from self._refuse(too_large)
             return None
-        try:
-            hello = tls.parse_client_hello(within)
-            facts = ClientHelloFacts(hello.sni if hello is not None else None)
-        except (ValueError, EOFError):
-            return (
-                yield from self._refuse(Deny(Reason.NOT_TLS, rules.LISTENER, "not a ClientHello"))
-            )
+        facts = _facts(within)
+        if isinstance(facts, Deny):
+            return (yield from self._refuse(facts))
         self._connection.server_name = facts.server_name
         publication = route(self._connection.listener, facts)
         if isinstance(publication, Deny):
@@ -127,6 +123,7 @@ class FrontDoorLayer(Layer):
                 self.context, self._connection, publication, self._limits.tunnel_idle_seconds
             )
         else:
+            self._connection.client_hello = within
             child = BridgedClientTls(
                 self.context,
                 self._deadline.lift,
@@ -189,3 +186,15 @@ class FrontDoorLayer(Layer):
         self._closed = True
         self._deadline.lift()
         yield commands.CloseConnection(self.context.client)
+
+
+def _facts(records: bytes) -> ClientHelloFacts | Deny:
+    """Parse a complete ClientHello, once."""
+    malformed = Deny(Reason.CLIENT_HELLO_MALFORMED, rules.LISTENER, "a malformed ClientHello")
+    try:
+        hello = tls.parse_client_hello(records)
+        if hello is None or not is_well_formed(hello.raw_bytes(wrap_in_record=False)):
+            return malformed
+        return ClientHelloFacts(hello.sni)
+    except (ValueError, EOFError):
+        return malformed

@@ -27,6 +27,7 @@ class Reason(StrEnum):
     PLAINTEXT = "plaintext"
     NOT_TLS = "not-tls"
     TLS_ON_PLAINTEXT = "tls-on-plaintext"
+    CLIENT_HELLO_MALFORMED = "client-hello-malformed"
     CLIENT_HELLO_TOO_LARGE = "client-hello-too-large"
     UNKNOWN_NAME = "unknown-name"
     TOO_SLOW = "too-slow"

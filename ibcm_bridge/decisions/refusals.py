@@ -92,6 +92,9 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.TLS_ON_PLAINTEXT: _tls(
         "BRIDGE-HTTPS-ONLY", "handshake_failure", "This port accepts HTTP only."
     ),
+    Reason.CLIENT_HELLO_MALFORMED: _tls(
+        "BRIDGE-TERMINATE", "decode_error", "The TLS ClientHello is malformed."
+    ),
     Reason.CLIENT_HELLO_TOO_LARGE: _tls(
         "BRIDGE-TERMINATE", "decode_error", "The ClientHello is too large."
     ),

@@ -64,13 +64,18 @@ def test_bytes_that_do_not_start_like_tls_are_plaintext(lab: Lab, data: bytes) -
     [
         b"\x16\x09\x01\x00\x05hello",
         b"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00",  # a ServerHello
-        b"\x16\x03\x01\x00\x29\x01\x00\x00\x25\x03\x03" + b"\xff" * 35,
     ],
-    ids=["version-9", "server-hello", "nonsense-inside"],
+    ids=["version-9", "server-hello"],
 )
 def test_bytes_that_only_start_like_tls_get_an_alert(lab: Lab, data: bytes) -> None:
     assert lab.plain(data) == alert_record(10)
     lab.check_refused_connection(Reason.NOT_TLS, "listener", alert=10)
+
+
+def test_a_client_hello_that_cannot_be_parsed_gets_decode_error(lab: Lab) -> None:
+    data = b"\x16\x03\x01\x00\x29\x01\x00\x00\x25\x03\x03" + b"\xff" * 35
+    assert lab.plain(data) == alert_record(50)
+    lab.check_refused_connection(Reason.CLIENT_HELLO_MALFORMED, "listener", alert=50)
 
 
 def test_a_client_hello_in_many_segments_is_accepted(lab: Lab) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -187,8 +188,8 @@ def test_a_hello_that_announces_16_megabytes_is_refused_at_the_limit(door: Front
         b"\x16\x03\x04\x00\x05",
         b"\x16\xfe\xfd" + b"\x00" * 20,  # DTLS
         b"\x16\x03\x01\x00\x00",
-        b"\x16\x03\x01\x00\x04\x01\x00\x00\x00",
-        b"\x16\x03\x01\x00\x08\x01\x00\x00\x04abcd",
+        b"\x16\x03\x01\x00\x04\x02\x00\x00\x00",  # a ServerHello
+        b"\x16\x03\x01\x00\x01\x00",
         b"\x16GET / HTTP/1.1\r\n\r\n",
     ],
 )
@@ -197,6 +198,50 @@ def test_data_that_only_begins_like_tls_gets_an_alert(door: FrontDoor, data: byt
         if not door.gone:
             door.receive(bytes([byte]))
     door.assert_refused("not-tls", UNEXPECTED_MESSAGE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01\x00\x04\x01\x00\x00\x00",
+        b"\x16\x03\x01\x00\x08\x01\x00\x00\x04abcd",
+        b"\x16\x03\x01\x00\x29\x01\x00\x00\x25\x03\x03" + b"\xff" * 35,
+    ],
+)
+def test_a_hello_that_cannot_be_parsed_gets_decode_error(door: FrontDoor, data: bytes) -> None:
+    for byte in data:
+        door.receive(bytes([byte]))
+    door.assert_refused("client-hello-malformed", DECODE_ERROR)
+
+
+def body_of(hello: bytes) -> bytes:
+    """The ClientHello without the headers of its record and its message."""
+    return hello[9:]
+
+
+def as_hello(body: bytes) -> bytes:
+    message = b"\x01" + len(body).to_bytes(3) + body
+    return b"\x16\x03\x01" + len(message).to_bytes(2) + message
+
+
+@pytest.mark.parametrize("name", [BRIDGED, TUNNELED])
+@pytest.mark.parametrize(
+    "change",
+    [lambda body: body + b"\0", lambda body: body[:-1]],
+    ids=["a byte more", "a byte less"],
+)
+def test_a_hello_whose_lengths_do_not_fit_gets_decode_error(
+    door: FrontDoor, lab: Lab, name: str, change: Callable[[bytes], bytes]
+) -> None:
+    door.receive(as_hello(change(body_of(hello(lab, name)))))
+    door.assert_refused("client-hello-malformed", DECODE_ERROR)
+
+
+def test_the_same_hello_whole_is_answered(door: FrontDoor, lab: Lab) -> None:
+    sent = hello(lab, BRIDGED)
+    assert as_hello(body_of(sent)) == sent
+    door.receive(sent)
+    assert door.to_client()[:1] == b"\x16"
 
 
 def test_a_server_name_that_is_not_ascii_gets_an_alert_and_is_not_a_defect(
