@@ -53,6 +53,7 @@ class ClientAuthentication:
         closes the connection.
         """
         record = self._connections.of(data.context.client)
+        record.client_hello = b""
         assert record.tls is not None
         assert data.ssl_conn is not None
         if client_leg.is_resumed(data.ssl_conn):

@@ -17,10 +17,12 @@ from mitmproxy.tls import TlsData
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, ExchangeEnded
 from ibcm_bridge.addons.events import Defect, EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.tls.handshake_failure import why_no_handshake
 from ibcm_bridge.addons.traffic_observer import Ended, TrafficObserver
 from ibcm_bridge.authentication.client import certificate_missing
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.policy.publications import BridgePublication
 
 TURNED_AWAY_SECONDS = 1.0
 """The least interval between two records of connections over the limit, in seconds."""
@@ -92,8 +94,9 @@ def _why_failed(record: ConnectionRecord, error: str | None) -> Deny:
     """Return why a handshake failed, from the verify callback or from OpenSSL."""
     if record.handshake_refusal is not None:
         return record.handshake_refusal
+    # Only a bridged publication has a handshake.
+    assert isinstance(record.publication, BridgePublication)
     if error is not None and "peer did not return a certificate" in error:
-        # Only a publication requests a certificate.
-        assert record.publication is not None
         return certificate_missing(record.publication.name)
-    return Deny(Reason.HANDSHAKE_FAILED, rules.LISTENER_TLS, (error or "")[:200])
+    text = why_no_handshake(error or "", record.client_hello, record.publication.client_tls)
+    return Deny(Reason.HANDSHAKE_FAILED, rules.LISTENER_TLS, text)

@@ -34,7 +34,7 @@ class SiteSystemAuthentication:
         assert isinstance(data.conn, LegServer)
         terms = data.conn.terms.tls
         assert terms is not None
-        connection = SSL.Connection(publication_tls.site_system_contexts[terms.highest], None)
+        connection = SSL.Connection(publication_tls.site_system_contexts[terms.settings], None)
         site_system_leg.expect_name(connection, data.conn.terms.server_name, terms.verify_name)
         connection.set_connect_state()
         data.ssl_conn = connection

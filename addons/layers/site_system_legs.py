@@ -31,13 +31,14 @@ from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.os_errors import not_connected
 from ibcm_bridge.policy.addresses import Address
-from ibcm_bridge.policy.publications import TlsVersion
+from ibcm_bridge.policy.tls_settings import TlsSettings
 from ibcm_bridge.site_system_leg.origination import (
     Origination,
     WhenClosed,
     authentication_lost,
     certificate_rejected,
     closed_without_response,
+    not_negotiated,
     timed_out,
     unreachable,
     when_closed,
@@ -48,7 +49,7 @@ from ibcm_bridge.site_system_leg.response_reader import (
     response_reader,
 )
 
-LegKey = tuple[Address, str, tuple[str, TlsVersion] | None]
+LegKey = tuple[Address, str, tuple[str, TlsSettings] | None]
 """Address, names and TLS terms. A leg that was verified for one site system is not used for
 another."""
 
@@ -123,7 +124,7 @@ class SiteSystemLegs:
     def use(self, terms: Origination, wait: LegWait) -> Steps[SiteSystemLeg]:
         """Return a leg with these terms: a kept one, or a new one."""
         # Two roles may use the same site system with different TLS terms.
-        tls = (terms.tls.verify_name, terms.tls.highest) if terms.tls is not None else None
+        tls = (terms.tls.verify_name, terms.tls.settings) if terms.tls is not None else None
         key = (terms.address, terms.server_name, tls)
         leg = self.kept.get(key)
         if leg is not None and self.usable(leg):
@@ -208,6 +209,8 @@ def _not_opened(leg: SiteSystemLeg, error: str) -> Deny:
     failure = leg.verification_failure
     if failure is not None and terms.tls is not None:
         error = f"cannot be verified as {terms.tls.verify_name}: {failure}"
+    elif terms.tls is not None:
+        error = not_negotiated(leg.alert, terms.tls.settings) or error
     detail = f"{terms.server_name}: {error}"
     return Deny(Reason.SITE_SYSTEM_UNVERIFIED, rules.SITE_SYSTEM, detail)
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.alerts import ALERTS
-from ibcm_bridge.addons.tls.context import VERSIONS, ffi, leg_context, lib
+from ibcm_bridge.addons.tls.context import ffi, leg_context, lib
 from ibcm_bridge.addons.tls.verify_callback import ALERT_ERRORS, Judge, Note, Terms, verify_with
 from ibcm_bridge.authentication.client import may_be_anonymous
 from ibcm_bridge.decisions import rules
@@ -44,8 +44,9 @@ def client_leg_context(publication: BridgePublication, callbacks: Callbacks) -> 
     would store the client's certificate outside the process and could not be revoked.
     """
     trust = publication.client_trust
-    context = leg_context(SSL.TLS_SERVER_METHOD, publication.credential, trust)
-    context.set_max_proto_version(VERSIONS[publication.highest_client_tls])
+    context = leg_context(
+        SSL.TLS_SERVER_METHOD, publication.credential, trust, publication.client_tls
+    )
     context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
     context.set_timeout(SESSION_SECONDS)
     # Required when client certificates are requested (SSL_CTX_set_session_id_context(3)). It is

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.verification import fill_store
-from ibcm_bridge.policy.publications import TlsVersion
+from ibcm_bridge.policy.tls_settings import SUITES, TlsSettings, TlsVersion
 from ibcm_bridge.policy.trust import Credential, Trust
 
 lib: Any = SSL._lib  # type: ignore[attr-defined]
@@ -20,9 +20,14 @@ VERSIONS = {TlsVersion.TLS_1_2: SSL.TLS1_2_VERSION, TlsVersion.TLS_1_3: SSL.TLS1
 """OpenSSL's numbers of the TLS versions."""
 
 
-def leg_context(method: int, credential: Credential, trust: Trust | None) -> SSL.Context:
+def leg_context(
+    method: int, credential: Credential, trust: Trust | None, settings: TlsSettings
+) -> SSL.Context:
     context = SSL.Context(method)
     context.set_min_proto_version(SSL.TLS1_2_VERSION)
+    context.set_max_proto_version(VERSIONS[settings.highest])
+    suites = ":".join(suite.openssl for suite in SUITES[settings.suites])
+    context.set_cipher_list(suites.encode("ascii"))
     # An idle leg holds no buffers: saves 48 of the 187 KB that a client and its leg use together.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     chain = x509.load_pem_x509_certificates(credential.chain_pem)

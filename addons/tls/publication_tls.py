@@ -10,7 +10,8 @@ from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.tls.client_leg import Callbacks, client_leg_context
 from ibcm_bridge.addons.tls.current_trust import ClientTrust, CurrentTrust
 from ibcm_bridge.addons.tls.site_system_leg import site_system_leg_context
-from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
+from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.policy.tls_settings import TlsSettings
 
 
 class PublicationTls:
@@ -24,15 +25,13 @@ class PublicationTls:
         """None if no client certificate is requested."""
         self.client_context = client_leg_context(publication, callbacks)
         self.site_system_trust = CurrentTrust(publication.site_system_trust, clock)
-        self.site_system_contexts: Mapping[TlsVersion, SSL.Context] = {
-            highest: site_system_leg_context(
-                publication.site_system_credential, self.site_system_trust, highest
+        self.site_system_contexts: Mapping[TlsSettings, SSL.Context] = {
+            settings: site_system_leg_context(
+                publication.site_system_credential, self.site_system_trust, settings
             )
-            for highest in {
-                role.site_system.highest_tls for role in publication.directories.values()
-            }
+            for settings in {role.site_system.tls for role in publication.directories.values()}
         }
-        """Contexts by the highest TLS version offered to a site system."""
+        """Contexts by the TLS settings for a site system."""
 
     def trusts(self) -> Iterator[tuple[str, CurrentTrust]]:
         """Yield each trust to renew, with the policy key that configures it."""

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.alerts import ALERTS
-from ibcm_bridge.addons.tls.context import VERSIONS, leg_context, lib
+from ibcm_bridge.addons.tls.context import leg_context, lib
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.addons.tls.verification import CertificationPath
 from ibcm_bridge.addons.tls.verify_callback import REVOKED, Terms, openssl_text, verify_with
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy.publications import TlsVersion
+from ibcm_bridge.policy.tls_settings import TlsSettings
 from ibcm_bridge.policy.trust import Credential
 
 _TERMS = Terms(
@@ -30,7 +30,7 @@ _TERMS = Terms(
 
 
 def site_system_leg_context(
-    credential: Credential, trust: CurrentTrust, highest: TlsVersion = TlsVersion.TLS_1_3
+    credential: Credential, trust: CurrentTrust, settings: TlsSettings
 ) -> SSL.Context:
     """Return a client-side context that presents `credential` and verifies the site system.
 
@@ -46,8 +46,7 @@ def site_system_leg_context(
         judged = trust.judge(path)
         return judged if isinstance(judged, Deny) else None
 
-    context = leg_context(SSL.TLS_CLIENT_METHOD, credential, trust.trust)
-    context.set_max_proto_version(VERSIONS[highest])
+    context = leg_context(SSL.TLS_CLIENT_METHOD, credential, trust.trust, settings)
     verify_with(context, SSL.VERIFY_PEER, _judge, _note_refusal, _TERMS)
     lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
     context.set_info_callback(record_alert_received)

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.roles import CertificatePolicy, RoleProfile
+from ibcm_bridge.policy.tls_settings import DEFAULT_TLS, TlsSettings
 from ibcm_bridge.policy.trust import Credential, Trust
 
 
@@ -30,26 +31,19 @@ class UploadHosts(StrEnum):
     """The publication's name replaces the site system's."""
 
 
-class TlsVersion(StrEnum):
-    """The highest version that a leg offers or accepts."""
-
-    TLS_1_2 = "1.2"
-    TLS_1_3 = "1.3"
-
-
 @dataclass(frozen=True, slots=True)
 class SiteSystem:
     """The far end of the site-system leg.
 
     `name` is the server name (SNI), and the site system's certificate must have `verify_name`. The
-    bridge connects to `address`. `highest_tls`: an IIS that requests the client certificate after
+    bridge connects to `address`. `tls.highest`: an IIS that requests the client certificate after
     the handshake may need TLS 1.2 (design of HTTP.sys; RFC 8446 §4.6.2).
     """
 
     address: Address
     name: str
     verify_name: str
-    highest_tls: TlsVersion = TlsVersion.TLS_1_3
+    tls: TlsSettings = DEFAULT_TLS
 
     @property
     def names(self) -> frozenset[str]:
@@ -112,9 +106,9 @@ class BridgePublication:
     upload_hosts: UploadHosts = UploadHosts.DROP
     send_ca_names: bool = False
     """True if the certificate request has the names of the authorities (RFC 8446 §4.2.4)."""
-    highest_client_tls: TlsVersion = TlsVersion.TLS_1_3
-    """The highest version for clients. A client with a TPM that cannot sign RSASSA-PSS fails in
-    TLS 1.3 (RFC 8446 §4.2.3), even if it offers it, but connects with TLS 1.2."""
+    client_tls: TlsSettings = DEFAULT_TLS
+    """The settings for clients. A client with a TPM that cannot sign RSASSA-PSS fails in TLS 1.3
+    (RFC 8446 §4.2.3), even if it offers it, but connects with TLS 1.2."""
 
 
 @dataclass(frozen=True, slots=True)

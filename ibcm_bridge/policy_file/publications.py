@@ -10,12 +10,12 @@ from ibcm_bridge.policy.publications import (
     PlaintextPublication,
     PublishedRole,
     SiteSystem,
-    TlsVersion,
     TunnelPublication,
     UnlistedHeaders,
     UploadHosts,
 )
 from ibcm_bridge.policy.roles import CertificatePolicy, RoleTable
+from ibcm_bridge.policy.tls_settings import CipherSuites, TlsSettings, TlsVersion
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.addresses import host_port, read_address
 from ibcm_bridge.policy_file.certificates import read_credential
@@ -24,6 +24,7 @@ from ibcm_bridge.policy_file.role_additions import read_additions, read_profile
 from ibcm_bridge.policy_file.rows.publications import BridgeRow, PlaintextRow, TunnelRow
 from ibcm_bridge.policy_file.rows.roles import PlaintextRoleRow, RoleRow
 from ibcm_bridge.policy_file.rows.settings import LimitsRow
+from ibcm_bridge.policy_file.rows.trust import ClientsRow
 from ibcm_bridge.policy_file.trust import read_trust
 
 Row = BridgeRow | TunnelRow | PlaintextRow
@@ -96,7 +97,7 @@ def read_bridge(
         request_head=_request_head(roles, limits),
         upload_hosts=UploadHosts(row.upload_hosts),
         send_ca_names=row.clients.ca_names == "send",
-        highest_client_tls=TlsVersion(row.clients.highest_tls),
+        client_tls=_tls(row.clients),
     )
 
 
@@ -172,8 +173,12 @@ def _site_system(
         address,
         name,
         (row.verify_name or name).lower(),
-        TlsVersion(row.highest_tls),
+        _tls(row),
     )
+
+
+def _tls(row: ClientsRow | RoleRow) -> TlsSettings:
+    return TlsSettings(TlsVersion(row.highest_tls), CipherSuites(row.tls))
 
 
 def _public_port(row: Row) -> int:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.addresses import Address
-from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, TlsVersion
+from ibcm_bridge.policy.publications import BridgePublication, HttpPublication
+from ibcm_bridge.policy.tls_settings import CipherSuites, TlsSettings
 from ibcm_bridge.request.authorization import Authorized
 
 
@@ -23,7 +24,7 @@ class LegTls:
 
     verify_name: str
     """The name that its certificate must have: the reference identifier of RFC 9525."""
-    highest: TlsVersion
+    settings: TlsSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def originate(publication: HttpPublication, authorized: Authorized) -> Originati
     site_system = authorized.site_system
     tls = None
     if isinstance(publication, BridgePublication):
-        tls = LegTls(verify_name=site_system.verify_name, highest=site_system.highest_tls)
+        tls = LegTls(verify_name=site_system.verify_name, settings=site_system.tls)
     return Origination(site_system.address, site_system.name, tls)
 
 
@@ -76,6 +77,31 @@ def certificate_rejected(server_name: str, alert: str | None) -> Deny | None:
 def unreachable(server_name: str, cause: str) -> Deny:
     """Return the denial for a leg whose connection attempt failed."""
     return Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEM, f"{server_name}: {cause}")
+
+
+def not_negotiated(alert: str | None, settings: TlsSettings) -> str | None:
+    """Return a phrase with the site system as its subject for an alert that it sends if it accepts
+    nothing in the ClientHello (RFC 8446 §6.2); None for any other alert.
+
+    The alert does not tell which part is missing, so the phrase has all that the bridge offers.
+    """
+    versions = " and ".join(f"TLS {version}" for version in settings.versions)
+    offered = {
+        "handshake_failure": f"{_SUITES[settings.suites]} (tls: {settings.suites}) in {versions}, "
+        "with SHA-2 signatures",
+        "protocol_version": versions,
+    }
+    if alert not in offered:
+        return None
+    return f"sent the TLS alert {alert}; the bridge offers {offered[alert]}"
+
+
+_SUITES = {
+    CipherSuites.MODERN: "cipher suites with ECDHE and AES-GCM or ChaCha20",
+    CipherSuites.STANDARD: "cipher suites with ECDHE and AES-GCM, ChaCha20, or AES-CBC with SHA-2",
+    CipherSuites.COMPATIBLE: "cipher suites with ECDHE or static RSA and AES-GCM, ChaCha20, or "
+    "AES-CBC with SHA-2",
+}
 
 
 def timed_out(server_name: str, *, connected: bool) -> Deny:

@@ -24,7 +24,8 @@ from ibcm_bridge.commands.check.publications import publication_text
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.policy.publications import BridgePublication, Listener, TlsVersion
+from ibcm_bridge.policy.publications import BridgePublication, Listener
+from ibcm_bridge.policy.tls_settings import CipherSuites, TlsSettings, TlsVersion
 from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.policy_file import PolicyError, load_policy
 from ibcm_bridge.policy_file.crl_files import parse_crls
@@ -319,21 +320,37 @@ def test_names_of_authorities_are_sent_if_configured(load: Load) -> None:
 
 
 def test_the_highest_tls_version_with_clients_can_be_set(load: Load) -> None:
-    assert bridge(load()).highest_client_tls is TlsVersion.TLS_1_3
+    assert bridge(load()).client_tls.highest is TlsVersion.TLS_1_3
     assert "TLS 1." not in publication_text(bridge(load()))
     for version in ("1.2", "1.3"):
         key = f'      highest_tls: "{version}"\n      trust:\n'
         publication = bridge(load(("      trust:\n", key)))
-        assert publication.highest_client_tls == version
+        assert publication.client_tls.highest == version
         text = "; client leg limited to TLS 1.2"
         assert (text in publication_text(publication)) == (version == "1.2")
         # Only for the client leg.
-        assert {role.site_system.highest_tls for role in publication.directories.values()} == {
+        assert {role.site_system.tls.highest for role in publication.directories.values()} == {
             TlsVersion.TLS_1_3
         }
     for wrong in ("1.2", '"1.1"', '"TLS 1.2"'):
         found = problems(load, ("      trust:\n", f"      highest_tls: {wrong}\n      trust:\n"))
         assert "highest_tls: invalid value; write '1.2' or '1.3', in quotes" in found
+
+
+@pytest.mark.parametrize("value", CipherSuites)
+def test_the_cipher_suites_with_clients_can_be_set(load: Load, value: CipherSuites) -> None:
+    assert bridge(load()).client_tls.suites is CipherSuites.STANDARD
+    publication = bridge(load(("      trust:\n", f"      tls: {value}\n      trust:\n")))
+    assert publication.client_tls.suites is value
+    text = f"(tls: {value})"
+    assert (text in publication_text(publication)) == (value is not CipherSuites.STANDARD)
+    # Only for the client leg.
+    assert {role.site_system.tls for role in publication.directories.values()} == {TlsSettings()}
+
+
+def test_other_cipher_suites_are_refused(load: Load) -> None:
+    found = problems(load, ("      trust:\n", "      tls: old\n      trust:\n"))
+    assert "clients.tls: invalid value; write modern, standard or compatible" in found
 
 
 def test_unterminated_lists_are_parsed_in_linear_time() -> None:

@@ -11,10 +11,10 @@ from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import (
     Listener,
     PlaintextListener,
-    TlsVersion,
     TunnelPublication,
 )
 from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.tls_settings import CipherSuites, TlsSettings, TlsVersion
 from tests.policy_samples import (
     DP,
     MP,
@@ -125,15 +125,15 @@ def test_a_fallback_status_point_is_plain_http_on_both_legs(load: Load) -> None:
 
 
 def test_the_name_to_verify_the_highest_tls_and_the_public_port_can_be_set(load: Load) -> None:
-    role = f"{MP}:, verify_name: Real.Corp.Example, highest_tls: '1.2'"
+    role = f"{MP}:, verify_name: Real.Corp.Example, highest_tls: '1.2', tls: compatible"
     publication = published(load(sample(bridge(role, more="    public_port: 443\n"))))
     site_system = publication.directories["sms_mp"].site_system
     assert (site_system.name, site_system.verify_name) == ("ss.corp.example", "real.corp.example")
-    assert site_system.highest_tls is TlsVersion.TLS_1_2
+    assert site_system.tls == TlsSettings(TlsVersion.TLS_1_2, CipherSuites.COMPATIBLE)
     assert publication.public_port == 443
     plain = published(load(sample(bridge(MP, listen="127.0.0.1:8443"))))
     assert plain.public_port == 8443
-    assert plain.directories["sms_mp"].site_system.highest_tls is TlsVersion.TLS_1_3
+    assert plain.directories["sms_mp"].site_system.tls == TlsSettings()
 
 
 def test_a_publication_can_be_for_clients_without_a_server_name(load: Load) -> None:
@@ -295,6 +295,12 @@ def test_a_tunnel_may_name_any_role_except_plaintext_ones(load: Load) -> None:
             "management",
             "highest_tls: invalid value; write '1.2' or '1.3'",
         ),
+        (
+            bridge(f"{MP}:, tls: old"),
+            "management",
+            "tls: invalid value; write modern, standard or compatible",
+        ),
+        (plaintext(keys=", tls: modern"), "fallback", "tls: unknown key"),
         (
             bridge(f"{MP}:, highest_tls: 1.2"),
             "management",

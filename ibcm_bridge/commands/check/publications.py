@@ -14,11 +14,11 @@ from ibcm_bridge.policy.publications import (
     PlaintextPublication,
     Publication,
     PublishedRole,
-    TlsVersion,
     TunnelPublication,
     UnlistedHeaders,
 )
 from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.tls_settings import DEFAULT_TLS, CipherSuites, TlsSettings
 
 
 def describe_publication(
@@ -40,10 +40,9 @@ def publication_text(publication: Publication | PlaintextPublication) -> str:
     name = publication.name
     match publication:
         case BridgePublication():
-            capped = publication.highest_client_tls is not TlsVersion.TLS_1_3
-            cap = f"; client leg limited to TLS {publication.highest_client_tls}" if capped else ""
+            tls = "".join(f"; client leg {text}" for text in _tls_texts(publication.client_tls))
             accepted = _CERTIFICATES[publication.certificate_policy]
-            return f"{name} is bridged: {_roles(publication.directories)}{cap}{accepted}"
+            return f"{name} is bridged: {_roles(publication.directories)}{tls}{accepted}"
         case PlaintextPublication():
             to = _roles(publication.directories)
             plain = "published over plain HTTP on both legs, readable by anyone on the path"
@@ -58,6 +57,20 @@ def _roles(directories: Mapping[str, PublishedRole]) -> str:
     roles = {role.profile.name: role.site_system.name for role in directories.values()}
     return ", ".join(f"{name} at {site_system}" for name, site_system in roles.items())
 
+
+def _tls_texts(settings: TlsSettings) -> Iterator[str]:
+    """The settings that are not the default, each after the name of its leg."""
+    if settings.highest is not DEFAULT_TLS.highest:
+        yield f"limited to TLS {settings.highest}"
+    if settings.suites is not DEFAULT_TLS.suites:
+        yield f"with {_SUITES[settings.suites]} (tls: {settings.suites})"
+
+
+_SUITES = {
+    CipherSuites.MODERN: "AEAD cipher suites only",
+    CipherSuites.STANDARD: "ECDHE cipher suites only",
+    CipherSuites.COMPATIBLE: "static RSA cipher suites too, which have no forward secrecy",
+}
 
 _CERTIFICATES = {
     CertificatePolicy.COMPUTER: "",
@@ -84,6 +97,8 @@ def _with_settings(address: Address, publication: Publication | PlaintextPublica
 def _describe_roles(here: str, publication: HttpPublication) -> Iterator[Finding]:
     roles = {role.profile.name: role for role in publication.directories.values()}
     for name, role in roles.items():
+        for text in _tls_texts(role.site_system.tls):
+            yield Finding(Level.FACT, f"{here}: roles.{name}", f"site-system leg {text}")
         for addition in role.additions:
             yield Finding(Level.FACT, f"{here}: roles.{name}", addition_text(addition))
         if role.profile.unusable_by:

@@ -37,7 +37,7 @@ from ibcm_bridge.policy.publications import (
     TunnelPublication,
 )
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.site_system_leg.origination import certificate_rejected
+from ibcm_bridge.site_system_leg.origination import certificate_rejected, not_negotiated
 from ibcm_bridge.site_system_leg.response_reader import next_response, response_reader
 
 SECONDS = 10.0
@@ -201,7 +201,7 @@ def _connected(
     context = site_system_leg.site_system_leg_context(
         publication.site_system_credential,
         CurrentTrust(publication.site_system_trust),
-        site_system.highest_tls,
+        site_system.tls,
     )
     context.set_info_callback(note)
     tls = SSL.Connection(context, None)
@@ -224,6 +224,8 @@ def _why_no_handshake(tls: SSL.Connection, site_system: SiteSystem, failed: _Fai
     if failure is not None:
         return f"cannot be verified as {site_system.verify_name}: {failure}"
     alert = site_system_leg.alert_received(tls)
+    if (negotiated := not_negotiated(alert, site_system.tls)) is not None:
+        return negotiated
     return f"sent the TLS alert {alert}" if alert else f"{failed} (in the handshake)"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ibcm_bridge.policy_file.rows.values import (
     Because,
+    CipherSetting,
     ElementName,
     EndpointName,
     FieldName,
@@ -94,6 +95,7 @@ class RoleRow(RoleAdditionsRow, examples=[{"site_system": "https://mp01.corp.exa
     highest_tls: HighestTls = optional(
         "1.3", "highest TLS version to it; 1.2 for an IIS that requests certificates late"
     )
+    tls: CipherSetting = optional("standard", "cipher suites to it in TLS 1.2")
 
 
 class PlaintextRoleRow(RoleAdditionsRow, examples=[{"site_system": "http://fsp01.corp.example"}]):

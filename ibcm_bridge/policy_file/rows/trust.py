@@ -6,6 +6,7 @@ from typing import Literal
 
 from ibcm_bridge.policy_file.rows.values import (
     Because,
+    CipherSetting,
     Duration,
     FetchUrl,
     HighestTls,
@@ -91,6 +92,7 @@ class ClientsRow(Row, examples=[{"trust": _TRUST}]):
     highest_tls: HighestTls = optional(
         "1.3", "highest TLS version with clients; 1.2 for TPMs without PSS"
     )
+    tls: CipherSetting = optional("standard", "cipher suites with clients in TLS 1.2")
 
 
 class SiteSystemsRow(Row, examples=[{"certificate": _PAIR, "trust": _TRUST}]):

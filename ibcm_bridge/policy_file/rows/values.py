@@ -72,6 +72,7 @@ Because = Annotated[
         description="the reason, in 8 to 500 characters; check and run print it",
     ),
 ]
+CipherSetting = Literal["modern", "standard", "compatible"]
 HighestTls = Annotated[Literal["1.2", "1.3"], Field(title="'1.2' or '1.3', in quotes")]
 Port = Annotated[int, Field(ge=1, le=65_535, title="a port number", examples=[443])]
 Bytes = Annotated[int, Field(title="a whole number of bytes")]

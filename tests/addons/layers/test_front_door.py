@@ -237,7 +237,7 @@ def test_a_hello_whose_lengths_do_not_fit_gets_decode_error(
     door.assert_refused("client-hello-malformed", DECODE_ERROR)
 
 
-def test_the_same_hello_whole_is_answered(door: FrontDoor, lab: Lab) -> None:
+def test_the_unchanged_hello_gets_a_server_hello(door: FrontDoor, lab: Lab) -> None:
     sent = hello(lab, BRIDGED)
     assert as_hello(body_of(sent)) == sent
     door.receive(sent)

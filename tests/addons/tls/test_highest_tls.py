@@ -19,8 +19,9 @@ from ibcm_bridge.lab.pki import certificates
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.policy.publications import BridgePublication, TlsVersion
+from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.tls_settings import TlsSettings, TlsVersion
 from ibcm_bridge.policy.trust import Credential
 from tests.addons.stand_ins.lab import BRIDGED, GOOD, Lab, bridged_publication, changed
 from tests.addons.stand_ins.running import Running, outcome_of
@@ -69,7 +70,7 @@ def openssl_client(
 
 @contextmanager
 def bridge(lab: Lab, directory: Path, highest: TlsVersion, **more: object) -> Iterator[Running]:
-    policy = changed(lab.policy, directory / "audit.jsonl", highest_client_tls=highest, **more)
+    policy = changed(lab.policy, directory / "audit.jsonl", client_tls=TlsSettings(highest), **more)
     with Running(lab, policy) as running:
         yield running
 
@@ -145,7 +146,7 @@ def two(policy: Policy, audit_file: Path) -> Policy:
     """Two publications on one port, the second with the lower version."""
     listener = policy.listeners[0]
     first = bridged_publication(policy)
-    second = dataclasses.replace(first, name=OTHER, highest_client_tls=TlsVersion.TLS_1_2)
+    second = dataclasses.replace(first, name=OTHER, client_tls=TlsSettings(TlsVersion.TLS_1_2))
     publications: dict[str, BridgePublication] = {BRIDGED: first, OTHER: second}
     changed_listener = dataclasses.replace(listener, publications=publications)
     return dataclasses.replace(policy, audit_file=audit_file, listeners=(changed_listener,))

@@ -21,12 +21,13 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.layers.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
-from ibcm_bridge.policy.publications import TlsVersion
+from ibcm_bridge.policy.tls_settings import TlsSettings, TlsVersion
 from ibcm_bridge.site_system_leg.origination import LegTls, Origination
 from tests.addons.stand_ins.driver import open_connection
 from tests.addons.stand_ins.lab import BRIDGED, Lab
 
 NAME = "mp01.corp.example"
+TLS_1_2 = TlsSettings(TlsVersion.TLS_1_2)
 
 
 @pytest.fixture
@@ -42,7 +43,9 @@ class Wire:
     def __init__(self, lab: Lab, context: Any) -> None:
         publication: Any = lab.policy.listeners[0].publications["bridge.internet.example"]  # type: ignore[union-attr]
         self.client_context = site_system_leg.site_system_leg_context(
-            publication.site_system_credential, CurrentTrust(publication.site_system_trust)
+            publication.site_system_credential,
+            CurrentTrust(publication.site_system_trust),
+            TLS_1_2,
         )
         server_context = SSL.Context(SSL.TLS_SERVER_METHOD)
         server_context.set_max_proto_version(SSL.TLS1_2_VERSION)
@@ -64,7 +67,7 @@ class Wire:
             Origination(
                 ("192.0.2.1", 443),
                 NAME,
-                LegTls(NAME, TlsVersion.TLS_1_2),
+                LegTls(NAME, TLS_1_2),
             ),
         )
         self.carry_out(self.leg.open())

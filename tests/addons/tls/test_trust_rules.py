@@ -21,6 +21,7 @@ from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.policy import trust as policy_trust
 from ibcm_bridge.policy.publications import BridgePublication, UnlistedHeaders
 from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.tls_settings import DEFAULT_TLS
 from ibcm_bridge.policy.trust import Trust
 
 NAME = "mp01.corp.example"
@@ -58,7 +59,9 @@ def presented(credential: LabCredential) -> policy_trust.Credential:
 
 def site_system_refusal(pki: LabPki, trust: Trust, credential: LabCredential) -> Deny | None:
     """Return the refusal of the site-system leg for this certificate of a site system."""
-    context = site_system_leg_context(presented(pki.bridge_client(NAME)), CurrentTrust(trust))
+    context = site_system_leg_context(
+        presented(pki.bridge_client(NAME)), CurrentTrust(trust), DEFAULT_TLS
+    )
     leg = SSL.Connection(context, None)
     handshake(leg, other_side(SSL.TLS_SERVER_METHOD, credential))
     return _failure_of(leg).refusal

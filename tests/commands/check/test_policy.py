@@ -17,7 +17,8 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import make_pki
 from ibcm_bridge.policy.addresses import Address, address_text
 from ibcm_bridge.policy.policy import ClamAv, Policy
-from ibcm_bridge.policy.publications import Listener, SiteSystem, TlsVersion, TunnelPublication
+from ibcm_bridge.policy.publications import Listener, PublishedRole, SiteSystem, TunnelPublication
+from ibcm_bridge.policy.tls_settings import CipherSuites, TlsSettings, TlsVersion
 from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.policy_file import load_policy
 from tests.commands.check.policies import DAY, bad_findings, change, credential_of, with_
@@ -155,7 +156,29 @@ def test_a_maximum_tls_version_of_clients_is_reported(
 
     cap = "; client leg limited to TLS 1.2"
     assert cap not in facts(policy)
-    assert cap in facts(with_(policy, highest_client_tls=TlsVersion.TLS_1_2))
+    assert cap in facts(with_(policy, client_tls=TlsSettings(TlsVersion.TLS_1_2)))
+
+
+def test_tls_settings_of_a_role_are_reported(policy: Policy, now: datetime.datetime) -> None:
+    def facts(policy: Policy) -> list[tuple[str, str]]:
+        found = check_policy(policy, now, verify_authority)
+        return [(f.where.rpartition(": ")[2], f.text) for f in found if "site-system leg" in f.text]
+
+    def moved(role: PublishedRole) -> PublishedRole:
+        if role.profile.name != "management-point":
+            return role
+        settings = TlsSettings(TlsVersion.TLS_1_2, CipherSuites.COMPATIBLE)
+        site_system = dataclasses.replace(role.site_system, tls=settings)
+        return dataclasses.replace(role, site_system=site_system)
+
+    assert facts(policy) == []
+    publication = next(publication for _, publication in policy.bridged())
+    roles = {name: moved(role) for name, role in publication.directories.items()}
+    compatible = "static RSA cipher suites too, which have no forward secrecy (tls: compatible)"
+    assert facts(with_(policy, directories=roles)) == [
+        ("roles.management-point", "site-system leg limited to TLS 1.2"),
+        ("roles.management-point", f"site-system leg with {compatible}"),
+    ]
 
 
 def test_a_chain_out_of_order_is_a_problem(
