@@ -56,12 +56,13 @@ def check_connection_options(listed: ListedFields, head: RequestHead) -> Deny | 
     for option in b",".join(head.values(b"connection")).lower().split(b","):
         name = option.strip(b" \t")
         if name in _FRAMING or name in listed.forwarded:
-            detail = f"{name.decode('ascii')[:64]} is not a hop-by-hop field"
+            detail = (
+                f"Connection lists {name.decode('ascii')[:64]}, which is not a hop-by-hop field"
+            )
             return Deny(Reason.HEADER, rules.HEAD_CONNECTION, detail, "HTTP-1.1")
         if name and not TOKEN.fullmatch(name):
-            return Deny(
-                Reason.HEADER, rules.HEAD_CONNECTION, "not a list of field names", "HTTP-1.1"
-            )
+            detail = "Connection is not a list of field names"
+            return Deny(Reason.HEADER, rules.HEAD_CONNECTION, detail, "HTTP-1.1")
     return None
 
 

@@ -137,7 +137,9 @@ def test_connection_may_not_name_a_field_that_the_role_forwards(
     else:
         denial = denied(result)
         assert (denial.reason, denial.rule) == (Reason.HEADER, "head.connection")
-        assert denial.detail == f"{option.lower()} is not a hop-by-hop field"
+        assert (
+            denial.detail == f"Connection lists {option.lower()}, which is not a hop-by-hop field"
+        )
 
 
 # Listed and unlisted fields
