@@ -21,7 +21,7 @@ from ibcm_bridge.policy_file.rows.publications import UNSUPPORTED_ROLE
 from ibcm_bridge.policy_file.wording import Misfit, in_words
 from ibcm_bridge.policy_file.yaml_tree import Place
 
-_LEFT_OUT = {"name": "x", "mode": "tunnel", "listen": "x:0", "site_system": "x:0"}
+_LEFT_OUT = {"name": "x.x", "mode": "tunnel", "listen": "x:0", "site_system": "x:0"}
 """A placeholder for a publication that is left out, so that the others keep their index."""
 
 

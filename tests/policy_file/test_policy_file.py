@@ -122,8 +122,8 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ("listen: 127.0.0.1:8443", "listen: 127.0.0.1:99999", "99999 is not a port"),
         ("listen: 127.0.0.1:8443", "listen: 8443", "an address and a port number"),
         ("listen: 127.0.0.1:8443", "listen:", "an address and a port number"),
-        ("name: bridge.internet.example", "name: a b", "a host name, such as"),
-        ("name: bridge.internet.example", "name: '*.internet.example'", "a host name, such as"),
+        ("name: bridge.internet.example", "name: a b", "a fully qualified domain name"),
+        ("name: bridge.internet.example", "name: '*.internet.example'", "a fully qualified"),
         (
             "https://mp01.corp.example",
             "http://mp01.corp.example",

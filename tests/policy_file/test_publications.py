@@ -124,6 +124,43 @@ def test_a_fallback_status_point_is_plain_http_on_both_legs(load: Load) -> None:
     assert site_system.address == ("fsp.corp.example", 80)
 
 
+def named_plaintext(name: str) -> str:
+    return plaintext(name=name)
+
+
+NAMES = {
+    "mp": False,
+    "mptunnel": False,
+    "192.0.2.1": False,
+    "mp.internet.example.": False,
+    "mp.1": False,
+    "*.internet.example": False,
+    "mp.internet.example": True,
+    "a.b": True,
+    "MP_1.Internet.Example": True,
+    "xn--mnchen-3ya.example": True,
+    "1.internet.xn--p1ai": True,
+}
+
+
+@pytest.mark.parametrize("make", [lambda name: bridge(MP, name=name), tunnel, named_plaintext])
+@pytest.mark.parametrize(("name", "is_fqdn"), NAMES.items())
+def test_the_name_of_a_publication_is_an_fqdn(
+    load: Load, problems: Problems, make: Callable[[str], str], name: str, is_fqdn: bool
+) -> None:
+    """DNS-INTERNET-FQDN: clients find it in public DNS."""
+    text = sample(make(f'"{name}"'))
+    if is_fqdn:
+        (listener,) = load(text).listeners
+        (publication,) = listener.published
+        assert publication.name == name.lower()
+        return
+    ((_, message),) = problems(text)
+    assert message.startswith(
+        "publications.0.name: invalid value; write a fully qualified domain name, such as "
+    )
+
+
 def test_the_name_to_verify_the_highest_tls_and_the_public_port_can_be_set(load: Load) -> None:
     role = f"{MP}:, verify_name: Real.Corp.Example, highest_tls: '1.2', tls: compatible"
     publication = published(load(sample(bridge(role, more="    public_port: 443\n"))))

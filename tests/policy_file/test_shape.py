@@ -240,7 +240,8 @@ def test_two_publications_without_a_listen_do_not_share_one(problems: Problems) 
 def test_each_publication_has_its_own_placeholder(problems: Problems) -> None:
     """A bridged role requires https://, a plaintext role http://; one dict cannot have both."""
     lost = [
-        text.partition("    roles:")[0] for text in (bridge(MP), plaintext(), bridge(MP, name="b"))
+        text.partition("    roles:")[0]
+        for text in (bridge(MP), plaintext(), bridge(MP, name="b.example"))
     ]
     for _ in range(2):
         found = problems(sample(*lost, "  - 5\n"))

@@ -47,8 +47,16 @@ def role(keys: str) -> str:
             "such as '0.0.0.0:443'",
         ),
         (tunnel(listen="443"), "listen", "an address and a port number, such as '0.0.0.0:443'"),
-        (tunnel(name="no"), "name", "YAML reads no as a boolean; write a host name, such as"),
-        (tunnel(name="5"), "name", "a host name, such as bridge.internet.example"),
+        (
+            tunnel(name="no"),
+            "name",
+            "YAML reads no as a boolean; write a fully qualified domain name, such as",
+        ),
+        (
+            tunnel(name="5"),
+            "name",
+            "a fully qualified domain name, such as bridge.internet.example",
+        ),
         (
             role("verify_name: 2026-01-01"),
             "verify_name",

@@ -12,7 +12,7 @@ from ibcm_bridge.policy_file.rows.roles import PlaintextRoleRow, RoleRow
 from ibcm_bridge.policy_file.rows.trust import CertificateRow, ClientsRow, SiteSystemsRow
 from ibcm_bridge.policy_file.rows.values import (
     Because,
-    HostName,
+    Fqdn,
     HostPort,
     Listen,
     Port,
@@ -46,7 +46,7 @@ _UNLISTED = "for a header field that the role does not list: drop it, or refuse 
 
 
 class _PublicationRow(Row):
-    name: HostName = required("the Internet FQDN; clients send it as server name (SNI) and in Host")
+    name: Fqdn = required("the Internet FQDN; clients send it as server name (SNI) and in Host")
     mode: str
     listen: Listen = required('address:port, such as 0.0.0.0:443 or "[::]:443"')
     public_port: Port | None = optional(
@@ -92,7 +92,7 @@ class TunnelRow(_PublicationRow):
 class PlaintextRow(_PublicationRow):
     """HTTP on both legs, for a role that supports only HTTP."""
 
-    name: HostName = required("the Internet FQDN; clients send it in Host")
+    name: Fqdn = required("the Internet FQDN; clients send it in Host")
     mode: Literal["plaintext"]
     because: Because
     roles: dict[_RoleName, PlaintextRoleRow] = required(

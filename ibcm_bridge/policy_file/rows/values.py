@@ -13,7 +13,10 @@ def _text(pattern: str, title: str, *examples: str, **more: Any) -> Any:
     return Field(pattern=f"^{pattern}$", title=title, examples=list(examples) or None, **more)
 
 
-_HOST = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*"
+_LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST = rf"{_LABEL}(\.{_LABEL})*"
+# The last label is not numeric, so an IPv4 address is not a domain name (RFC 3696 section 2).
+_FQDN = rf"({_LABEL}\.)+[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?"
 _IPV6 = r"\[[0-9A-Fa-f:.]+\]"
 _IPV6_ZONE = r"\[[0-9A-Fa-f:.]+(%[A-Za-z0-9_.-]+)?\]"
 _HOST_PORT = rf"({_HOST}|{_IPV6_ZONE}):[0-9]{{1,5}}"
@@ -22,6 +25,10 @@ _HTTP = rf"http://({_HOST}|{_IPV6})(:[0-9]{{1,5}})?"
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}"
 
 HostName = Annotated[str, _text(_HOST, "a host name", "bridge.internet.example", max_length=253)]
+Fqdn = Annotated[
+    str,
+    _text(_FQDN, "a fully qualified domain name", "bridge.internet.example", max_length=253),
+]
 Domain = Annotated[str, _text(_HOST, "a domain", "corp.example", max_length=253)]
 Listen = Annotated[str, _text(_HOST_PORT, "an address and a port number", "0.0.0.0:443")]
 HostPort = Annotated[
