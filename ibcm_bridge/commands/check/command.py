@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from ibcm_bridge.commands.common import (
@@ -36,8 +36,8 @@ def add(commands: Subcommands) -> None:
     parser.add_argument(
         "--connect",
         action="store_true",
-        help="also connect to each site system with the bridge's client certificate, and "
-        "send HEAD for a nonexistent file in each directory",
+        help="also resolve the published names, connect to each site system with the bridge's "
+        "client certificate, and send HEAD for a nonexistent file in each directory",
     )
     parser.set_defaults(run=_run)
 
@@ -73,10 +73,11 @@ def _untested(options: argparse.Namespace) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, "cannot start", why_not)
 
 
-def _connect(policy: Policy) -> Iterator[Finding]:
+def _connect(policy: Policy) -> Iterable[Finding]:
+    from ibcm_bridge.commands.check.public_names import check_names
     from ibcm_bridge.commands.check.site_systems import check_connections
 
-    return check_connections(policy)
+    return itertools.chain(check_names(policy), check_connections(policy))
 
 
 def policy_findings(policy: Policy) -> list[Finding]:
