@@ -57,6 +57,11 @@ def test_the_authority_is_that_of_the_clients_request() -> None:
     assert for_client(there, origin) == there
 
 
+def test_the_case_of_the_clients_host_does_not_matter() -> None:
+    there = b"https://bridge.internet.example/x"
+    assert for_client(there, b"https://Bridge.Internet.Example") == there
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -271,3 +271,14 @@ def test_the_reason_phrase_is_the_standard_one(code: int, line: bytes) -> None:
     response = h11.Response(status_code=code, headers=[], reason=b"mp01.corp.example")
     head = head_for_client(response, ClientFields((), ()), BodyEnd.NO_BODY, keep_alive=True)
     assert head == b"HTTP/1.1 " + line + b"\r\n\r\n"
+
+
+def test_a_host_for_an_upload_is_removed_if_it_is_not_the_publications() -> None:
+    """Its value for the client: the publication's name is kept, any other is dropped."""
+    raw = b"HTTP/1.1 200 OK\r\nBITS-Host-Id: %b\r\nContent-Length: 0\r\n\r\n"
+    elsewhere = passed(accepted(raw % b"other.corp.example"))
+    assert elsewhere.fields == ((b"Content-Length", b"0"),)
+    assert elsewhere.removed == ("BITS-Host-Id",)
+    here = passed(accepted(raw % b"bridge.internet.example"))
+    assert here.fields == ((b"BITS-Host-Id", b"bridge.internet.example"), (b"Content-Length", b"0"))
+    assert here.removed == ()

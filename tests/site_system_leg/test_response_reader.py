@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import h11
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -50,6 +52,26 @@ def test_interim_responses_are_skipped() -> None:
     interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
     assert accepted(interim + OK).status_code == 200
     assert read(interim) is None
+
+
+@example([200], [200])
+@given(
+    st.lists(st.integers(0, 200), max_size=4),
+    st.lists(st.integers(1, 800), max_size=8, unique=True),
+)
+def test_a_head_after_interim_ones_is_parsed_at_its_end(
+    lengths: list[int], cuts: list[int]
+) -> None:
+    """However the bytes arrive: a part of a longer head came alone before."""
+    interim = b"".join(
+        b"HTTP/1.1 103 Early Hints\r\nLink: %b\r\n\r\n" % (b"x" * length) for length in lengths
+    )
+    raw, reader = interim + OK, response_reader(GET, b"")
+    ends = [*sorted(cut for cut in cuts if cut < len(raw)), len(raw)]
+    for begin, end in itertools.pairwise([0, *ends]):
+        assert next_response(reader) is None
+        reader.receive_data(raw[begin:end])
+    assert isinstance(next_response(reader), h11.Response)
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,8 @@ def test_the_fallback_timeout_requires_the_host() -> None:
     assert FALLBACK not in upload_hosts_for_client([here, (FALLBACK, b"x")], ORIGIN, OWN, DROP)
 
 
-def test_a_repeated_field_is_removed() -> None:
-    twice = [(HOST_ID, b"bridge.internet.example"), (HOST_ID, b"evil.example")]
+@pytest.mark.parametrize("first", [b"bridge.internet.example", b"evil.example"])
+@pytest.mark.parametrize("second", [b"bridge.internet.example", b"evil.example"])
+def test_a_repeated_field_is_removed(first: bytes, second: bytes) -> None:
+    twice = [(HOST_ID, first), (HOST_ID, second)]
     assert upload_hosts_for_client(twice, ORIGIN, OWN, REWRITE) == {}

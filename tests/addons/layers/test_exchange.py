@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from mitmproxy.connection import ConnectionState
 
 from ibcm_bridge.addons.layers import deadline, site_system_leg
-from ibcm_bridge.addons.stages import BodyInspected
-from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.addons.stages import BodyInspected, Considered
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.identity.approval import Approved
 from tests.addons.layers.samples import (
     DENIED,
@@ -28,6 +29,17 @@ from tests.addons.stand_ins.driver import Clock
 from tests.addons.stand_ins.exchange_driver import ExchangeDriver, PlainLeg
 from tests.addons.stand_ins.lab import Lab
 
+FRAGMENT = (
+    b"BITS_POST /CCM_Incoming/{00000000-0000-0000-0000-00000000000A} HTTP/1.1\r\n"
+    b"Host: bridge.internet.example\r\n"
+    b"BITS-Packet-Type: Fragment\r\n"
+    b"BITS-Session-Id: {00000000-0000-0000-0000-00000000000B}\r\n"
+    b"Content-Range: bytes 0-9/10\r\n"
+    b"Content-Length: 10\r\n"
+    b"Expect: 100-continue\r\n\r\n"
+)
+"""The head of a packet; its body follows after a 100 Continue."""
+
 
 @pytest.mark.parametrize("watched", ["", "request", "reply_shown", "response"])
 def test_hooks_that_only_show_are_called_if_an_addon_watches(
@@ -41,6 +53,34 @@ def test_hooks_that_only_show_are_called_if_an_addon_watches(
     assert exchange.to_client().startswith(OK + b"HTTP/1.1 405 ")
     shown = [name for name in exchange.names() if name != "exchange_ended"]
     assert shown == ([watched] if watched else [])
+
+
+def test_the_request_of_a_client_that_left_during_its_decision_is_not_sent(
+    exchange: ExchangeDriver,
+) -> None:
+    """The event of the close waits behind the decision; the state of the connection does not."""
+    approve = exchange.hooks["body_inspected"]
+
+    def leave(inspected: BodyInspected) -> Approved | Deny:
+        exchange.client.state = ConnectionState.CLOSED
+        decision: Approved | Deny = approve(inspected)
+        return decision
+
+    exchange.hooks["body_inspected"] = leave
+    exchange.receive(GET)
+    assert not exchange.dialled
+    (ended,) = exchange.ended
+    assert not ended.forwarded
+    assert ended.note == "the client closed the connection"
+
+
+def test_a_packet_refused_by_its_head_is_refused_before_its_body(exchange: ExchangeDriver) -> None:
+    refusal = Deny(Reason.UPLOAD_TOO_LARGE, Rule("made up"))
+    exchange.hooks["packet_announced"] = lambda _: Considered(None, refusal)
+    exchange.receive(FRAGMENT)
+    assert exchange.ended[-1].decision is refusal
+    assert b"100 Continue" not in exchange.to_client()
+    assert not exchange.dialled
 
 
 # Random sequences of events

@@ -10,6 +10,7 @@ import dataclasses
 import pytest
 from mitmproxy.proxy import events
 
+from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.policy.publications import BridgePublication
 from tests.addons.layers.samples import (
     FROM_DP,
@@ -75,6 +76,18 @@ def test_after_connection_close_the_next_request_uses_a_new_leg(
     exchange.receive(SECOND)
     assert exchange.server is not first
     assert exchange.to(exchange.server) == SECOND
+
+
+def test_a_client_is_closed_with_the_leg_on_which_it_was_authenticated(
+    exchange: ExchangeDriver,
+) -> None:
+    exchange.receive(GET)
+    assert isinstance(exchange.layer, ExchangeLayer)
+    (leg,) = exchange.layer.legs.kept.values()
+    leg.authenticates = True
+    exchange.receive(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), leg.server)
+    assert b"Connection: close\r\n" in exchange.to_client()
+    assert exchange.gone
 
 
 def test_a_client_that_sends_connection_close_is_closed_after_the_response(
