@@ -10,6 +10,7 @@ stage's hook decide. Values are immutable, and a decision is stored nowhere else
         the packet's response: PacketResponseRead -> Acknowledgement
     ReplyCollected -> InspectedReply
     ReplyAllowed -> Learned
+    ErrorCollected -> ErrorPage
 
 Each decision can be a `Deny` instead.
 """
@@ -26,6 +27,7 @@ from mitmproxy.proxy import commands, events
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved
+from ibcm_bridge.inspection.error_page import ErrorPage
 from ibcm_bridge.inspection.response import InspectedReply
 from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.messages.ccm_reply import CcmReply
@@ -165,6 +167,18 @@ class ReplyAllowed(Stage[Learned]):
     message: CcmReply
 
 
+@dataclass(frozen=True, slots=True)
+class ErrorCollected(Stage[ErrorPage]):
+    """The body of an error or a redirect was read. Decides whether it is forwarded or replaced."""
+
+    hook = "error_collected"
+
+    content_type: bytes
+    codings: tuple[bytes, ...]
+    body: bytes | Deny
+    """The whole body, or why it is not available."""
+
+
 DECISIONS = frozenset(
     stage.hook
     for stage in (
@@ -176,6 +190,7 @@ DECISIONS = frozenset(
         PacketResponseRead,
         ReplyCollected,
         ReplyAllowed,
+        ErrorCollected,
     )
 )
 

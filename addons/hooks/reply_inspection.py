@@ -1,9 +1,10 @@
-"""Decides on responses that are inspected before they are forwarded: `inspection.response`."""
+"""Decides on responses that are collected before they are forwarded: replies and error pages."""
 
 from __future__ import annotations
 
-from ibcm_bridge.addons.stages import ReplyCollected
+from ibcm_bridge.addons.stages import ErrorCollected, ReplyCollected
 from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.inspection.error_page import ErrorPage, judge_error_page
 from ibcm_bridge.inspection.response import InspectedReply, ReadReply, judge_reply, read_reply
 from ibcm_bridge.policy.message_policy import MessagePolicy
 
@@ -22,3 +23,7 @@ class ReplyInspection:
         else:
             reply = read_reply(collected.reading, collected.content_type, collected.body)
         return judge_reply(reply, self._message_policy)
+
+    def error_collected(self, error: ErrorCollected) -> ErrorPage | Deny:
+        """Decide on the body of an error."""
+        return judge_error_page(error.content_type, error.codings, error.body, self._message_policy)

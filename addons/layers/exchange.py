@@ -13,7 +13,8 @@ bridge uses this procedure (`serve`):
  7. send exactly what was approved; if a kept leg is closed before any response data, resend once
     from step 5 on with the same decision, if the method is safe
  8. read the response head; forward the response as it arrives, or, if the role's table requires
-    inspection, collect it and decide on it first: `ReplyCollected` -> `InspectedReply`
+    inspection or it is an error, collect it and decide on it first: `ReplyCollected` ->
+    `InspectedReply`, `ErrorCollected` -> `ErrorPage`
  9. continue with the next request, or close
 
 A refusal is sent from `refusals`, recorded, and closes the connection. mitmproxy's hooks get a
@@ -39,6 +40,7 @@ from ibcm_bridge.addons.stages import (
     BodyInspected,
     BodyRead,
     Decide,
+    ErrorCollected,
     HeadRead,
     PacketAnnounced,
     PacketRead,
@@ -53,10 +55,12 @@ from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.inspection.response import unreadable_head
+from ibcm_bridge.inspection.error_page import MAX_ERROR_PAGE
+from ibcm_bridge.inspection.response import MAX_REPLY, unreadable_head
 from ibcm_bridge.policy.publications import BridgePublication, HttpPublication, UploadHosts
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
+from ibcm_bridge.site_system_leg.error_page import NOTE, fields_with_page, own_error_page
 from ibcm_bridge.site_system_leg.gate import Decision, gate
 from ibcm_bridge.site_system_leg.origination import WhenClosed, originate
 from ibcm_bridge.site_system_leg.partial_body import partial_body
@@ -235,6 +239,8 @@ class Exchange:
         stream = self._response = ResponseStream(body, self._stream, self._wait)
         if _must_be_inspected(begun, body):
             yield from self._inspect_reply(begun, stream)
+        elif _is_error(begun, body):
+            fields = yield from self._inspect_error(begun, stream, fields)
         keep_alive = (
             body.end is not BodyEnd.CLOSE
             and not asks_to_close(head.values(b"connection"))
@@ -268,13 +274,32 @@ class Exchange:
         codings = field_values(response, b"content-encoding")
         body: bytes | Deny | None = unreadable_head(response.status_code, codings)
         if body is None:
-            body = yield from stream.collect()
+            body = yield from stream.collect(MAX_REPLY)
         decided = yield from self._decide_on_reply(begun, body)
         self._stream.hold_response(0)
         if isinstance(decided, Deny):
             raise Refused(decided)
         if isinstance(body, bytes):
             yield from self._shown.reply(body)
+
+    def _inspect_error(
+        self, begun: ResponseBegun, stream: ResponseStream, fields: ClientFields
+    ) -> Steps[ClientFields]:
+        """Collect an error page, and replace it if that is decided. Return the fields to send."""
+        response = begun.response
+        content_type = b"".join(field_values(response, b"content-type")[:1])
+        codings = tuple(field_values(response, b"content-encoding"))
+        body = yield from stream.collect(MAX_ERROR_PAGE)
+        decided = yield from _decide(ErrorCollected(content_type, codings, body))
+        self._stream.hold_response(0)
+        judged = _allowed(decided)
+        self._observed = judged.observed
+        if not judged.replaced:
+            return fields
+        page = own_error_page(response.status_code, self.reference)
+        stream.body.replace(page)
+        self._add_note(NOTE)
+        return fields_with_page(fields, page)
 
     def _decide_on_reply(self, begun: ResponseBegun, body: bytes | Deny) -> Steps[Deny | None]:
         """Decide on a response, and learn from a reply that may be forwarded."""
@@ -397,8 +422,13 @@ def _must_be_inspected(begun: ResponseBegun, body: ResponseBody) -> bool:
     """Return whether the response must be inspected before it is forwarded."""
     if begun.approved.authorized.reply is None or body.end is BodyEnd.NO_BODY:
         return False
-    # Clients use only the status of an error.
-    return 200 <= begun.response.status_code < 300
+    return begun.response.status_code < 300
+
+
+def _is_error(begun: ResponseBegun, body: ResponseBody) -> bool:
+    """Return whether the response is an error or a redirect, with a body."""
+    has_body = body.end is not BodyEnd.NO_BODY and body.length != 0
+    return has_body and begun.response.status_code >= 300
 
 
 def _upload_hosts(publication: HttpPublication) -> UploadHosts:

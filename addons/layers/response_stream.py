@@ -12,7 +12,7 @@ from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.layers.site_system_leg import Closed, Received
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.inspection.response import MAX_REPLY, unreadable
+from ibcm_bridge.inspection.response import unreadable
 from ibcm_bridge.site_system_leg.response_body import IncompleteBodyError, ResponseBody
 from ibcm_bridge.site_system_leg.response_head import BodyEnd, chunk
 
@@ -42,10 +42,13 @@ class ResponseStream:
         yield from self._client.send()
         return whole
 
-    def collect(self) -> Steps[bytes | Deny]:
-        """Return the whole body, which can then be forwarded, or why it is not available."""
+    def collect(self, limit: int) -> Steps[bytes | Deny]:
+        """Return the whole body of at most `limit` bytes, or why it is not available.
+
+        It can be forwarded afterwards.
+        """
         length = self.body.length
-        if length is not None and length > MAX_REPLY:
+        if length is not None and length > limit:
             return unreadable(rules.REPLIES_LIMIT, f"{length} bytes")
         collected = bytearray()
         problem = None
@@ -53,8 +56,8 @@ class ResponseStream:
             while problem is None and (piece := (yield from self._piece())):
                 collected += piece
                 room = self._client.hold_response(len(collected))
-                if len(collected) > MAX_REPLY:
-                    problem = unreadable(rules.REPLIES_LIMIT, f"more than {MAX_REPLY} bytes")
+                if len(collected) > limit:
+                    problem = unreadable(rules.REPLIES_LIMIT, f"more than {limit} bytes")
                 elif not room:
                     problem = unreadable(rules.LIMITS_BUFFERED_BYTES, "the memory limit is reached")
         except IncompleteBodyError:

@@ -70,9 +70,14 @@ def unreadable_head(status: int, codings: Iterable[bytes]) -> Deny | None:
         # RFC 4918 §13: the response to a PROPFIND is a 207.
         # RFC 9110 §15.3.7: a 206 is partial, so it may contain only a part of a name.
         return unreadable(rules.REPLIES_STATUS, f"status {status}")
-    if any(coding.strip().lower() not in (b"", b"identity") for coding in codings):
+    if has_coding(codings):
         return unreadable(rules.REPLIES_CONTENT_ENCODING, "the body has a Content-Encoding")
     return None
+
+
+def has_coding(codings: Iterable[bytes]) -> bool:
+    """Return whether a body with these values of Content-Encoding is encoded."""
+    return any(coding.strip().lower() not in (b"", b"identity") for coding in codings)
 
 
 def read_reply(reading: ReplyReading, content_type: bytes, body: bytes) -> ReadReply | Deny:

@@ -36,10 +36,14 @@ class ResponseBody:
         self._put_back = b""
         self._broken = False
         self._ended = end is BodyEnd.NO_BODY
+        self._incomplete = False
+        """True if it was replaced before all of it was taken."""
 
     @property
     def surplus(self) -> bool:
-        """True if more bytes followed the complete body."""
+        """True if the connection has more bytes than the complete body."""
+        if self._incomplete:
+            return True
         counted = self.end is BodyEnd.COUNTED
         return bool(self._came if counted else self._reader.trailing_data[0])
 
@@ -55,6 +59,13 @@ class ResponseBody:
     def put_back(self, data: bytes) -> None:
         """Return a taken piece, so that the next `take` returns it again."""
         self._put_back = data
+
+    def replace(self, page: bytes) -> None:
+        """Replace the body by this page. The rest of the old body counts as surplus."""
+        taken = self._ended or (self.end is BodyEnd.COUNTED and not self._remaining)
+        self._incomplete = not taken or self.surplus
+        self.end, self.length = BodyEnd.COUNTED, len(page)
+        self._put_back, self._ended, self._broken = page, True, False
 
     def take(self) -> bytes | None:
         """Return the next piece: empty at the end of the body, None if more bytes are needed.

@@ -173,7 +173,7 @@ def head_for_client(
 ) -> bytes:
     """The head for the client: that of the site system, with the framing of the client leg."""
     # The standard phrase: that of the site system may be any text, without a meaning (RFC 9112 §4).
-    lines = [b"HTTP/1.1 %d %b" % (response.status_code, _phrase(response.status_code))]
+    lines = [b"HTTP/1.1 %d %b" % (response.status_code, phrase(response.status_code))]
     # RFC 9112 §6.3: h11 accepts a length with a transfer coding, which overrides it. A 204 has no
     # length (RFC 9110 §8.6).
     no_length = end is BodyEnd.CHUNKED or response.status_code == 204
@@ -189,7 +189,8 @@ def head_for_client(
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def _phrase(status_code: int) -> bytes:
+def phrase(status_code: int) -> bytes:
+    """The standard phrase of a status; empty if it has none."""
     try:
         return HTTPStatus(status_code).phrase.encode("ascii")
     except ValueError:

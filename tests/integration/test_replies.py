@@ -167,3 +167,31 @@ def test_a_large_reply_is_streamed_without_inspection_and_recorded(
         reply = post(lab, bridge)
         assert reply.body == body
         assert "reply-unreadable: more than 4194304 bytes" in record(bridge)["observed"]
+
+
+# Error pages
+
+
+ERROR_PAGE = b"<html><a href='https://mp01.corp.example/'>404</a></html>"
+NOT_FOUND = b"HTTP/1.1 404 MP01\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(ERROR_PAGE),
+    ERROR_PAGE,
+)
+
+
+@pytest.mark.parametrize("host_names", ["observe", "enforce"])
+def test_an_error_page_is_replaced_where_the_policy_says_so(
+    lab: Lab, bridged: Bridged, host_names: str
+) -> None:
+    with bridged(NOT_FOUND, host_names=host_names) as bridge:
+        reply = post(lab, bridge)
+        seen = record(bridge)
+    assert (reply.status, reply.reason) == (404, "Not Found")
+    assert (seen["verdict"], seen["status"]) == ("allow", 404)
+    if host_names == "observe":
+        assert reply.body == ERROR_PAGE
+        assert seen["observed"] == ["reply-host-names: mp01.corp.example"]
+    else:
+        assert reply.body.startswith(b"404 Not Found\r\n")
+        assert seen["reference"].encode() in reply.body
+        assert seen["note"] == "the site system's error page was replaced"

@@ -247,6 +247,25 @@ def test_a_site_system_cannot_ask_for_a_password(lab: Lab, raw_site_system: RawS
     assert "schemes other than Negotiate and NTLM were removed" in record["note"]
 
 
+def test_a_response_with_surplus_bytes_ends_the_sign_in(
+    lab: Lab, raw_site_system: RawSiteSystem
+) -> None:
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        fields = "WWW-Authenticate: NTLM x\r\nContent-Length: 0\r\n\r\n"
+        peer.send(f"HTTP/1.1 401 No\r\n{fields}HTTP/1.1 200 OK\r\n".encode())
+        peer.wait_for_end()
+
+    raw_site_system.behave(script, lab.pki.server(MP_NAME))
+    with client(lab) as connection:
+        assert challenge(ask(lab, connection, "TYPE1-alice")) == "x"
+        assert connection.connect().recv(1) == b"", "no other connection can continue it"
+    (peer,) = raw_site_system.peers
+    lab.until(peer.ended.is_set)
+    assert peer.received.count(b"HTTP/1.1") == 1
+    assert [record["status"] for record in lab.records(1)] == [401]
+
+
 def test_a_leg_closed_between_two_requests_closes_the_client_connection(
     lab: Lab, ntlm: NtlmSiteSystem, raw_site_system: RawSiteSystem
 ) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from cryptography import x509
+
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.lab.protocol.uploads import Upload
-from tests.addons.stand_ins.lab import DENIED, GOOD, TUNNELED, message
+from tests.addons.stand_ins.lab import DENIED, GOOD, TUNNELED, bridged_publication, message
 from tests.addons.stand_ins.running import Running, outcome_of
 
 Outcome = Response | Exception | None
@@ -21,6 +23,17 @@ def denied(running: Running) -> Outcome:
 def posted(running: Running) -> Outcome:
     with running.client() as client:
         return outcome_of(client, "CCM_POST", "/ccm_system/request", **message())
+
+
+def forbidden(running: Running) -> Outcome:
+    """The site system rejects the bridge's client certificate with an error page."""
+    credential = bridged_publication(running.lab.policy).site_system_credential
+    serial_number = x509.load_pem_x509_certificate(credential.chain_pem).serial_number
+    running.lab.site._revoked.add(serial_number)
+    try:
+        return good(running)
+    finally:
+        running.lab.site._revoked.remove(serial_number)
 
 
 def unknown_name(running: Running) -> Outcome:

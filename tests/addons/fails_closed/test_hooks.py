@@ -15,6 +15,7 @@ from ibcm_bridge.lab.protocol.client import Response
 from tests.addons.fails_closed.causes import (
     Outcome,
     denied,
+    forbidden,
     good,
     over_the_limit,
     posted,
@@ -35,6 +36,7 @@ CALLED: dict[str, list[str]] = {
     "body_inspected": ["ClientIdentification"],
     "packet_response_read": ["UploadAssembly"],
     "reply_collected": ["ReplyInspection"],
+    "error_collected": ["ReplyInspection"],
     "reply_allowed": ["ClientIdentification"],
     "tls_start_client": ["ClientAuthentication"],
     "tls_established_client": ["ClientAuthentication"],
@@ -62,6 +64,7 @@ CAUSES: dict[str, Callable[[Running], Outcome]] = {
     "body_inspected": good,
     "packet_response_read": uploaded,
     "reply_collected": posted,
+    "error_collected": forbidden,
     "reply_allowed": posted,
     "tls_start_client": good,
     "tls_established_client": good,
@@ -91,6 +94,7 @@ SHOWN = ("requestheaders", "request", "responseheaders", "reply_shown")
 AFTER_THE_RESPONSE = {
     "packet_response_read",
     "reply_collected",
+    "error_collected",
     "reply_allowed",
     "responseheaders",
     "reply_shown",

@@ -323,6 +323,35 @@ def test_an_authenticated_leg_is_not_replaced(
     assert not exchange.ended[-1].resent
 
 
+RESPONSES = {
+    "counted": OK,
+    "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "without a body": b"HTTP/1.1 204 No Content\r\n\r\n",
+    "a challenge": b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: NTLM\r\n"
+    b"Content-Length: 2\r\n\r\nno",
+}
+
+
+@pytest.mark.parametrize("surplus", [b"", b"x", OK], ids=["nothing", "a byte", "a response"])
+@pytest.mark.parametrize("response", RESPONSES.values(), ids=RESPONSES)
+@pytest.mark.parametrize("authenticates", [False, True])
+def test_bytes_after_a_response_close_its_leg_and_an_authenticated_client(
+    exchange: ExchangeDriver, authenticates: bool, response: bytes, surplus: bytes
+) -> None:
+    keep_leg(exchange)
+    first = exchange.server
+    leg_of(exchange).authenticates = authenticates
+    exchange.receive(SECOND + GET)
+    exchange.receive(response + surplus, first)
+    assert exchange.to_client() == response
+    assert exchange.gone is (authenticates and bool(surplus))
+    assert (first in exchange.closed) is bool(surplus)
+    # The next request: on the same leg, on a new one, or not sent, because no other leg can
+    # replace an authenticated one.
+    assert exchange.to(first) == GET + SECOND + (b"" if surplus else GET)
+    assert len(exchange.dialled) == (2 if surplus and not authenticates else 1)
+
+
 # The gate
 
 

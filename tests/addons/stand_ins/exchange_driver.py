@@ -77,7 +77,9 @@ class ExchangeDriver(Driver):
         self.hooks["body_read"] = BodyInspection([], inspected_at_once).body_read
         identity = ClientIdentification(Nobody(), lab.policy.messages, utc_now)  # type: ignore[arg-type]
         self.hooks["body_inspected"] = identity.body_inspected
-        self.hooks["reply_collected"] = ReplyInspection(lab.policy.messages).reply_collected
+        replies = ReplyInspection(lab.policy.messages)
+        self.hooks["reply_collected"] = replies.reply_collected
+        self.hooks["error_collected"] = replies.error_collected
         self.hooks["reply_allowed"] = lambda _: Learned()
 
     @property
