@@ -8,6 +8,7 @@ that are not forwarded anyway.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions import rules
@@ -19,6 +20,7 @@ from ibcm_bridge.request.credentials import check_credentials
 from ibcm_bridge.request.head import TOKEN, RequestHead
 
 _AUTHORIZATION = b"authorization"
+_CREDENTIALS = frozenset((_AUTHORIZATION,))
 
 _HOP_BY_HOP = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"expect"))
 """Fields for the bridge itself (RFC 9110 §7.6.1, §10.1.1). They are never forwarded, and are not
@@ -41,12 +43,11 @@ class ListedFields:
 def listed_fields(profile: RoleProfile, directory: Directory, method: bytes) -> ListedFields:
     """Return the fields that requests to a directory may have."""
     dropped = profile.dropped_headers.get(method, frozenset())
-    forwarded = profile.headers
+    forwarded = profile.headers - dropped if dropped else profile.headers
     if directory.authenticates_users:
-        # USER-WINDOWS-AUTH
-        return ListedFields(forwarded - dropped | {_AUTHORIZATION}, dropped)
+        return ListedFields(forwarded | _CREDENTIALS, dropped)  # USER-WINDOWS-AUTH
     # WinHTTP sends credentials before a site system asks for them.
-    return ListedFields(forwarded - dropped, dropped | {_AUTHORIZATION})
+    return ListedFields(forwarded, dropped | _CREDENTIALS)
 
 
 def check_connection_options(listed: ListedFields, head: RequestHead) -> Deny | None:
@@ -70,9 +71,13 @@ def select_fields(
     profile: RoleProfile, listed: ListedFields, unlisted: UnlistedHeaders, head: RequestHead
 ) -> tuple[RequestHead, tuple[str, ...]] | Deny:
     """Return the head to forward, and the names of the dropped fields; or a refusal."""
-    if (refusal := check_credentials(head.values(_AUTHORIZATION))) is not None:
-        return refusal
-    if (refusal := _check_repetition(profile, listed, head)) is not None:
+    names = [name.lower() for name, _ in head.fields]
+    refusal = None
+    if _AUTHORIZATION in names:
+        refusal = check_credentials(head.values(_AUTHORIZATION))
+    if refusal is None and len({*names}) < len(names):
+        refusal = _check_repetition(profile, listed, names)
+    if refusal is not None:
         return refusal
     # HEADER-MP, HEADER-DP, and the fields that HTTP requires.
     kept, removed = head.keeping(listed.forwarded)
@@ -86,11 +91,10 @@ def select_fields(
     return kept, dropped
 
 
-def _check_repetition(profile: RoleProfile, listed: ListedFields, head: RequestHead) -> Deny | None:
-    names = [name.lower() for name, _ in head.fields]
-    if len({*names}) == len(names):
-        return None
-    once = (listed.forwarded | {_AUTHORIZATION}) - profile.repeatable_headers
+def _check_repetition(
+    profile: RoleProfile, listed: ListedFields, names: Sequence[bytes]
+) -> Deny | None:
+    once = (listed.forwarded | _CREDENTIALS) - profile.repeatable_headers
     for name, count in Counter(names).items():
         if count > 1 and name in once:
             detail = f"{count} {name.decode('ascii')[:64]} fields"

@@ -65,13 +65,13 @@ class RequestHead:
 
     def keeping(self, lower_names: frozenset[bytes]) -> tuple[RequestHead, tuple[str, ...]]:
         """This head with only these fields, and the names of the dropped fields."""
-        kept = tuple(field for field in self.fields if field[0].lower() in lower_names)
-        if len(kept) == len(self.fields):
-            return self, ()
-        dropped = tuple(
-            name.decode("ascii") for name, _ in self.fields if name.lower() not in lower_names
-        )
-        return replace(self, fields=kept), dropped
+        kept, dropped = [], []
+        for name, value in self.fields:
+            if name.lower() in lower_names:
+                kept.append((name, value))
+            else:
+                dropped.append(name.decode("ascii"))
+        return (replace(self, fields=tuple(kept)), tuple(dropped)) if dropped else (self, ())
 
     def with_zero_length(self) -> RequestHead:
         """This head, which has no Content-Length, with a Content-Length of 0.

@@ -141,23 +141,24 @@ def fields_for_client(
     removed: list[str] = []
     other_schemes = False
     for name, value in response.headers.raw_items():
-        if name.lower() in dropped:
+        lower = name.lower()
+        if lower in dropped:
             continue
-        if name.lower() == CHALLENGE_FIELD:
+        if lower == CHALLENGE_FIELD:
             challenge = challenge_for_client(value)
             other_schemes |= challenge != value
             if challenge:
                 fields.append((name, challenge))
             continue
-        if name.lower() in UPLOAD_FIELDS:
-            host = hosts.get(name.lower())
+        if lower in UPLOAD_FIELDS:
+            host = hosts.get(lower)
             if host is None:
                 removed.append(name.decode("ascii"))
                 continue
             if host != value:
                 replaced.append(name.decode("ascii"))
                 value = host  # noqa: PLW2901
-        if name.lower() in FIELDS:
+        if lower in FIELDS:
             location = location_for_client(value, origin, own_names)
             if isinstance(location, Deny):
                 return location

@@ -56,7 +56,7 @@ def assert_replaced(exchange: ExchangeDriver, status: bytes) -> bytes:
     assert b"Transfer-Encoding" not in head
     assert "the site system's error page was replaced" in ended.note
     assert ended.bytes_out == len(body)
-    assert exchange.record.hold._budget.held == 0
+    assert exchange.record.capacity.memory.held == 0
     return head
 
 
