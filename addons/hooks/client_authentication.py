@@ -20,6 +20,7 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.tls import client_leg
+from ibcm_bridge.addons.tls.connection import LegConnection
 from ibcm_bridge.addons.tls.current_trust import ClientTrust
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.addons.tls.verification import CertificationPath
@@ -41,7 +42,7 @@ class ClientAuthentication:
         record = self._connections.of(data.context.client)
         publication = record.publication
         record.tls = tls = next(tls for tls in self._tls if tls.publication is publication)
-        connection = SSL.Connection(tls.client_context, None)
+        connection = LegConnection(tls.client_context, None)
         connection.set_app_data(record)
         connection.set_accept_state()
         data.ssl_conn = connection

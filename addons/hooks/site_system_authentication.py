@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmproxy.tls import TlsData
-from OpenSSL import SSL
 
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.layers.site_system_leg import LegServer
 from ibcm_bridge.addons.tls import site_system_leg
+from ibcm_bridge.addons.tls.connection import LegConnection
 
 
 class SiteSystemAuthentication:
@@ -34,7 +34,7 @@ class SiteSystemAuthentication:
         assert isinstance(data.conn, LegServer)
         terms = data.conn.terms.tls
         assert terms is not None
-        connection = SSL.Connection(publication_tls.site_system_contexts[terms.settings], None)
+        connection = LegConnection(publication_tls.site_system_contexts[terms.settings], None)
         site_system_leg.expect_name(connection, data.conn.terms.server_name, terms.verify_name)
         connection.set_connect_state()
         data.ssl_conn = connection

@@ -14,6 +14,8 @@ from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.tls import TLSLayer
 from OpenSSL import SSL
 
+from ibcm_bridge.addons.tls.connection import End, LegConnection
+
 
 class CutOff(commands.CloseConnection):
     """Close without close_notify, so that the peer detects that the data is incomplete."""
@@ -28,29 +30,30 @@ class TlsEnding(TLSLayer):
     _unsent = b""
     """Data that OpenSSL has not accepted yet."""
 
+    @property
+    def _connection(self) -> LegConnection:
+        assert isinstance(self.tls, LegConnection)
+        return self.tls
+
+    def tls_interact(self) -> CommandGenerator[None]:
+        """Send the TLS records that OpenSSL has written."""
+        while records := self._connection.read_records():
+            yield commands.SendData(self.conn, records)
+
     def receive_data(self, data: bytes) -> CommandGenerator[None]:
         """Forward plaintext, and then the end, if any."""
         if data:
             self.tls.bio_write(data)
-        plaintext = bytearray()
-        ended = False
-        while not ended:
-            try:
-                plaintext.extend(self.tls.recv(65_535))
-            except SSL.WantReadError:
-                break
-            except SSL.ZeroReturnError:
-                ended = self.ended_cleanly = True
-            except SSL.Error:  # an alert, or data that is not a TLS record
-                ended = True
-        # After recv(): it may have finished a renegotiation, or made OpenSSL write an alert or a
+        plaintext, end = self._connection.read_plaintext()
+        self.ended_cleanly = self.ended_cleanly or end is End.CLEAN
+        # After reading: it may have finished a renegotiation, or made OpenSSL write an alert or a
         # certificate.
         if self._unsent:
             self._write(self._unsent)
         yield from self.tls_interact()
         if plaintext:
-            yield from self.event_to_child(events.DataReceived(self.conn, bytes(plaintext)))
-        if ended and not self._ended:
+            yield from self.event_to_child(events.DataReceived(self.conn, plaintext))
+        if end is not None and not self._ended:
             self._ended = True
             self.conn.state &= ~ConnectionState.CAN_READ
             yield from self.event_to_child(events.ConnectionClosed(self.conn))

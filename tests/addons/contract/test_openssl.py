@@ -15,6 +15,7 @@ from ibcm_bridge.addons.tls import (
     verification,
     verify_callback,
 )
+from ibcm_bridge.addons.tls.connection import LegConnection
 from ibcm_bridge.decisions.denial import Reason
 from tests.addons.stand_ins.lab import Lab, bridged_publication
 
@@ -84,6 +85,15 @@ def test_a_connection_is_found_by_its_ssl_object_and_keeps_its_context() -> None
     assert SSL.Connection._reverse_mapping[connection._ssl] is connection
     assert connection._context is context
     assert context._context is not None
+
+
+def test_a_connection_has_the_parts_that_a_leg_reads_with() -> None:
+    connection = LegConnection(SSL.Context(SSL.TLS_METHOD), None)
+    assert list(inspect.signature(connection._raise_ssl_error).parameters) == ["ssl", "result"]
+    assert connection._ssl is not None
+    assert connection._from_ssl is not None
+    for name in ("SSL_read", "SSL_get_error", "SSL_ERROR_WANT_READ", "BIO_read"):
+        assert hasattr(SSL._lib, name)  # type: ignore[attr-defined]
 
 
 def test_a_callback_lives_as_long_as_its_context(lab: Lab) -> None:

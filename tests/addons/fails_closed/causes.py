@@ -36,6 +36,12 @@ def forbidden(running: Running) -> Outcome:
         running.lab.site._revoked.remove(serial_number)
 
 
+def observed(running: Running) -> Outcome:
+    """Send a good request while an addon observes."""
+    running.add_hook("requestheaders", lambda _: None)
+    return good(running)
+
+
 def unknown_name(running: Running) -> Outcome:
     return running.ask(*GOOD, name="unknown.internet.example")
 

@@ -32,7 +32,7 @@ from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.policy_generation import Generation
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.lab.protocol.client import Response
-from tests.addons.fails_closed.causes import Outcome, denied, good, tunneled
+from tests.addons.fails_closed.causes import Outcome, denied, good, observed, tunneled
 from tests.addons.fails_closed.failures import ERRORS, nothing_passes
 from tests.addons.stand_ins.running import Panic, Running
 
@@ -72,7 +72,7 @@ BEFORE_A_DECISION = [
     Place(ClientStream, "read_body"),
     Place(ClientStream, "refuse", denied),
     Place(exchange, "read_request_head"),
-    Place(shown_flow, "shown_request"),
+    Place(shown_flow, "shown_request", observed),
     Place(exchange, "_decide"),
     Place(exchange, "gate"),
     Place(exchange, "originate"),

@@ -20,6 +20,7 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.layers.site_system_leg import Closed, Opened, Received, SiteSystemLeg
 from ibcm_bridge.addons.tls import site_system_leg
+from ibcm_bridge.addons.tls.connection import LegConnection
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.policy.tls_settings import TlsSettings, TlsVersion
 from ibcm_bridge.site_system_leg.origination import LegTls, Origination
@@ -86,7 +87,7 @@ class Wire:
                 self.leg.server.timestamp_tcp_setup = time.time()
                 self.tell(events.OpenConnectionCompleted(command, None))
             elif isinstance(command, TlsStartServerHook):
-                connection = SSL.Connection(self.client_context, None)
+                connection = LegConnection(self.client_context, None)
                 site_system_leg.expect_name(connection, NAME, NAME)
                 connection.set_connect_state()
                 command.data.ssl_conn = connection

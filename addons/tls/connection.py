@@ -1,0 +1,80 @@
+"""An OpenSSL connection that reads without pyOpenSSL's cost.
+
+pyOpenSSL allocates a buffer of the requested size for each read, and raises an exception if there
+is nothing to read. Both happen several times for each message. This class reads into one buffer for
+all connections, and returns at the end of the data.
+
+mitmproxy parses all certificates of a peer after each handshake. The bridge does not use them, so
+`get_peer_cert_chain` has none. The end-entity certificate is available as a `cryptography` object.
+
+It uses private attributes of pyOpenSSL, which `tests/addons/contract` checks.
+"""
+
+from __future__ import annotations
+
+import threading
+from enum import Enum, auto
+from typing import Any
+
+from OpenSSL import SSL
+
+BUFFER_BYTES = 262_144
+_LIB: Any = SSL._lib  # type: ignore[attr-defined]
+_FFI: Any = SSL._ffi  # type: ignore[attr-defined]
+
+
+class _Memory(threading.local):
+    """A buffer for each thread, because OpenSSL writes to it without the interpreter lock."""
+
+    def __init__(self) -> None:
+        self.buffer: Any = _FFI.new("char[]", BUFFER_BYTES)
+
+
+_MEMORY = _Memory()
+
+
+class End(Enum):
+    """How the peer's data ended."""
+
+    CLEAN = auto()
+    """With close_notify (RFC 8446 §6.1)."""
+    CUT = auto()
+    """With an alert, or with data that is not a TLS record."""
+
+
+class LegConnection(SSL.Connection):
+    """A connection with memory BIOs, for one leg."""
+
+    def read_plaintext(self) -> tuple[bytes, End | None]:
+        """Return all available plaintext, and the end if it was reached."""
+        pieces, buffer = [], _MEMORY.buffer
+        while (size := _LIB.SSL_read(self._ssl, buffer, BUFFER_BYTES)) > 0:
+            pieces.append(_FFI.buffer(buffer, size)[:])
+        end = None
+        if _LIB.SSL_get_error(self._ssl, size) != _LIB.SSL_ERROR_WANT_READ:
+            end = self._end(size)
+        return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), end
+
+    def _end(self, result: int) -> End:
+        try:
+            # Also clears OpenSSL's error queue.
+            self._raise_ssl_error(self._ssl, result)
+        except SSL.ZeroReturnError:
+            return End.CLEAN
+        except SSL.Error:
+            return End.CUT
+        raise AssertionError("OpenSSL reported no error")
+
+    def read_records(self) -> bytes:
+        """Return the TLS records to send, or b"" if there are none."""
+        buffer = _MEMORY.buffer
+        size = _LIB.BIO_read(self._from_ssl, buffer, BUFFER_BYTES)
+        return _FFI.buffer(buffer, size)[:] if size > 0 else b""
+
+    def get_peer_cert_chain(self, *, as_cryptography: bool = False) -> list[Any]:
+        """Return no certificate: mitmproxy would parse each."""
+        return []
+
+    def get_peer_certificate(self, *, as_cryptography: bool = False) -> Any:
+        """Return the end-entity certificate, but only as a `cryptography` object."""
+        return super().get_peer_certificate(as_cryptography=True) if as_cryptography else None

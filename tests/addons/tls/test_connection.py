@@ -1,0 +1,124 @@
+"""`LegConnection` reads as pyOpenSSL does: the same data, and the same ends."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+from OpenSSL import SSL
+
+from ibcm_bridge.addons.tls.connection import BUFFER_BYTES, End, LegConnection
+from ibcm_bridge.lab.pki.authorities import LabPki
+
+
+@pytest.fixture(scope="module")
+def pki() -> LabPki:
+    return LabPki.make(now=datetime.now(UTC))
+
+
+def contexts(pki: LabPki) -> tuple[SSL.Context, SSL.Context]:
+    """Return a client's and a server's context."""
+    credential = pki.computer("pc1.corp.example")
+    server = SSL.Context(SSL.TLS_SERVER_METHOD)
+    for context in (server, client := SSL.Context(SSL.TLS_CLIENT_METHOD)):
+        context.use_certificate(credential.certificate)
+        context.use_privatekey(credential.key)
+    server.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+    return client, server
+
+
+class Pair:
+    """A connected client and server; the server is the one under test."""
+
+    def __init__(self, pki: LabPki) -> None:
+        client, server = contexts(pki)
+        self.client, self.server = SSL.Connection(client, None), LegConnection(server, None)
+        self.client.set_connect_state()
+        self.server.set_accept_state()
+        for _ in range(4):
+            for side in (self.client, self.server):
+                with contextlib.suppress(SSL.WantReadError):
+                    side.do_handshake()
+                self.move()
+        self.server.read_plaintext()
+
+    def move(self) -> None:
+        """Move the records of each side to the other."""
+        with contextlib.suppress(SSL.WantReadError):
+            while True:
+                self.server.bio_write(self.client.bio_read(65_535))
+        while records := self.server.read_records():
+            self.client.bio_write(records)
+
+
+@pytest.fixture
+def pair(pki: LabPki) -> Pair:
+    return Pair(pki)
+
+
+@pytest.mark.parametrize("size", [1, 16_384, 16_385, BUFFER_BYTES, 3 * BUFFER_BYTES + 1])
+def test_all_data_is_read_in_order(pair: Pair, size: int) -> None:
+    data = bytes(index % 251 for index in range(size))
+    for at in range(0, size, 16_384):
+        pair.client.send(data[at : at + 16_384])
+    pair.move()
+    assert pair.server.read_plaintext() == (data, None)
+    assert pair.server.read_plaintext() == (b"", None)
+
+
+@pytest.mark.parametrize("size", [0, 5])
+def test_close_notify_is_a_clean_end_after_the_data(pair: Pair, size: int) -> None:
+    if size:
+        pair.client.send(b"x" * size)
+    pair.client.shutdown()
+    pair.move()
+    assert pair.server.read_plaintext() == (b"x" * size, End.CLEAN)
+    assert pair.server.read_plaintext() == (b"", End.CLEAN)
+
+
+CUTS: dict[str, Callable[[Pair], object]] = {
+    "not a record": lambda pair: pair.server.bio_write(b"GET / HTTP/1.1\r\n\r\n"),
+    "a changed record": lambda pair: pair.server.bio_write(changed(pair)),
+    "a fatal alert in plaintext": lambda pair: pair.server.bio_write(
+        bytes.fromhex("15030300020250")
+    ),
+}
+
+
+def changed(pair: Pair) -> bytes:
+    pair.client.send(b"data")
+    record = bytearray(pair.client.bio_read(65_535))
+    record[-1] ^= 1
+    return bytes(record)
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_anything_else_is_a_cut_end_after_the_data(pair: Pair, cut: str) -> None:
+    pair.client.send(b"before")
+    pair.move()
+    CUTS[cut](pair)
+    assert pair.server.read_plaintext() == (b"before", End.CUT)
+
+
+def test_an_error_of_one_connection_is_not_found_on_another(pki: LabPki, pair: Pair) -> None:
+    other = Pair(pki)
+    CUTS["not a record"](pair)
+    assert pair.server.read_plaintext() == (b"", End.CUT)
+    assert other.server.read_plaintext() == (b"", None)
+
+
+def test_each_record_is_sent_once(pair: Pair) -> None:
+    pair.server.send(b"one")
+    pair.server.send(b"two")
+    pair.move()
+    assert pair.server.read_records() == b""
+    assert pair.client.recv(100) + pair.client.recv(100) == b"onetwo"
+
+
+def test_mitmproxy_finds_no_certificate_to_parse_and_the_bridge_does(pair: Pair) -> None:
+    assert pair.server.get_peer_cert_chain() == []
+    assert pair.server.get_peer_certificate() is None
+    certificate = pair.server.get_peer_certificate(as_cryptography=True)
+    assert certificate == pair.client.get_certificate(as_cryptography=True)
