@@ -55,6 +55,7 @@ def make(
     *,
     key: PrivateKey = EC,
     pss: bool = False,
+    valid: tuple[datetime.datetime, datetime] = (BEGINS, ENDS),
 ) -> Made:
     by = issuer or Made(None, key, pss)  # type: ignore[arg-type]
     attributes = [] if common_name is None else [(NameOID.COMMON_NAME, common_name)]
@@ -75,8 +76,8 @@ def make(
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(BEGINS)
-        .not_valid_after(ENDS)
+        .not_valid_before(valid[0])
+        .not_valid_after(valid[1])
     )
     for value in {**base, **extensions}.values():
         if value is not None:
