@@ -241,6 +241,25 @@ def test_no_body_is_requested_or_inspected_if_its_head_is_not_allowed(
 # Deadlines
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_a_head_that_arrives_at_once_is_limited(exchange: ExchangeDriver, more: int) -> None:
+    field = b"Accept: %b\r\n\r\n"
+    size = LIMITS.request_head + len(b"\r\n\r\n") - len(GET[:-2] + field % b"") + more
+    exchange.receive(GET[:-2] + field % (b"a" * size))
+    if more:
+        assert_refused(exchange, "head-too-large", 431)
+    else:
+        assert exchange.to(exchange.server).startswith(GET[:-2])
+
+
+@pytest.mark.parametrize("empty", [b"\r\n", b"\n"])
+def test_an_empty_line_before_a_request_is_refused_at_once(
+    exchange: ExchangeDriver, empty: bytes
+) -> None:
+    exchange.receive(empty)
+    assert_refused(exchange, "malformed-head", 400)
+
+
 def test_a_silent_client_is_closed_without_a_response(exchange: ExchangeDriver) -> None:
     exchange.advance(LIMITS.idle_seconds - 1)
     assert not exchange.gone

@@ -8,10 +8,14 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
+from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.policy.tls_settings import TlsSettings, TlsVersion
 from tests.addons.layers.samples import (
     FROM_DP,
     GET,
@@ -78,16 +82,69 @@ def test_after_connection_close_the_next_request_uses_a_new_leg(
     assert exchange.to(exchange.server) == SECOND
 
 
-def test_a_client_is_closed_with_the_leg_on_which_it_was_authenticated(
-    exchange: ExchangeDriver,
-) -> None:
-    exchange.receive(GET)
+def authenticated_leg(exchange: ExchangeDriver) -> SiteSystemLeg:
+    """Return the leg in use, on which the client has begun Windows authentication."""
     assert isinstance(exchange.layer, ExchangeLayer)
     (leg,) = exchange.layer.legs.kept.values()
     leg.authenticates = True
-    exchange.receive(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), leg.server)
-    assert b"Connection: close\r\n" in exchange.to_client()
+    return leg
+
+
+@pytest.mark.parametrize(
+    "response", [OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), OK + b"surplus"]
+)
+def test_a_client_is_closed_with_the_leg_on_which_it_was_authenticated(
+    exchange: ExchangeDriver, response: bytes
+) -> None:
+    exchange.receive(GET)
+    exchange.receive(response, authenticated_leg(exchange).server)
+    assert (b"Connection: close\r\n" in exchange.to_client()) is (b"Connection" in response)
     assert exchange.gone
+
+
+def test_an_authenticated_leg_that_closes_while_idle_closes_the_client(
+    exchange: ExchangeDriver,
+) -> None:
+    exchange.receive(GET)
+    leg = authenticated_leg(exchange)
+    exchange.receive(OK, leg.server)
+    assert not exchange.gone
+    exchange.close(leg.server)
+    assert exchange.gone
+    assert len(exchange.ended) == 1
+
+
+def test_an_authenticated_leg_is_not_replaced_before_its_close_is_reported(
+    exchange: ExchangeDriver,
+) -> None:
+    exchange.receive(GET)
+    leg = authenticated_leg(exchange)
+    exchange.receive(OK, leg.server)
+    leg.server.state = ConnectionState.CLOSED
+    exchange.receive(SECOND)
+    decision = exchange.ended[-1].decision
+    assert isinstance(decision, Deny)
+    assert decision.rule == "site_system.windows_authentication"
+    assert len(exchange.dialled) == 1
+
+
+def test_two_roles_with_other_tls_terms_have_separate_legs(exchange: ExchangeDriver) -> None:
+    publication = exchange.record.publication
+    assert isinstance(publication, BridgePublication)
+    one = publication.directories["sms_mp"].site_system
+    other = dataclasses.replace(one, tls=TlsSettings(highest=TlsVersion.TLS_1_2))
+    assert one.tls != other.tls
+    exchange.record.publication = dataclasses.replace(
+        publication,
+        directories={
+            name: dataclasses.replace(role, site_system=one if name == "sms_mp" else other)
+            for name, role in publication.directories.items()
+        },
+    )
+    exchange.receive(GET)
+    exchange.receive(OK, exchange.server)
+    exchange.receive(FROM_DP)
+    assert len(exchange.dialled) == 2
 
 
 def test_a_client_that_sends_connection_close_is_closed_after_the_response(
@@ -100,6 +157,17 @@ def test_a_client_that_sends_connection_close_is_closed_after_the_response(
     assert exchange.gone
     assert exchange.server in exchange.closed
     assert len(exchange.ended) == 1
+
+
+def test_a_leg_with_data_between_requests_is_closed(exchange: ExchangeDriver) -> None:
+    exchange.receive(GET)
+    first = exchange.server
+    exchange.receive(OK, first)
+    exchange.receive(OK, first)
+    assert first in exchange.closed
+    exchange.receive(SECOND)
+    assert exchange.server is not first
+    assert exchange.to_client() == OK
 
 
 def test_reports_of_a_replaced_leg_are_ignored(exchange: ExchangeDriver) -> None:
