@@ -59,6 +59,7 @@ MESSAGE_TYPES = "message_types"
 CLIENT_GUID = "client_guid"
 CLIENT_GUID_BINDING = "client_guid_binding"
 SIGNED_WITH = "signed_with"
+NAMES_ANOTHER = "names_another"
 UPLOAD = "upload"
 OBSERVED = "observed"
 INSPECTED = "inspected"
@@ -111,6 +112,7 @@ def approved_fields(approved: Approved, observed: tuple[str, ...] = ()) -> Recor
         if identity.binding_status is not None
         else None,
         SIGNED_WITH: identity.signed_with,
+        NAMES_ANOTHER: identity.names_another,
         OBSERVED: (
             *(f"{deny.reason.value}: {deny.detail}" for deny in approved.observed),
             *(f"{Reason.ENGINE_UNAVAILABLE.value}: {engine}" for engine in inspected.missed),

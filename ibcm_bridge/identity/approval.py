@@ -1,11 +1,12 @@
 """Decide whether a client may use the client GUID of its request. The only maker of `Approved`.
 
-1. All client GUIDs of a request must be equal (`claims`). Always enforced.
-2. The client GUID must be bound to the connection's certificate, or not be bound yet (`bindings`).
-   Enforced by the policy's `identity`.
+1. Client GUIDs must be well-formed (`claims`). Always enforced.
+2. All client GUIDs of a request must be equal, and bound to the connection's certificate, or not
+   bound yet (`bindings`). Enforced by the policy's `identity`.
 3. Signatures must be this client's, and their times recent. Enforced by the policy's `signatures`.
 
-With `observe`, a request that 2 or 3 would refuse is allowed, and the audit lists the refusals.
+With `observe`, a request that 2 or 3 would refuse is allowed, and the audit lists the refusals. The
+audit also lists the client GUIDs of other clients at places where no client GUID is expected.
 """
 
 from __future__ import annotations
@@ -49,13 +50,15 @@ class ClientIdentity:
     """The client GUID of a request, and the evidence for it."""
 
     guid: str = ""
-    """In the form of `client_guid.read_guid`; empty if the request has none."""
+    """In the form of `client_guid.read_guid`; empty if the request has none, or unequal ones."""
     binding_status: BindingStatus | None = None
     """The relation of the client's certificate to the client GUID; None without a client GUID."""
     signed_with: SigningKey | None = None
     """The kind of the signing key; None if there is no valid signature."""
     signing_key: bytes = field(default=b"", repr=False)
     """SubjectPublicKeyInfo, DER, of the key that verified the signatures."""
+    names_another: tuple[str, ...] = ()
+    """Client GUIDs that the message only mentions and that are bound to another certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +106,11 @@ def approve(
     if isinstance(claim, Deny):
         return claim
     binding = find(claim.guid) if claim.guid else None
-    status = _binding_status(claim, binding, client, terms)
+    status = _binding_status(binding, client, terms) if claim.guid else None
     signed = _verify(claim, binding, client, now, terms.clock_skew)
     observed = [*_uninspected(inspected)]
     for result, enforcement in (
+        (claim.contradiction, terms.identity),
         (_check_binding(claim, status, terms), terms.identity),
         (signed, terms.signatures),
     ):
@@ -115,7 +119,10 @@ def approve(
                 return result
             observed.append(result)
     signed_with, key = signed if isinstance(signed, tuple) else (None, b"")
-    identity = ClientIdentity(claim.guid, status, signed_with, key)
+    # Nothing is learned for any of several client GUIDs.
+    guid, status = (claim.guid, status) if claim.contradiction is None else ("", None)
+    names_another = _names_another(inspected, find, client, terms)
+    identity = ClientIdentity(guid, status, signed_with, key, names_another)
     return Approved(inspected, identity, tuple(observed))
 
 
@@ -126,11 +133,18 @@ def _uninspected(inspected: Inspected) -> Iterator[Deny]:
         yield Deny(Reason.BODY_NOT_INSPECTABLE, rules.MESSAGES_ENCRYPTED, detail)
 
 
-def _binding_status(
-    claim: Claim, binding: Binding | None, client: Client, terms: MessagePolicy
-) -> BindingStatus | None:
-    if not claim.guid:
-        return None
+def _names_another(
+    inspected: Inspected, find: FindBinding, client: Client, terms: MessagePolicy
+) -> tuple[str, ...]:
+    mentioned = inspected.message.mentioned if inspected.message is not None else ()
+    return tuple(
+        guid
+        for guid in mentioned
+        if _binding_status(find(guid), client, terms) is BindingStatus.ANOTHER_CLIENT
+    )
+
+
+def _binding_status(binding: Binding | None, client: Client, terms: MessagePolicy) -> BindingStatus:
     certificate = presented_certificate(client)
     if certificate is not None:
         return binding_status(binding, certificate, terms.renewal)

@@ -1,8 +1,8 @@
 """Parse the client GUIDs and signatures of a request, without verifying them.
 
-A client GUID can be in a message's header (SourceID), in its payload, and in HTTP header fields
-(protocol.md §3.2, §5). Each must be well-formed, and all of a request must be equal, because a
-management point may use any of them.
+A client GUID can be in a message's header (SourceID, Token), at the places in its payload that
+`config/endpoints.yaml` lists, and in HTTP header fields (protocol.md §1.5, §3, §5). Each must be
+well-formed, and all of a request must be equal, because a management point may use any of them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.inspection.verdict import Inspected
-from ibcm_bridge.messages.client_guid import read_guid
+from ibcm_bridge.messages.client_guid import find_guids, read_guid
+from ibcm_bridge.messages.limits import MAX_VALUES
 from ibcm_bridge.messages.registration import Registration
 from ibcm_bridge.messages.signatures import read_public_key_blob, terminated
 from ibcm_bridge.request.head import RequestHead
@@ -57,7 +58,9 @@ class Claim:
     """The sender that a request claims, and its signatures."""
 
     guid: str
-    """In the form of `client_guid.read_guid`; empty if the request has none."""
+    """In the form of `client_guid.read_guid`; the first, if they differ; empty without one."""
+    contradiction: Deny | None
+    """The refusal of unequal client GUIDs."""
     required: bool
     """Whether a client GUID is required."""
     signed: tuple[Signed, ...]
@@ -69,22 +72,24 @@ class Claim:
 
 
 def read_claim(inspected: Inspected) -> Claim | Deny:
-    """Parse the client GUIDs and signatures of a request; refuse unequal client GUIDs."""
+    """Parse the client GUIDs and signatures of a request; refuse malformed and repeated ones."""
     fields = _fields(inspected.authorized.head)
     if isinstance(fields, Deny):
         return fields
     message = inspected.message
     token = _TOKEN.fullmatch(fields["ClientToken"]) if "ClientToken" in fields else None
     if token is None and "ClientToken" in fields:
-        return _malformed("ClientToken")
-    guid = _single_guid(_guids(fields, token, message))
-    if isinstance(guid, Deny):
-        return guid
+        return _malformed("ClientToken", "ClientToken")
+    properties = dict(message.signature) if message is not None else {}
+    stated = _stated(fields, token, message, properties)
+    if isinstance(stated, Deny):
+        return stated
+    guid = stated[0][2] if stated else ""
     times = [fields["CCMClientTimestamp"]] if "CCMClientTimestamp" in fields else []
     times += [token[2]] if token is not None else []
-    properties = dict(message.signature) if message is not None else {}
     return Claim(
         guid=guid,
+        contradiction=_contradiction(stated),
         required=message is not None and not message.anonymous,
         signed=(*_signed_fields(fields), *_signed_message(inspected, guid, properties)),
         key_in_message=read_public_key_blob(properties.get("PublicKey", "")) or b"",
@@ -118,37 +123,59 @@ def _fields(head: RequestHead) -> dict[str, str] | Deny:
     return found
 
 
-def _guids(
-    fields: dict[str, str], token: re.Match[str] | None, message: MessageFacts | None
-) -> Iterator[tuple[str, str]]:
-    """Each location of a client GUID, and the text at it."""
-    if "CCMClientID" in fields:
-        yield "CCMClientID", fields["CCMClientID"]
-    if token is not None:
-        yield "ClientToken", token[1]
-    if message is not None:
-        # Empty until the client is registered (§1.4, §3.1).
-        for where, texts in (("SourceID", (message.source_id,)), ("payload", message.client_guids)):
-            for text in texts:
-                if text:
-                    yield where, text
+_Stated = tuple[str, str, str]
+"""A place in rules (`rules.IDENTITY`), the exact place, and the client GUID at it."""
 
 
-def _single_guid(stated: Iterator[tuple[str, str]]) -> str | Deny:
-    first = where_first = ""
-    for where, text in stated:
+def _stated(
+    fields: dict[str, str],
+    token: re.Match[str] | None,
+    message: MessageFacts | None,
+    properties: dict[str, str],
+) -> list[_Stated] | Deny:
+    """The client GUIDs of a request, in the form of `read_guid`; refuse a malformed one."""
+    found = []
+    for where, place, text in _texts(fields, token, message, properties):
         guid = read_guid(text)
         if guid is None:
-            return _malformed(where)
-        if first and guid != first:
-            detail = f"{guid} in {where}, {first} in {where_first}"
+            return _malformed(where, place)
+        found.append((where, place, guid))
+    return found
+
+
+def _texts(
+    fields: dict[str, str],
+    token: re.Match[str] | None,
+    message: MessageFacts | None,
+    properties: dict[str, str],
+) -> Iterator[_Stated]:
+    """The client GUIDs of a request, as written."""
+    if "CCMClientID" in fields:
+        yield "CCMClientID", "CCMClientID", fields["CCMClientID"]
+    if token is not None:
+        yield "ClientToken", "ClientToken", token[1]
+    # Empty until the client is registered (§1.4, §3.1).
+    if message is not None and message.source_id:
+        yield "SourceID", "SourceID", message.source_id
+    if "Token" in properties:
+        # §1.5: lines of text, such as `ClientToken: GUID:...;time;2`.
+        for guid in find_guids(properties["Token"], MAX_VALUES):
+            yield "Token", "Token", guid
+    for place, text in message.client_guids if message is not None else ():
+        yield "payload", place, text
+
+
+def _contradiction(stated: list[_Stated]) -> Deny | None:
+    for where, place, guid in stated[1:]:
+        _, first_place, first = stated[0]
+        if guid != first:
+            detail = f"{guid} in {place}, {first} in {first_place}"
             return Deny(Reason.IDENTITY_AMBIGUOUS, rules.IDENTITY.of(where), detail)
-        first, where_first = guid, where_first or where
-    return first
+    return None
 
 
-def _malformed(where: str) -> Deny:
-    detail = f"{where} is not a client GUID"
+def _malformed(where: str, place: str) -> Deny:
+    detail = f"{place} is not a client GUID"
     return Deny(Reason.IDENTITY_MALFORMED, rules.IDENTITY.of(where), detail)
 
 

@@ -56,11 +56,12 @@ def learned_binding(
     """The binding that a management point's reply confirms; None if it confirms nothing new.
 
     `registered` is the client GUID in the reply to a registration. `binding` is the binding of
-    that client GUID, or else of the request's. A client GUID of another client is refused.
+    that client GUID, or else of the request's. A client GUID of another client is refused. A
+    request with unequal client GUIDs confirms nothing.
     """
     certificate = presented_certificate(client)
     message = approved.inspected.message
-    if certificate is None or message is None:
+    if certificate is None or message is None or _contradicts_itself(approved):
         return None
     registration = message.registration
     identity = approved.identity
@@ -81,6 +82,10 @@ def learned_binding(
     if source is Source.POLICY and binding.signing_key:
         return None
     return _binding(guid, certificate, source, now, signing_key)
+
+
+def _contradicts_itself(approved: Approved) -> bool:
+    return any(deny.reason is Reason.IDENTITY_AMBIGUOUS for deny in approved.observed)
 
 
 _LEARNED_FROM = frozenset((SigningKey.CERTIFICATE, SigningKey.IN_MESSAGE))

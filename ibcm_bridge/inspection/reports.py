@@ -86,7 +86,8 @@ def _message_fields(message: MessageFacts) -> dict[str, Any]:
         "anonymous": message.anonymous,
         "encrypted": message.encrypted,
         "source_id": message.source_id[:MAX_TEXT],
-        "client_guids": _bounded(*message.client_guids),
+        "client_guids": [_bounded(*pair) for pair in message.client_guids],
+        "mentioned": list(message.mentioned),
         "signature": [_bounded(*pair) for pair in message.signature],
         "payload": list(message.payload),
         "registration": [registration.key.hex(), registration.proven] if registration else None,
@@ -101,17 +102,15 @@ def _message(values: Any) -> MessageFacts:
     if values["registration"] is not None:
         key, proven = values["registration"]
         registration = Registration(bytes.fromhex(_text(key)), _flag(proven))
-    pairs = [_texts(pair) for pair in values["signature"]]
-    if len(pairs) > MAX_TEXTS or any(len(pair) != 2 for pair in pairs):
-        raise ReportError("not the properties of a signature")
     return MessageFacts(
         endpoint=_text(values["endpoint"]),
         roots=_texts(values["roots"]),
         anonymous=_flag(values["anonymous"]),
         encrypted=_flag(values["encrypted"]),
         source_id=_text(values["source_id"]),
-        client_guids=_texts(values["client_guids"]),
-        signature=tuple((name, value) for name, value in pairs),
+        client_guids=_pairs(values["client_guids"]),
+        mentioned=_texts(values["mentioned"]),
+        signature=_pairs(values["signature"]),
         payload=(begin, end),
         registration=registration,
     )
@@ -146,3 +145,10 @@ def _texts(values: object) -> tuple[str, ...]:
     if not isinstance(values, list) or len(values) > MAX_TEXTS:
         raise ReportError("not a list of texts")
     return tuple(map(_text, values))
+
+
+def _pairs(values: Any) -> tuple[tuple[str, str], ...]:
+    pairs = [_texts(pair) for pair in values]
+    if len(pairs) > MAX_TEXTS or any(len(pair) != 2 for pair in pairs):
+        raise ReportError("not a list of pairs")
+    return tuple((name, value) for name, value in pairs)

@@ -251,11 +251,13 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
         # WinINet and libcurl send no body with the first message of NTLM, whose response is a 401
         # (IEInternals, "Challenge-Response Authentication and Zero-Length Posts").
         return Content({})
-    message = read_ccm_request(subject.content_type, subject.body, limit)
+    messages = subject.body_rule.messages
+    assert messages is not None
+    places_of = messages.client_guid_places
+    message = read_ccm_request(subject.content_type, subject.body, limit, places_of)
     if isinstance(message, Deny):
         return message
-    assert subject.body_rule.messages is not None
-    endpoint = judge_message(subject.body_rule.messages, message, user=subject.user)
+    endpoint = judge_message(messages, message, user=subject.user)
     if isinstance(endpoint, Deny):
         return endpoint
     facts = message_facts(message, endpoint)

@@ -13,12 +13,14 @@ Anything else is refused, because a message that cannot be parsed cannot be insp
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.document import Document, read_document
+from ibcm_bridge.messages.guid_places import NO_PLACES, GuidPlaces, GuidPlacesOf
 from ibcm_bridge.messages.msg_header import COMPRESSED, ENCRYPTED, MsgHeader, read_header
 from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.messages.xml import decode_utf16
@@ -55,7 +57,20 @@ class CcmRequest:
         )
 
 
-def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> CcmRequest | Deny:
+MessageGuidPlaces = Callable[[str, str], GuidPlaces]
+"""Endpoint and root element, in lower case -> the places of client GUIDs in that document."""
+
+
+def _no_places(_endpoint: str, _root: str) -> GuidPlaces:
+    return NO_PLACES
+
+
+def read_ccm_request(
+    content_type: bytes,
+    body: bytes,
+    inflated_limit: int,
+    places_of: MessageGuidPlaces = _no_places,
+) -> CcmRequest | Deny:
     """Parse a CCM_POST body. `inflated_limit` in bytes."""
     parts = read_multipart(content_type, body)
     if isinstance(parts, Deny):
@@ -87,7 +102,8 @@ def read_ccm_request(content_type: bytes, body: bytes, inflated_limit: int) -> C
     inflated = inflate(payload.body, inflated_limit) if compressed else payload.body
     if isinstance(inflated, Deny):
         return inflated
-    documents = _read_slices(inflated, header.slices)
+    places_of_root = partial(places_of, header.target_endpoint.lower())
+    documents = _read_slices(inflated, header.slices, places_of_root)
     if isinstance(documents, Deny):
         return documents
     return CcmRequest(header, payload, inflated, documents)
@@ -110,7 +126,7 @@ def inflate(stream: bytes, limit: int) -> bytes | Deny:
 
 
 def _read_slices(
-    inflated: bytes, slices: tuple[tuple[int, int], ...]
+    inflated: bytes, slices: tuple[tuple[int, int], ...], places_of: GuidPlacesOf
 ) -> tuple[Document, ...] | Deny:
     """Parse each slice as an XML document."""
     documents: list[Document] = []
@@ -125,7 +141,7 @@ def _read_slices(
         text = decode_utf16(inflated[offset : offset + length], rules.CCM_PAYLOAD)
         if isinstance(text, Deny):
             return text
-        document = read_document(text.rstrip("\0"), rules.CCM_PAYLOAD)
+        document = read_document(text.rstrip("\0"), rules.CCM_PAYLOAD, places_of)
         if isinstance(document, Deny):
             return document
         documents.append(document)

@@ -1,9 +1,9 @@
 """An XML document of a ConfigMgr message, parsed once for all checks.
 
-The parser collects the text, the element names, and the values that the checks need (`Place`), such
-as client GUIDs and registered certificates. A management point may find these values in another
-way, so every value at a place is collected, and names are compared without case. The parser also
-finds out whether a `SubjectElement` is empty.
+The parser collects the text, the element names, and the values that the checks need: client GUIDs
+(`guid_places`), and registered certificates and others (`Place`). A management point may find these
+values in another way, so every value at a place is collected, and names are compared without case.
+The parser also finds out whether a `SubjectElement` is empty.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ from enum import StrEnum
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.messages.guid_places import NO_PLACES, GuidPlace, GuidPlacesOf, GuidValues
 from ibcm_bridge.messages.limits import MAX_DEPTH, MAX_NAMES, MAX_VALUE, MAX_VALUES
-from ibcm_bridge.messages.xml import DepthError, EndElement, StartElement, check_xml
+from ibcm_bridge.messages.xml import (
+    DepthError,
+    EndElement,
+    StartElement,
+    TooMuchError,
+    check_xml,
+)
 
 
 class Place(StrEnum):
     """The location of a value: parent and element, or element and @attribute."""
 
-    CLIENT_ID = "Machine/ClientID"
-    """protocol.md §3.2, §3.5: the client GUID in policy requests and in reports."""
-    SMSID = "Data/@SMSID"
-    """§3.1: the client GUID of a client that registers again."""
     AGENT_TYPE = "AgentInformation/@AgentType"
     RESOURCE_TYPE = "Resource/@ResourceType"
     SIGNING = "Certificates/Signing"
-    """§3.1: the certificate, in hexadecimal, whose key signs this client's messages."""
+    """protocol.md §3.1: the certificate, in hexadecimal, whose key signs this client's messages."""
     SIGNATURE_VALUE = "Signature/SignatureValue"
 
 
@@ -63,9 +66,10 @@ _ATTRIBUTES = {
 }
 """Element -> its attribute, and the place."""
 
-_WITH_TEXT = {name: (_BELOW.get(name), _SUBJECTS.get(name)) for name in {*_BELOW, *_SUBJECTS}}
+_WITH_TEXT = {
+    name: (_BELOW.get(name), _SUBJECTS.get(name), False) for name in {*_BELOW, *_SUBJECTS}
+}
 """Element whose text is collected -> its place, its subject element, or both."""
-
 
 _ELEMENT = re.compile(r"<(?:[^\s<>/:]{1,64}:)?([A-Za-z_][\w.-]{0,63})")
 
@@ -91,20 +95,27 @@ class Document:
     the text from a scan of the document.
     """
     values: Mapping[Place, tuple[str, ...]]
+    guids: Mapping[GuidPlace, tuple[str, ...]]
+    """The values at the places of client GUIDs, as in `GuidValues`."""
 
     def at(self, place: Place) -> tuple[str, ...]:
         """The distinct values at a place."""
         return self.values.get(place, ())
 
 
-def read_document(text: str, where: str) -> Document | Deny:
-    """Parse an XML document; refuse a document type declaration."""
+def read_document(
+    text: str, where: str, places_of: GuidPlacesOf = lambda _root: NO_PLACES
+) -> Document | Deny:
+    """Parse an XML document; refuse a document type declaration.
+
+    `places_of` returns the places of the client GUIDs to collect.
+    """
     utf8 = text.encode()
-    found = _Found()
+    found = _Found(places_of)
     start, end = _handlers(found, references=b"&" in utf8)
     try:
         refusal = check_xml(utf8, where, start, end, found.texts.append)
-    except _TooMuchError as error:
+    except TooMuchError as error:
         return Deny(Reason.XML, rules.DOCUMENT_LIMITS.of(where), str(error))
     if refusal is not None:
         return refusal
@@ -120,28 +131,34 @@ def read_document(text: str, where: str) -> Document | Deny:
         subjects=frozenset(found.subjects),
         parsed_text=parsed_text,
         values={place: tuple(values) for place, values in found.values.items()},
+        guids=found.guids.found,
     )
 
 
-class _TooMuchError(Exception):
-    """The document has more names or values than any legitimate message."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Name:
-    """An element name, and the values to collect from its elements."""
+    """An element name, and the values to collect from its elements.
+
+    It is not frozen, because Python makes a frozen object three times slower.
+    """
 
     name: str
     """The local name, in lower case."""
-    text: tuple[tuple[str, Place] | None, SubjectElement | None] | None
+    wanted: tuple[tuple[str, Place] | None, SubjectElement | None, bool] | None
+    """A place below a parent, a subject element, and whether a place of a client GUID has its name;
+    None if its text is not collected."""
     attribute: tuple[str, Place] | None
+    plain: bool
+    """Whether its attributes are never at a place of a client GUID."""
 
 
 @dataclass(slots=True)
 class _Found:
     """The values collected from expat's events."""
 
+    places_of: GuidPlacesOf
     root: str = ""
+    guids: GuidValues = field(default_factory=GuidValues)
     names: dict[str, _Name] = field(default_factory=dict)
     """Name as written -> `_Name`."""
     texts: list[str] = field(default_factory=list)
@@ -152,12 +169,18 @@ class _Found:
     def name(self, written: str) -> _Name:
         """Add a new name."""
         if len(self.names) == MAX_NAMES:
-            raise _TooMuchError(f"more than {MAX_NAMES} element names")
+            raise TooMuchError(f"more than {MAX_NAMES} element names")
         local = written.rpartition(":")[2]
         if not self.names:
             self.root = local
+            self.guids.places = self.places_of(local.lower())
         local = local.lower()
-        name = self.names[written] = _Name(local, _WITH_TEXT.get(local), _ATTRIBUTES.get(local))
+        places = self.guids.places
+        wanted = _WITH_TEXT.get(local)
+        if local in places.by_name:
+            wanted = (*(wanted or (None, None))[:2], True)
+        plain = not places.by_name or local in places.data
+        name = self.names[written] = _Name(local, wanted, _ATTRIBUTES.get(local), plain)
         return name
 
     def keep(self, place: Place, value: str) -> None:
@@ -165,7 +188,7 @@ class _Found:
         values = self.values.setdefault(place, {})
         values[value] = None
         if len(values) > MAX_VALUES or len(value) > MAX_VALUE:
-            raise _TooMuchError(f"too many or too long values at {place}")
+            raise TooMuchError(f"too many or too long values at {place}")
 
     def keep_subject(self, subject: SubjectElement, texts: Iterable[str]) -> None:
         """Add a subject element unless all of its `texts` are empty."""
@@ -181,9 +204,10 @@ class _Found:
 
 def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElement]:
     """expat's handlers. They are functions, not methods, because they dominate the parsing time."""
-    names, texts = found.names, found.texts
+    names, texts, guids = found.names, found.texts, found.guids
+    plain = guids.plain_attributes.issuperset
     path: list[str] = []
-    wanted: list[tuple[int, int, Place | SubjectElement]] = []
+    wanted: list[tuple[int, int, Place | GuidPlace | SubjectElement]] = []
     """Depth of an element whose text is collected, index of its first text, and its kind."""
     subjects: list[SubjectElement] = []
     """The open subject elements."""
@@ -195,20 +219,28 @@ def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElem
         depth = len(path)
         if depth == MAX_DEPTH:
             raise DepthError
-        if name.text is not None:
-            below, subject = name.text
+        if name.wanted is not None:
+            below, subject, may_have_guid = name.wanted
             if below is not None and path and path[-1] == below[0]:
                 wanted.append((depth, len(texts), below[1]))
             # The outer element of nested ones includes the text of the inner.
             if subject is not None and subject not in subjects:
                 subjects.append(subject)
                 wanted.append((depth, len(texts), subject))
+            if may_have_guid:
+                place = guids.places.at(name.name, path[-1] if path else "", path)
+                if place is not None:
+                    wanted.append((depth, len(texts), place))
         path.append(name.name)
         if attributes:
             if references:
                 found.attributes += attributes.values()
             if name.attribute is not None:
                 found.keep_attribute(name.attribute, attributes)
+            if not (name.plain or plain(attributes)):
+                place = guids.keep_attributes(name.name, attributes, path)
+                if place is not None:
+                    wanted.append((depth, len(texts), place))
             if subjects:
                 found.subjects.update(subjects)
 
@@ -218,6 +250,8 @@ def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElem
             _, begin, what = wanted.pop()
             if isinstance(what, Place):
                 found.keep(what, "".join(texts[begin:]))
+            elif isinstance(what, GuidPlace):
+                guids.keep(what, "".join(texts[begin:]))
             else:
                 subjects.pop()
                 found.keep_subject(what, texts[begin:])

@@ -39,6 +39,10 @@ class DepthError(Exception):
     """Elements are nested too deeply; for handlers to raise."""
 
 
+class TooMuchError(Exception):
+    """A document has more names or values than any legitimate message; for handlers to raise."""
+
+
 class _EncodingError(Exception):
     """The XML declaration has another encoding."""
 

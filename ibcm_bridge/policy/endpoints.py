@@ -7,9 +7,10 @@ branches on the name of an endpoint.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ibcm_bridge.messages.document import Place, SubjectElement
+from ibcm_bridge.messages.guid_places import NO_PLACES, GuidPlaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Endpoint:
     """True if a message needs neither a client GUID nor a signature."""
     encrypted: bool
     """True if clients encrypt its messages when the site requires encryption."""
+    client_guids: Mapping[str, GuidPlaces] = field(default_factory=dict)
+    """Root element, in lower case -> the places of client GUIDs, if it has more than others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,17 @@ class EndpointTable:
 
     endpoints: Mapping[str, Endpoint]
     refused: tuple[RefusedMessage, ...]
+    client_guids: GuidPlaces = NO_PLACES
+    """The places of client GUIDs in every message, including those that the policy adds."""
     added: frozenset[tuple[str, str]] = frozenset()
     """Messages that the policy adds: endpoint and root, in lower case."""
     encrypted: bool = False
     """True if the policy allows encrypted messages, which cannot be inspected."""
+
+    def client_guid_places(self, endpoint: str, root: str) -> GuidPlaces:
+        """Return the places of client GUIDs in a document. Names in lower case."""
+        row = self.endpoints.get(endpoint)
+        return row.client_guids.get(root, self.client_guids) if row else self.client_guids
 
     def with_message(self, endpoint: str, root: str) -> EndpointTable:
         """Return the table with another message. ValueError if it is never published."""
@@ -85,7 +95,14 @@ class EndpointTable:
         """A text that differs for different tables, and is the same in all processes."""
         # The order of a set differs between processes.
         rows = [
-            (name, sorted(endpoint.roots), endpoint.anonymous, endpoint.encrypted)
+            (
+                name,
+                sorted(endpoint.roots),
+                endpoint.anonymous,
+                endpoint.encrypted,
+                sorted(endpoint.client_guids.items()),
+            )
             for name, endpoint in self.endpoints.items()
         ]
-        return repr((sorted(rows), self.refused, sorted(self.added), self.encrypted))
+        added = sorted(self.added)
+        return repr((sorted(rows), self.refused, self.client_guids, added, self.encrypted))

@@ -1,4 +1,4 @@
-"""Parsing of client GUIDs: all of a request must be well-formed and equal."""
+"""Parsing of client GUIDs: all of a request must be well-formed, and unequal ones are found."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ def denied(inspected: object) -> Deny:
     return result
 
 
+def contradiction(inspected: object) -> Deny:
+    result = claim(inspected).contradiction
+    assert result is not None
+    assert result.reason is Reason.IDENTITY_AMBIGUOUS
+    return result
+
+
 @pytest.mark.parametrize(
     ("xml", "endpoint", "guid"),
     [
@@ -47,7 +54,8 @@ def denied(inspected: object) -> Deny:
 def test_the_client_guid_of_a_message_is_found(
     message: Message, xml: str, endpoint: str, guid: str
 ) -> None:
-    assert claim(message(xml, endpoint, guid=guid)).guid == GUID
+    found = claim(message(xml, endpoint, guid=guid))
+    assert (found.guid, found.contradiction) == (GUID, None)
 
 
 def test_a_message_may_have_no_client_guid(message: Message) -> None:
@@ -114,12 +122,13 @@ def test_a_malformed_client_guid_is_refused(message: Message, get: Get, text: st
         ),
     ],
 )
-def test_a_payload_with_another_client_guid_than_the_header_is_refused(
+def test_a_payload_with_another_client_guid_than_the_header_contradicts_it(
     message: Message, xml: str, endpoint: str
 ) -> None:
-    denial = denied(message(xml, endpoint))
-    assert (denial.reason, denial.rule) == (Reason.IDENTITY_AMBIGUOUS, "identity.payload")
-    claim(message(xml.replace(OTHER, GUID), endpoint))
+    inspected = message(xml, endpoint)
+    assert contradiction(inspected).rule == "identity.payload"
+    assert claim(inspected).guid == GUID
+    assert claim(message(xml.replace(OTHER, GUID), endpoint)).contradiction is None
 
 
 def test_header_fields_must_have_the_client_guid_of_the_message(message: Message) -> None:
@@ -128,9 +137,10 @@ def test_header_fields_must_have_the_client_guid_of_the_message(message: Message
         (f"ClientToken: {OTHER};2026-01-01T00:00:00Z;2",),
         (f"CCMClientID: {GUID}", f"ClientToken: {OTHER};2026-01-01T00:00:00Z"),
     ):
-        assert denied(message(REPORT, fields=fields)).reason is Reason.IDENTITY_AMBIGUOUS
+        contradiction(message(REPORT, fields=fields))
         mine = tuple(field.replace(OTHER, GUID.lower().replace("guid", "GUID")) for field in fields)
-        assert claim(message(REPORT, fields=mine)).guid == GUID
+        found = claim(message(REPORT, fields=mine))
+        assert (found.guid, found.contradiction) == (GUID, None)
 
 
 @pytest.mark.parametrize(

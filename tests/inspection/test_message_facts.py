@@ -21,10 +21,10 @@ from ibcm_bridge.inspection.subject import CleanBody
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
-from ibcm_bridge.messages.document import Place
+from ibcm_bridge.messages.guid_places import GuidUse
 from ibcm_bridge.messages.limits import MAX_SLICES, MAX_VALUES
 from ibcm_bridge.policy.endpoints import Endpoint
-from tests.messages.making import DOCUMENTS, GUIDS
+from tests.messages.making import DOCUMENTS, GUID_PLACES, GUIDS
 
 ENDPOINT = Endpoint("MP_X", frozenset(), anonymous=True, encrypted=False)
 
@@ -46,7 +46,9 @@ def body_of(documents: Sequence[str], compressed: bool = True, hooks: str = "") 
 
 
 def request(body: bytes) -> CcmRequest:
-    message = read_ccm_request(ccm.CONTENT_TYPE.encode(), body, 10_000_000)
+    message = read_ccm_request(
+        ccm.CONTENT_TYPE.encode(), body, 10_000_000, lambda _endpoint, _root: GUID_PLACES
+    )
     assert isinstance(message, CcmRequest), message
     return message
 
@@ -67,8 +69,9 @@ def test_the_facts_have_the_values_of_all_documents_and_of_the_header(
         dict.fromkeys(documents)
     ) or len(message.documents) == len(documents)
     for document in message.documents:
-        for place in (Place.CLIENT_ID, Place.SMSID):
-            assert set(document.at(place)) <= set(facts.client_guids)
+        for place, texts in document.guids.items():
+            own = {(place.label, text) for text in texts} if place.use != GuidUse.OTHER else set()
+            assert own <= set(facts.client_guids)
     assert (facts.source_id, facts.endpoint) == (GUIDS[0], "MP_X")
     assert facts.signature == (("Token", "x"),)
     begin, end = facts.payload

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.inspection.message_rules import judge_message
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
+from ibcm_bridge.messages.guid_places import NO_PLACES
 from ibcm_bridge.policy.endpoints import Endpoint, EndpointTable
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file.reading import Reading
@@ -327,6 +329,7 @@ def test_a_role_without_messages_takes_none(table: RoleTable) -> None:
 
 
 GOOD: dict[str, Any] = {
+    "client_guids": {"own": ["ClientID"]},
     "endpoints": {"MP_x": {"roots": ["Report"]}},
     "refused": [{"root": "Other", "requirement": "NO-OSD"}],
 }
@@ -337,6 +340,12 @@ GOOD: dict[str, Any] = {
     [
         (lambda data: data.update(more=1), ValueError),
         (lambda data: data.pop("refused"), KeyError),
+        (lambda data: data.pop("client_guids"), KeyError),
+        (lambda data: data.update(client_guids={"own": "ClientID"}), TypeError),
+        (lambda data: data.update(client_guids={"own": ["@ClientID"]}), ValueError),
+        (lambda data: data.update(client_guids={"own": ["a/b/ClientID"]}), ValueError),
+        (lambda data: data.update(client_guids={"mine": ["ClientID"]}), ValueError),
+        (lambda data: data["endpoints"]["MP_x"].update(client_guids={"Other": {}}), ValueError),
         (lambda data: data["endpoints"].update(mp_X={"roots": ["Report"]}), ValueError),
         (lambda data: data["endpoints"]["MP_x"].update(roots=[]), ValueError),
         (lambda data: data["endpoints"]["MP_x"].update(roots="Report"), TypeError),
@@ -346,7 +355,7 @@ GOOD: dict[str, Any] = {
         (lambda data: data["refused"].append({"root": "x"}), KeyError),
         (
             lambda data: data["refused"].append(
-                {"at": "Machine/ClientID", "requirement": "NO-OSD"}
+                {"at": "Resource/@ResourceType", "requirement": "NO-OSD"}
             ),
             ValueError,
         ),
@@ -371,6 +380,7 @@ def test_an_invalid_table_is_a_defect(
     change: Callable[[dict[str, Any]], object], error: type[Exception]
 ) -> None:
     data = {
+        "client_guids": dict(GOOD["client_guids"]),
         "endpoints": {"MP_x": dict(GOOD["endpoints"]["MP_x"])},
         "refused": list(GOOD["refused"]),
     }
@@ -381,11 +391,16 @@ def test_an_invalid_table_is_a_defect(
 
 
 def test_the_fingerprint_of_a_table_covers_all_of_it(messages: EndpointTable) -> None:
+    without_places = {
+        name: replace(endpoint, client_guids={}) for name, endpoint in messages.endpoints.items()
+    }
     seen = {
         messages.fingerprint(),
         messages.with_encrypted().fingerprint(),
         messages.with_message("MP_New", "Anything").fingerprint(),
         EndpointTable(messages.endpoints, ()).fingerprint(),
         EndpointTable({}, messages.refused).fingerprint(),
+        replace(messages, client_guids=NO_PLACES).fingerprint(),
+        replace(messages, endpoints=without_places).fingerprint(),
     }
-    assert len(seen) == 5
+    assert len(seen) == 7

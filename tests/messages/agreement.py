@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ibcm_bridge.messages.document import Document, Place
 from ibcm_bridge.messages.msg_header import MsgHeader
 
-from .second_readers import Element, subjects, texts, values
+from .making import GUID_PLACES
+from .second_readers import Element, guids, subjects, texts, values
 
 
 def agree_on_document(document: Document, elements: Sequence[Element]) -> None:
@@ -17,6 +18,8 @@ def agree_on_document(document: Document, elements: Sequence[Element]) -> None:
     assert subjects(elements) <= document.subjects
     for place in Place:
         assert set(values(elements, place)) == set(document.at(place)), place
+    ours = {place: set(found) for place, found in document.guids.items() if found}
+    assert guids(elements, GUID_PLACES) == ours
 
 
 def agree_on_header(header: MsgHeader, elements: Sequence[Element]) -> None:

@@ -8,17 +8,30 @@ from xml.sax.saxutils import escape, quoteattr
 from hypothesis import strategies as st
 
 from ibcm_bridge.messages.document import Place
+from ibcm_bridge.messages.guid_places import GuidPlace, GuidPlaces, GuidUse
 
 GUIDS = (
     "GUID:5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B",
     "GUID:11111111-2222-4333-8444-555555555555",
 )
-VALUES = st.sampled_from((*GUIDS, GUIDS[0].lower(), " ", "", "0", "00ff", "a&b", "<x/>", "\n", "é"))
+VALUES = st.sampled_from(
+    (*GUIDS, GUIDS[0].lower(), " ", "", "0", "00ff", "a&b", "<x/>", "\n", "é", "clientid ")
+)
 """Values of texts and attributes, unescaped."""
 
+GUID_PLACES = GuidPlaces(
+    (
+        GuidPlace(GuidUse.OWN, "ClientID"),
+        GuidPlace(GuidUse.OWN, "Machine/ClientID"),
+        GuidPlace(GuidUse.OWN_IN_TEXT, "Topic/ID"),
+        GuidPlace(GuidUse.OTHER, "PreviousClientID"),
+    ),
+    data=("instance",),
+)
 _NAMES = sorted(
     {part.removeprefix("@") for place in Place for part in place.split("/")}
-    | {"Report", "Property", "User", "Identification", "a"}
+    | {part for place in GUID_PLACES.places for part in place.label.split("/")}
+    | {"Report", "Property", "Instance", "User", "Identification", "Name", "Value", "a"}
 )
 Encode = Callable[[str], str]
 ENCODED: tuple[Encode, ...] = (

@@ -16,7 +16,9 @@ from functools import partial
 from itertools import takewhile
 from xml.etree import ElementTree as ET
 
+from ibcm_bridge.messages.client_guid import find_guids
 from ibcm_bridge.messages.document import Place, SubjectElement
+from ibcm_bridge.messages.guid_places import GuidPlace, GuidPlaces, GuidUse
 
 
 @dataclass
@@ -47,6 +49,28 @@ def values(elements: Sequence[Element], place: Place) -> list[str]:
         found = (element.named(name[1:]) for element in elements if element.path[-1] == parent)
         return [value for values in found for value in values]
     return [element.text for element in elements if element.path[-2:] == (parent, name)]
+
+
+def guids(elements: Sequence[Element], places: GuidPlaces) -> dict[GuidPlace, set[str]]:
+    """The values at the places of client GUIDs: elements, attributes and properties."""
+    found: dict[GuidPlace, set[str]] = {}
+    for element in elements:
+        parent, name = ("", *element.path)[-2:]
+        above = element.path[:-1]
+        named = [(parent, name, above, element.text)]
+        if name not in places.data:
+            named += [(name, other, element.path, value) for other, value in element.attributes]
+        if name == "property":
+            names = [value.strip(" \t\r\n").lower() for value in element.named("name")]
+            texts = [element.text, *element.named("value")]
+            named += [("property", other, element.path, text) for other in names for text in texts]
+        for of, called, path, text in named:
+            place = places.at(called, of, path)
+            if place is None or not text.strip(" \t\r\n"):
+                continue
+            own = place.use is GuidUse.OWN
+            found.setdefault(place, set()).update((text,) if own else find_guids(text, 16))
+    return {place: values for place, values in found.items() if values}
 
 
 def subjects(elements: Sequence[Element]) -> set[SubjectElement]:

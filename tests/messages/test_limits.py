@@ -15,6 +15,8 @@ from ibcm_bridge.messages.msg_header import MsgHeader, read_header
 from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.policy.endpoints import Endpoint
 
+from .making import GUID_PLACES
+
 BODY = '<Body Offset="0" Length="2"/>'
 
 
@@ -23,7 +25,7 @@ def header(xml: str) -> object:
 
 
 def document(inner: str) -> object:
-    return read_document(f"<r>{inner}</r>", "here")
+    return read_document(f"<r>{inner}</r>", "here", lambda _root: GUID_PLACES)
 
 
 def multipart(parts: Iterable[bytes]) -> object:
@@ -72,6 +74,7 @@ def at(place: Place, values: Iterable[str]) -> object:
 
 def everywhere(values: Iterable[str]) -> object:
     found = [at(place, values) for place in Place]
+    found.append(document("".join(f"<ClientID>{value}</ClientID>" for value in values)))
     assert len({type(result) for result in found}) == 1
     return found[0]
 
@@ -86,7 +89,7 @@ def naming(count: int) -> object:
     found = []
     for first in range(0, count, limits.MAX_VALUES):
         names = [str(name) for name in range(first, min(first + limits.MAX_VALUES, count))]
-        one = at(Place.CLIENT_ID, names)
+        one = document("".join(f"<ClientID>{name}</ClientID>" for name in names))
         assert isinstance(one, Document)
         found.append(one)
     head = header(f"<Msg>{BODY}</Msg>")

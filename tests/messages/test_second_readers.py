@@ -9,12 +9,12 @@ from ibcm_bridge.messages.document import Document, read_document
 from ibcm_bridge.messages.msg_header import MsgHeader, read_header
 
 from .agreement import agree_on_document, agree_on_header
-from .making import DOCUMENTS, HEADERS
+from .making import DOCUMENTS, GUID_PLACES, HEADERS
 from .second_readers import READERS, Reader, loose, subjects, tree
 
 
 def accepted(text: str) -> Document:
-    result = read_document(text, "here")
+    result = read_document(text, "here", lambda _root: GUID_PLACES)
     assert isinstance(result, Document), result
     return result
 

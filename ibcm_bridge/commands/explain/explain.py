@@ -210,6 +210,8 @@ def _identity_steps(approved: Approved) -> Iterator[str]:
         yield f"The client GUID is {identity.guid}, {_BINDINGS[identity.binding_status]}."
     if identity.signed_with is not None:
         yield f"The request is signed ({identity.signed_with})."
+    for guid in identity.names_another:
+        yield f"The message mentions {guid}, which is bound to another client's certificate."
     for deny in approved.observed:
         yield f"Report-only, not refused: {deny.reason.value}, {deny.detail}."
 
