@@ -43,7 +43,7 @@ types: wheel  ## run mypy --strict on the built wheel
 	cd $(VENV)/wheel && PYTHONPATH= MYPYPATH=. ../bin/mypy --strict \
 		--config-file $(CURDIR)/pyproject.toml --python-executable ../bin/python -p ibcm_bridge
 
-bench: $(READY)  ## compare the bridge with mitmdump
+bench: $(READY)  ## compare the bridge with mitmdump and other proxies
 	$(BIN)/python -m benchmarks
 
 wheel: $(READY)  ## build the wheel, and unpack it into the environment

@@ -1,7 +1,7 @@
 """Benchmarks of the bridge.
 
-    python -m benchmarks                  the bridge and mitmdump with the same site system
-    python -m benchmarks --quick          the same, shorter and less precise
+    python -m benchmarks                  the bridge beside other proxies, with the same site system
+    python -m benchmarks --quick          beside mitmdump only, shorter and less precise
     python -m benchmarks.steps            each step of inspecting one message, in process
     python -m benchmarks.slow_payloads    latency while large payloads are inspected
     python -m benchmarks.large_upload     latency during a large upload
@@ -9,11 +9,17 @@
 
     __main__      the command line
     comparison    the measurements, in alternating order
+    beside        the measurements with other proxies
+    goals         the goals, and whether a run reaches them
     proxies       starts, loads and stops the processes
+    peers/        the other proxies and their configurations
+    child         a process that is started and stopped
     processes     processor time and memory of a process, from /proc
+    interpreter   how the interpreter was built
     site_system   the stand-in for the site system, a separate process
     load          the client, a separate process
-    report        the table and the JSON file
+    report        the table of `--quick`, and the JSON file
+    beside_report the tables with other proxies
 
 Run them in a checkout with the project installed. Linux only: they read /proc.
 """

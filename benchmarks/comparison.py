@@ -36,6 +36,8 @@ MITMDUMP = "mitmdump"
 
 GIBIBYTE = 1_073_741_824
 MEBIBYTE = 1_048_576
+MESSAGES = "CCM_POST, 3 KB inflating to 28 KB, on kept connections"
+NEW_CONNECTIONS = "New mTLS connection on both legs, and one GET"
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
 
 CONNECTIONS = 8
@@ -56,7 +58,7 @@ class Plan:
     download_bytes: int
 
 
-FULL = Plan(rounds=6, seconds=1.5, downloads=2, download_bytes=GIBIBYTE)
+FULL = Plan(rounds=5, seconds=1.5, downloads=5, download_bytes=GIBIBYTE)
 QUICK = Plan(rounds=2, seconds=0.6, downloads=1, download_bytes=GIBIBYTE // 8)
 
 
@@ -69,7 +71,8 @@ class Measure:
     unit: str
     compared: bool
     """True if a ratio of the proxies is meaningful."""
-    value: Callable[[LoadResult], float]
+    value: Callable[[LoadResult], float] | None = None
+    """From the result of a load; None if values are added in another way."""
     values: dict[str, list[float]] = field(default_factory=dict)
     """`bridge`, `mitmdump`, `tunnel` -> one value per round."""
 
@@ -79,9 +82,9 @@ def compare(plan: Plan, directory: Path) -> list[Measure]:
     with running_proxies(directory, plan.download_bytes) as proxies:
         both = {BRIDGE: proxies.bridge, MITMDUMP: proxies.mitmdump}
         return [
-            *_messages(plan, proxies, both),
-            *_connections(plan, proxies, both),
-            *_downloads(plan, proxies, {**both, TUNNEL: proxies.tunnel}),
+            *messages(plan, proxies, both, message_request()),
+            *connections(plan, proxies, both),
+            *downloads(plan, proxies, {**both, TUNNEL: proxies.tunnel}),
         ]
 
 
@@ -99,14 +102,25 @@ def message_request(key: RSAPrivateKey | None = None) -> bytes:
     return request_bytes("CCM_POST", "/ccm_system/request", fields, body, BRIDGED)
 
 
-def _messages(plan: Plan, proxies: Proxies, targets: Mapping[str, Target]) -> list[Measure]:
-    load = "CCM_POST, 3 KB inflating to 28 KB, on kept connections"
+def small_request() -> bytes:
+    """The request of the second load, as on the wire."""
+    return request_bytes("GET", "/SMS_MP/.sms_aut?MPLIST", {}, None, BRIDGED)
+
+
+def messages(
+    plan: Plan,
+    proxies: Proxies,
+    targets: Mapping[str, Target],
+    message: bytes,
+    load: str = MESSAGES,
+) -> list[Measure]:
+    """Load 1."""
     measures = [
         Measure(load, "requests per second", "", True, _rate),
         Measure(load, "processor time per request", "us", True, lambda b: _per_request(b) * 1e6),
         Measure(load, "memory in use afterwards", "MiB", False, _in_use),
     ]
-    request = message_request().decode("latin-1")
+    request = message.decode("latin-1")
 
     def job(target: Target, seconds: float) -> Job:
         return Job("messages", target.port, target.server_name, request, seconds, CONNECTIONS)
@@ -118,17 +132,24 @@ def _messages(plan: Plan, proxies: Proxies, targets: Mapping[str, Target]) -> li
     return measures
 
 
-def _connections(plan: Plan, proxies: Proxies, targets: Mapping[str, Target]) -> list[Measure]:
-    load = "New mTLS connection on both legs, and one GET"
+def connections(
+    plan: Plan,
+    proxies: Proxies,
+    targets: Mapping[str, Target],
+    load: str = NEW_CONNECTIONS,
+    *,
+    resume: bool = False,
+) -> list[Measure]:
+    """Load 2. With `resume`, the client resumes the TLS session of its connection before."""
     measures = [
         Measure(load, "connections per second", "", True, _rate),
         Measure(load, "processor time per connection", "ms", True, lambda b: _per_request(b) * 1e3),
         Measure(load, "memory in use afterwards", "MiB", False, _in_use),
     ]
-    request = request_bytes("GET", "/SMS_MP/.sms_aut?MPLIST", {}, None, BRIDGED).decode("latin-1")
+    request = small_request().decode("latin-1")
 
     def job(target: Target, seconds: float) -> Job:
-        return Job("connections", target.port, target.server_name, request, seconds)
+        return Job("connections", target.port, target.server_name, request, seconds, resume=resume)
 
     for target in targets.values():
         proxies.load(target, job(target, WARM_UP_SECONDS))
@@ -137,8 +158,11 @@ def _connections(plan: Plan, proxies: Proxies, targets: Mapping[str, Target]) ->
     return measures
 
 
-def _downloads(plan: Plan, proxies: Proxies, targets: Mapping[str, Target]) -> list[Measure]:
-    load = f"Download of {plan.download_bytes // MEBIBYTE} MiB"
+def downloads(
+    plan: Plan, proxies: Proxies, targets: Mapping[str, Target], load: str = ""
+) -> list[Measure]:
+    """Load 3."""
+    load = load or f"Download of {plan.download_bytes // MEBIBYTE} MiB"
     measures = [
         Measure(load, "megabytes per second", "", True, _megabytes_per_second),
         Measure(load, "processor time per GiB", "s", True, _per_gibibyte),
@@ -166,7 +190,8 @@ def _turns(rounds: int, targets: Mapping[str, Target]) -> Iterator[tuple[str, Ta
 
 def _add(measures: list[Measure], name: str, result: LoadResult) -> None:
     for measure in measures:
-        measure.values.setdefault(name, []).append(measure.value(result))
+        if measure.value:
+            measure.values.setdefault(name, []).append(measure.value(result))
 
 
 def _rate(result: LoadResult) -> float:

@@ -22,6 +22,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ibcm_bridge.storage.open_files import raise_open_file_limit
+
 PIECE = 262_144
 TIMEOUT = 60.0
 
@@ -33,13 +35,17 @@ class Job:
     kind: str
     """`messages`: send `request` on keep-alive connections, for `seconds`. `connections`: open
     connections one after another, each for one `request`, for `seconds`. `download`: send `request`
-    once."""
+    once. `held`: open `connections`, each for one `request`, and close them at the start."""
     port: int
     server_name: str
     request: str
     """A request as on the wire, decoded as Latin-1."""
     seconds: float = 0.0
     connections: int = 1
+    count: int = 0
+    """Requests of `messages` and connections of `connections`; 0: as many as `seconds` allow."""
+    resume: bool = False
+    """Whether each of `connections` resumes the TLS session of the one before."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ def main() -> None:
     parser.add_argument("--key", type=Path, required=True)
     parser.add_argument("--trust", type=Path, required=True)
     options = parser.parse_args()
+    raise_open_file_limit()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_cert_chain(options.chain, options.key)
     context.load_verify_locations(options.trust)
@@ -79,10 +86,9 @@ def _messages(job: Job, context: ssl.SSLContext) -> Done:
     body = len(response) - response.index(b"\r\n\r\n") - 4
     _wait_for_start()
     count, began = 0, time.perf_counter()
-    until = began + job.seconds
     for connection in kept:
         connection.sendall(request)
-    while time.perf_counter() < until:
+    while _continues(job, count + len(kept), began):
         for connection in kept:
             _receive(connection, space)
             connection.sendall(request)
@@ -102,16 +108,32 @@ def _connections(job: Job, context: ssl.SSLContext) -> Done:
     request = job.request.encode("latin-1")
     with _open(job, context) as first:
         response = _exchange(first, request)
+        session = first.session
     _wait_for_start()
     count, began = 0, time.perf_counter()
-    until = began + job.seconds
-    while time.perf_counter() < until:
-        # TLS sessions are not resumed, so every handshake is a full one.
-        with _open(job, context) as connection:
+    while _continues(job, count, began):
+        # Without a session, every handshake is a full one.
+        with _open(job, context, session if job.resume else None) as connection:
             if _exchange(connection, request) != response:
                 raise ValueError(_UNEXPECTED)
+            if connection.session_reused is not job.resume:
+                raise ValueError("the TLS session was not resumed")
+            session = connection.session
         count += 1
     return Done(count, 0, time.perf_counter() - began)
+
+
+def _held(job: Job, context: ssl.SSLContext) -> Done:
+    request = job.request.encode("latin-1")
+    began = time.perf_counter()
+    opened = [_open(job, context) for _ in range(job.connections)]
+    for connection in opened:
+        _exchange(connection, request)
+    seconds = time.perf_counter() - began
+    _wait_for_start()
+    for connection in opened:
+        connection.close()
+    return Done(len(opened), 0, seconds)
 
 
 def _download(job: Job, context: ssl.SSLContext) -> Done:
@@ -131,13 +153,19 @@ def _download(job: Job, context: ssl.SSLContext) -> Done:
 
 
 _UNEXPECTED = "unexpected response"
-_JOBS = {"messages": _messages, "connections": _connections, "download": _download}
+_JOBS = {"messages": _messages, "connections": _connections, "download": _download, "held": _held}
 
 
-def _open(job: Job, context: ssl.SSLContext) -> ssl.SSLSocket:
+def _continues(job: Job, count: int, began: float) -> bool:
+    return count < job.count if job.count else time.perf_counter() < began + job.seconds
+
+
+def _open(
+    job: Job, context: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> ssl.SSLSocket:
     plain = socket.create_connection(("127.0.0.1", job.port), TIMEOUT)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return context.wrap_socket(plain, server_hostname=job.server_name)
+    return context.wrap_socket(plain, server_hostname=job.server_name, session=session)
 
 
 def _exchange(connection: ssl.SSLSocket, request: bytes) -> bytes:

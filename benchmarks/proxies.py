@@ -6,7 +6,9 @@
   legs, requests a client certificate without verifying it, verifies the site system, decides
   nothing and logs nothing. It streams bodies over 1 MB, so that downloads are comparable.
 
-Both have the same certificates on both legs.
+- The other proxies of `benchmarks.peers`, if asked for.
+
+All have the same certificates on both legs.
 """
 
 from __future__ import annotations
@@ -16,24 +18,31 @@ import dataclasses
 import datetime
 import json
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from benchmarks.child import Child
 from benchmarks.load import Done, Job
+from benchmarks.peers.programs import Peer, Way
+from benchmarks.peers.running import RunningPeer, SiteSystem
 from benchmarks.processes import forget_peak_memory, memory, settled_processor_seconds
+from ibcm_bridge.authentication.certificate import certificate_facts
+from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.lab.bridge.process import RunningBridge, free_port
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import LabCredential
+from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TUNNELED
 from ibcm_bridge.lab.site_systems.site_systems import Address
+from ibcm_bridge.messages.client_guid import read_guid
+from ibcm_bridge.storage.binding_registry import Registry
 
-ROOT = Path(__file__).parent.parent
 START_SECONDS = 30.0
 
 
@@ -59,13 +68,30 @@ class LoadResult:
 
 
 class Proxies:
-    """Both running proxies, and the client that loads them."""
+    """The running proxies, and the client that loads them."""
 
-    def __init__(self, bridge: RunningBridge, mitmdump: _Mitmdump, client: _LoadClient) -> None:
+    def __init__(
+        self,
+        bridge: RunningBridge,
+        mitmdump: _Mitmdump,
+        peers: Mapping[str, RunningPeer],
+        client: LoadClient,
+    ) -> None:
         self._client = client
+        self._peers = peers
         self.bridge = Target(bridge.pid, bridge.address[1], BRIDGED)
         self.tunnel = Target(bridge.pid, bridge.address[1], TUNNELED["distribution-point"])
         self.mitmdump = Target(mitmdump.pid, mitmdump.port, BRIDGED)
+
+    def peers(self, way: Way) -> dict[str, Target]:
+        """The peers that can do this, by name."""
+        # Only for a tunnel does the site system see the client's server name.
+        name = TUNNELED["distribution-point"] if way is Way.TUNNEL else BRIDGED
+        return {
+            peer: Target(running.pid, running.ports[way], name)
+            for peer, running in self._peers.items()
+            if way in running.ways
+        }
 
     def load(self, target: Target, job: Job) -> LoadResult:
         """Run a job against a target, and measure the target's process."""
@@ -78,25 +104,84 @@ class Proxies:
         in_use_now, peak = memory(target.pid)
         return LoadResult(done, spent, peak - in_use, in_use_now)
 
+    def held(self, target: Target, job: Job) -> tuple[int, int]:
+        """Open the connections of a job; memory while they are open, and when they are closed."""
+        self._client.begin(job)
+        settled_processor_seconds(target.pid)
+        held, _ = memory(target.pid)
+        self._client.finish()
+        settled_processor_seconds(target.pid)
+        closed, _ = memory(target.pid)
+        return held, closed
+
 
 @contextlib.contextmanager
-def running_proxies(directory: Path, content_bytes: int) -> Iterator[Proxies]:
+def running_proxies(
+    directory: Path,
+    content_bytes: int,
+    *,
+    bound: Bound | None = None,
+    peers: Sequence[Peer] = (),
+) -> Iterator[Proxies]:
     """Start all processes with new certificates, and stop them at the end.
+
+    `bound` is the client of enforced signatures and client GUIDs.
 
     Raises RuntimeError if a process does not start, and at the end if the bridge refused a request
     or did not inspect a message, because the measurement would be meaningless.
     """
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     with contextlib.ExitStack() as stack:
-        site_system = stack.enter_context(_SiteSystem(pki, directory, content_bytes))
+        site_system = stack.enter_context(SiteSystemProcess(pki, directory, content_bytes))
         (directory / "bridge").mkdir()
-        one_for_both = _OneForBoth(site_system.port)
-        bridge = stack.enter_context(RunningBridge(directory / "bridge", pki, one_for_both))
+        bridge = stack.enter_context(prepared_bridge(directory, pki, site_system.port, bound))
         made = directory / "bridge" / "pki"
         mitmdump = stack.enter_context(_Mitmdump(directory, made, site_system.port))
-        client = stack.enter_context(_LoadClient(made))
-        yield Proxies(bridge, mitmdump, client)
+        beside = SiteSystem(BRIDGED, ("127.0.0.1", site_system.port))
+        running = {
+            peer.name: stack.enter_context(RunningPeer(peer, directory, made, beside))
+            for peer in peers
+        }
+        client = stack.enter_context(LoadClient(made))
+        yield Proxies(bridge, mitmdump, running, client)
     _check_audit(bridge)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A client with a bound client GUID, and the key that signs its messages."""
+
+    guid: str
+    key: RSAPrivateKey
+
+
+_ENFORCED = "\nmessages: {identity: enforce, signatures: enforce, bindings: bindings.sqlite}\n"
+
+
+def prepared_bridge(
+    directory: Path, pki: LabPki, site_system_port: int, bound: Bound | None
+) -> RunningBridge:
+    """A bridge that is not started yet, with its files in `directory`/bridge."""
+    policy = shipped_policy() + (_ENFORCED if bound else "")
+    own = directory / "bridge"
+    bridge = RunningBridge(own, pki, OneForBoth(site_system_port), policy=policy)
+    if bound:
+        client = LabCredential.read(own / "pki" / "clients", "computer").certificate
+        signing_key = bound.key.public_key().public_bytes(
+            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+        )
+        guid = read_guid(bound.guid)
+        assert guid is not None
+        binding = Binding(
+            guid,
+            Source.REGISTRATION,
+            datetime.datetime.now(datetime.UTC),
+            certificate_facts(client).key_sha256,
+            signing_key=signing_key,
+        )
+        with Registry(own / "bindings.sqlite") as registry:
+            registry.add(binding)
+    return bridge
 
 
 def _check_audit(bridge: RunningBridge) -> None:
@@ -112,7 +197,7 @@ def _check_audit(bridge: RunningBridge) -> None:
         raise RuntimeError("the bridge's audit has no message")
 
 
-class _OneForBoth:
+class OneForBoth:
     """The addresses that `RunningBridge` needs: one stand-in for both site systems."""
 
     def __init__(self, port: int) -> None:
@@ -120,50 +205,7 @@ class _OneForBoth:
         self.addresses = {"management-point": address, "distribution-point": address}
 
 
-class _Child:
-    """A Python process that exchanges lines, and is terminated at the end of the block."""
-
-    def __init__(self, *arguments: str | Path) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, *map(str, arguments)],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            encoding="utf-8",
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.communicate(timeout=15)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.communicate()
-
-    @property
-    def pid(self) -> int:
-        """The process id."""
-        return self._process.pid
-
-    def write_line(self, line: str) -> None:
-        """Write a line to its standard input."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(line + "\n")
-        self._process.stdin.flush()
-
-    def read_line(self) -> str:
-        """Read a line from its standard output."""
-        assert self._process.stdout is not None
-        if not (line := self._process.stdout.readline()):
-            raise RuntimeError(f"a process has ended: {self._process.args!r}")
-        return line.strip()
-
-
-class _SiteSystem(_Child):
+class SiteSystemProcess(Child):
     def __init__(self, pki: LabPki, directory: Path, content_bytes: int) -> None:
         # mitmdump sends the client's server name, the bridge that of the site system.
         names = ("dp01.corp.example", BRIDGED, *TUNNELED.values())
@@ -171,16 +213,18 @@ class _SiteSystem(_Child):
         trust = directory / "root.pem"
         trust.write_bytes(pki.root.public_bytes(Encoding.PEM))
         super().__init__(
-            *("-m", "benchmarks.site_system"),
-            *("--chain", directory / "site-system.pem"),
-            *("--key", directory / "site-system.key"),
-            *("--trust", trust),
-            *("--content", str(content_bytes)),
+            [
+                *(sys.executable, "-m", "benchmarks.site_system"),
+                *("--chain", directory / "site-system.pem"),
+                *("--key", directory / "site-system.key"),
+                *("--trust", trust),
+                *("--content", str(content_bytes)),
+            ]
         )
         self.port = int(self.read_line().removeprefix("port "))
 
 
-class _Mitmdump(_Child):
+class _Mitmdump(Child):
     def __init__(self, directory: Path, made: Path, site_system_port: int) -> None:
         self.port = free_port()
         options = {
@@ -195,16 +239,18 @@ class _Mitmdump(_Child):
             "keep_host_header": "true",
         }
         super().__init__(
-            *("-c", "from mitmproxy.tools.main import mitmdump; mitmdump()", "-q"),
-            *("--mode", f"reverse:https://127.0.0.1:{site_system_port}"),
-            *("--listen-port", str(self.port)),
-            *("--certs", f"*={_in_one_file(made, 'bridge-server', directory)}"),
-            *(part for name, value in options.items() for part in ("--set", f"{name}={value}")),
+            [
+                *(sys.executable, "-c", "from mitmproxy.tools.main import mitmdump; mitmdump()"),
+                *("-q", "--mode", f"reverse:https://127.0.0.1:{site_system_port}"),
+                *("--listen-port", str(self.port)),
+                *("--certs", f"*={_in_one_file(made, 'bridge-server', directory)}"),
+                *(part for name, value in options.items() for part in ("--set", f"{name}={value}")),
+            ]
         )
         deadline = time.monotonic() + START_SECONDS
         while not self._is_listening():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                self.__exit__()
+            if self.ended or time.monotonic() > deadline:
+                self.stop()
                 raise RuntimeError("mitmdump did not start")
             time.sleep(0.05)
 
@@ -213,13 +259,15 @@ class _Mitmdump(_Child):
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-class _LoadClient(_Child):
+class LoadClient(Child):
     def __init__(self, made: Path) -> None:
         super().__init__(
-            *("-m", "benchmarks.load"),
-            *("--chain", made / "clients" / "computer.pem"),
-            *("--key", made / "clients" / "computer.key"),
-            *("--trust", made / "root.pem"),
+            [
+                *(sys.executable, "-m", "benchmarks.load"),
+                *("--chain", made / "clients" / "computer.pem"),
+                *("--key", made / "clients" / "computer.key"),
+                *("--trust", made / "root.pem"),
+            ]
         )
 
     def begin(self, job: Job) -> None:

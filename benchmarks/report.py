@@ -14,6 +14,7 @@ from typing import Any
 
 from mitmproxy import version
 
+from benchmarks import interpreter
 from benchmarks.comparison import BRIDGE, MITMDUMP, Measure, Plan
 
 _Row = tuple[str, str, str, str]
@@ -36,7 +37,12 @@ def table(measures: Sequence[Measure]) -> str:
 
 def as_json(measures: Sequence[Measure], plan: Plan) -> str:
     """The conditions, and every value of every round."""
-    result: dict[str, Any] = {
+    return json.dumps(document(measures, plan), indent=1) + "\n"
+
+
+def document(measures: Sequence[Measure], plan: Plan) -> dict[str, Any]:
+    """The same, before it is text."""
+    return {
         "conditions": conditions(),
         "plan": dataclasses.asdict(plan),
         "measures": [
@@ -49,13 +55,12 @@ def as_json(measures: Sequence[Measure], plan: Plan) -> str:
                 "ratios": {
                     name: _ratios(measure, name)
                     for name in measure.values
-                    if measure.compared and name != MITMDUMP
+                    if measure.compared and name != MITMDUMP and MITMDUMP in measure.values
                 },
             }
             for measure in measures
         ],
     }
-    return json.dumps(result, indent=1) + "\n"
 
 
 def conditions() -> dict[str, str]:
@@ -64,6 +69,7 @@ def conditions() -> dict[str, str]:
         "processors": str(os.cpu_count()),
         "load average": f"{os.getloadavg()[0]:.1f}",
         "python": platform.python_version(),
+        "python built with": interpreter.build(),
         "mitmproxy": version.VERSION,
         "openssl of client and site system": ssl.OPENSSL_VERSION.split()[1],
         "kernel": platform.release(),

@@ -25,6 +25,7 @@ from pathlib import Path
 
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.reply_documents import ASSIGNMENTS
+from ibcm_bridge.storage.open_files import raise_open_file_limit
 
 NOISE = os.urandom(1_048_576)
 CONTENT_PREFIX = b"/SMS_DP_SMSPKG$/"
@@ -41,12 +42,13 @@ def main() -> None:
     parser.add_argument("--trust", type=Path, required=True)
     parser.add_argument("--content", type=int, required=True, help="size of a download in bytes")
     options = parser.parse_args()
+    raise_open_file_limit()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(options.chain, options.key)
     context.load_verify_locations(options.trust)
     context.verify_mode = ssl.CERT_REQUIRED
     context.set_alpn_protocols(["http/1.1"])
-    listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     responses = _Responses(options.content)
     threading.Thread(target=_accept, args=(listener, context, responses), daemon=True).start()
     print(f"port {listener.getsockname()[1]}", flush=True)
@@ -120,6 +122,8 @@ def _serve(plain: socket.socket, context: ssl.SSLContext, responses: _Responses)
 def _response(media_type: bytes, body: bytes) -> bytes:
     return (
         b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nServer: Microsoft-IIS/10.0\r\n"
+        # A proxy that adds a missing Date would change the response every second.
+        b"Date: Thu, 01 Jan 2026 00:00:00 GMT\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (media_type, len(body), body)
     )
 

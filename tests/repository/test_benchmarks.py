@@ -48,3 +48,89 @@ def test_many_connections_can_be_measured() -> None:
     assert done.returncode == 0, done.stderr
     for text in ("until its page is available", "poll 1, through the bridge", "without it"):
         assert text in done.stdout
+
+
+def _run(code: str, *arguments: str) -> str:
+    """Run code that imports `benchmarks`; what it prints."""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+ONE_RUN = """
+from benchmarks import beside, goals
+
+def measure(load, name, **values):
+    return {"load": load, "name": name, "values": values}
+
+document = {"measures": [
+    measure(beside.MESSAGE, beside.PER_REQUEST, bridge=[60.0, 61.0, 10.0], apache=[100.0] * 3),
+    measure(beside.NEW, beside.PER_CONNECTION, bridge=[2.7], haproxy=[2.0], apache=[2.0]),
+    measure(beside.RESUMED, beside.PER_CONNECTION, bridge=[2.7]),
+    measure(beside.RETURNING, beside.PER_CONNECTION, bridge=[1.0]),
+    measure(beside.DOWNLOAD, beside.PER_GIBIBYTE, bridge=[1.0], nginx=[1.4], envoy=[0.6]),
+    measure(beside.TUNNEL, beside.PER_GIBIBYTE, bridge=[0.3]),
+    measure(beside.WAITING, beside.PER_CLIENT, bridge=[101.0]),
+    measure(beside.WAITING, beside.AFTER_WAVE, bridge=[1.0, 90.0, 90.5]),
+]}
+for work, goal, measured, verdict in goals.judged(document):
+    print(goal, measured, verdict, sep=", ")
+"""
+
+
+def test_goals_are_judged() -> None:
+    assert _run(ONE_RUN).splitlines() == [
+        "<= 0.6x apache, 0.60, reached",
+        "<= 0.8x mitmdump, , not measured",
+        "<= 1.3x haproxy, 1.35, not reached",
+        "<= 0.85x apache, 1.35, not reached",
+        "<= 1.2x haproxy, , not measured",
+        "<= 0.7x new, 0.37, reached",
+        ">= 1.3x nginx, 1.40, reached",
+        ">= 0.7x envoy, 0.60, not reached",
+        "<= 0.3 s, 0.30, reached",
+        "<= 1.1x one, , not measured",
+        "<= 75 %, 29.1, reached",
+        "<= 250 ms, , not measured",
+        "<= 100 KB, 101, not reached",
+        "<= 1 MiB, 0.50, reached",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "build"),
+    [
+        ("'--enable-optimizations' '--with-lto'", "PGO and LTO"),
+        ("-O3 -fprofile-use", "PGO, not LTO"),
+        ("-flto=auto", "LTO, not PGO"),
+        ("'--enable-shared' -O3", "neither PGO nor LTO"),
+    ],
+)
+def test_how_the_interpreter_was_built(flags: str, build: str) -> None:
+    code = "import sys; from benchmarks.interpreter import described; print(described(sys.argv[1]))"
+    assert _run(code, flags) == build + "\n"
+
+
+def test_every_name_in_a_peers_configuration_has_a_value(tmp_path: Path) -> None:
+    code = """
+import datetime, sys
+from pathlib import Path
+from benchmarks.peers.programs import PEERS, Way
+from benchmarks.peers.running import SiteSystem, configured
+from ibcm_bridge.lab.pki.authorities import LabPki
+
+made = Path(sys.argv[1]) / "pki"
+LabPki.make(now=datetime.datetime.now(datetime.UTC)).write(made)
+ports = {way: port for port, way in enumerate(Way, 1)}
+for peer in PEERS:
+    own = made.parent / peer.name
+    own.mkdir()
+    configuration = configured(peer, own, made, SiteSystem("a.example", ("127.0.0.1", 9)), ports)
+    print(peer.name, all(f":{ports[way]}" in configuration or f"port_value: {ports[way]}}}" in
+        configuration for way in peer.ways))
+"""
+    expected = ["nginx True", "haproxy True", "apache True", "envoy True"]
+    assert _run(code, str(tmp_path)).splitlines() == expected

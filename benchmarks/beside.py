@@ -1,0 +1,88 @@
+"""The bridge beside other proxies: every load of the goals, in alternating order.
+
+As in `comparison`, but the client signs its messages, the bridge enforces its signature and client
+GUID, and every peer of `peers.programs` on this machine gets the same load.
+
+1. Messages: peers share kept connections to the site system, the bridge has one for each client.
+2. New connections: every proxy makes a new connection to the site system for each.
+3. The same; the peers resume their TLS sessions with the site system.
+4. The same as 2; the client resumes its TLS session. The bridge alone.
+5. Downloads, and the same bytes through a tunnel.
+6. Connected clients that wait: memory while they are connected, and after each wave of them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+from benchmarks.comparison import (
+    BRIDGE,
+    GUID,
+    MEBIBYTE,
+    MITMDUMP,
+    Measure,
+    Plan,
+    connections,
+    downloads,
+    message_request,
+    messages,
+    small_request,
+)
+from benchmarks.load import Job
+from benchmarks.peers.programs import PEERS, Way
+from benchmarks.processes import memory
+from benchmarks.proxies import Bound, Proxies, Target, running_proxies
+from benchmarks.report import document
+
+MESSAGE = "CCM_POST, 3 KB inflating to 28 KB, signed and enforced, on kept connections"
+NEW = "New mTLS connection on both legs, and one GET"
+RESUMED = "The same, where the peer resumes its TLS session with the site system"
+RETURNING = "The same as the first, resumed by the client"
+DOWNLOAD = "Download"
+TUNNEL = "Tunnel"
+WAITING = "Connected clients that wait"
+
+PER_REQUEST = "processor time per request"
+PER_CONNECTION = "processor time per connection"
+PER_GIBIBYTE = "processor time per GiB"
+PER_CLIENT = "memory per client"
+AFTER_WAVE = "memory in use after each wave"
+
+
+def measure_beside(plan: Plan, directory: Path, clients: int, waves: int) -> dict[str, Any]:
+    """Run all loads; the document of `report` with the peers. Raises RuntimeError."""
+    here = [peer for peer in PEERS if peer.path()]
+    bound = Bound(GUID, generate_private_key(65537, 2048))
+    with running_proxies(directory, plan.download_bytes, bound=bound, peers=here) as proxies:
+        both = {BRIDGE: proxies.bridge, MITMDUMP: proxies.mitmdump}
+        ours = {BRIDGE: proxies.bridge}
+        pooled = {**both, **proxies.peers(Way.POOLED)}
+        tunnels = {BRIDGE: proxies.tunnel, **proxies.peers(Way.TUNNEL)}
+        measures = [
+            *messages(plan, proxies, pooled, message_request(bound.key), MESSAGE),
+            *connections(plan, proxies, {**both, **proxies.peers(Way.NEW)}, NEW),
+            *connections(plan, proxies, {**ours, **proxies.peers(Way.RESUMED)}, RESUMED),
+            *connections(plan, proxies, ours, RETURNING, resume=True),
+            *downloads(plan, proxies, pooled, DOWNLOAD),
+            *downloads(plan, proxies, tunnels, TUNNEL),
+            *_waiting(proxies, proxies.bridge, clients, waves),
+        ]
+    peers = {peer.name: peer.describe() or f"not here: {peer.installed_by}" for peer in PEERS}
+    return {**document(measures, plan), "peers": peers, "clients": clients}
+
+
+def _waiting(proxies: Proxies, target: Target, clients: int, waves: int) -> list[Measure]:
+    per_client = Measure(WAITING, PER_CLIENT, "KB", False)
+    after = Measure(WAITING, AFTER_WAVE, "MiB", False)
+    request = small_request().decode("latin-1")
+    job = Job("held", target.port, target.server_name, request, connections=clients)
+    before, _ = memory(target.pid)
+    for wave in range(waves):
+        held, closed = proxies.held(target, job)
+        if not wave:
+            per_client.values[BRIDGE] = [(held - before) / clients / 1000]
+        after.values.setdefault(BRIDGE, []).append(closed / MEBIBYTE)
+    return [per_client, after]
