@@ -14,8 +14,9 @@ from ibcm_bridge.messages.signatures import rsa_key, verifies
 
 ROOT = "clientregistrationrequest"
 
-_DATA = re.compile(r"<Data[\s>].*</Data>", re.DOTALL)
+_DATA = re.compile(r"<Data[\s>]")
 _BEGINNING = re.compile(r"<Data[\s/>]")
+_END = "</Data>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,9 @@ def _signed(text: str) -> bytes | None:
 
     None if the text does not have exactly one Data element.
     """
+    # One after another: an expression for all would start again at every <Data.
     found = _DATA.search(text)
     if found is None or len(_BEGINNING.findall(text)) != 1 or text.count("</Data") != 1:
         return None
-    return found[0].encode("utf-16-le")
+    end = text.find(_END, found.end())
+    return text[found.start() : end + len(_END)].encode("utf-16-le") if end >= 0 else None
