@@ -98,7 +98,9 @@ async def _lateness(inspect: Inspect, subject: Subject) -> list[float]:
 
 
 def slow_subject() -> Subject:
-    xml = f"<Report>{'<b/>x' * (INFLATED // 2 // 5 - 10)}</Report>"
+    # As many elements as the limit for that size allows.
+    piece = "<b/>" + "x" * 26
+    xml = f"<Report>{piece * (INFLATED // 2 // len(piece) - 10)}</Report>"
     body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid="")
     shipped = shipped_roles().bodies["ccm-message"]
     rule = replace(shipped, limit=len(body), inflated_limit=INFLATED)

@@ -30,7 +30,9 @@ smallest documents would take minutes."""
 _BEFORE_XML = b"\0\xff\xfe\xef\xbb\xbf \t\r\n"
 """Bytes that may precede XML in any encoding: bytes of byte order marks and of white space."""
 
-_PIECE = re.compile("[^\0]+")
+_WHITE_SPACE = "\ufeff \t\r\n"
+
+_DOCUMENT = re.compile(f"\0[{_WHITE_SPACE}]*(<[^\0]*)")
 
 
 @dataclass(slots=True)
@@ -91,27 +93,23 @@ def _utf_16_as_utf_8(content: bytes) -> bytes | None:
 
 
 def _text(seen: Uploaded, content: bytes, where: rules.Rule) -> Uploaded | Deny:
-    text = decode_xml(content)
-    parsed_text: list[str] = []
-    begins_as_xml = content.lstrip(_BEFORE_XML).startswith(b"<")
-    for piece in _pieces(text or ""):
-        if piece.startswith("<"):
-            if len(parsed_text) == MAX_DOCUMENTS:
-                detail = f"more than {MAX_DOCUMENTS} documents"
-                return Deny(Reason.XML, rules.DOCUMENT_DOCUMENTS.of(where), detail)
-            read = read_xml(piece, where)
-            if isinstance(read, Deny):
-                return read
-            parsed_text.append(read)
-        elif not parsed_text and begins_as_xml:
-            break
-    if begins_as_xml and not parsed_text:
+    text = decode_xml(content) or ""
+    if content.lstrip(_BEFORE_XML).startswith(b"<") and not _begins_as_xml(text):
         # Windows also parses what ConfigMgr does not write: UTF-16BE, or a truncated character.
         return Deny(Reason.ENCODING, where, "XML that is neither UTF-8 nor UTF-16LE")
+    parsed_text: list[str] = []
+    for document in _documents(text):
+        if len(parsed_text) == MAX_DOCUMENTS:
+            detail = f"more than {MAX_DOCUMENTS} documents"
+            return Deny(Reason.XML, rules.DOCUMENT_DOCUMENTS.of(where), detail)
+        read = read_xml(document, where)
+        if isinstance(read, Deny):
+            return read
+        parsed_text.append(read)
     if text:
         seen.views["text"] = text.encode()
     # A view that is independent of the width and alignment of characters.
-    narrow = content.replace(b"\0", b"")
+    narrow = content.translate(None, b"\0")
     if narrow and narrow not in (content, seen.views.get("text")):
         seen.views["narrow"] = narrow
     if any(parsed_text):
@@ -119,8 +117,10 @@ def _text(seen: Uploaded, content: bytes, where: rules.Rule) -> Uploaded | Deny:
     return seen
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _begins_as_xml(text: str) -> bool:
+    return text.lstrip(f"\0{_WHITE_SPACE}").startswith("<")
+
+
+def _documents(text: str) -> Iterator[str]:
     """The documents of a payload, which NULs separate (protocol.md §1.3)."""
-    for found in _PIECE.finditer(text):
-        if piece := found[0].strip("\ufeff \t\r\n"):
-            yield piece
+    return (found[1].rstrip(_WHITE_SPACE) for found in _DOCUMENT.finditer(f"\0{text}"))

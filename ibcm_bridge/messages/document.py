@@ -23,6 +23,7 @@ from ibcm_bridge.messages.xml import (
     StartElement,
     TooMuchError,
     check_xml,
+    most_elements,
 )
 
 
@@ -89,7 +90,7 @@ class Document:
     subjects: frozenset[SubjectElement]
     """Subject elements that are not empty, and all of those in character data."""
     parsed_text: str
-    """All character data, joined, and attribute values if the document has references.
+    """All character data, joined, and all attribute values.
 
     Without it, `HEAD<b/>TAIL`, a reference, a comment or a CDATA section inside a text would hide
     the text from a scan of the document.
@@ -112,7 +113,7 @@ def read_document(
     """
     utf8 = text.encode()
     found = _Found(places_of)
-    start, end = _handlers(found, references=b"&" in utf8)
+    start, end = _handlers(found)
     try:
         refusal = check_xml(utf8, where, start, end, found.texts.append)
     except TooMuchError as error:
@@ -121,8 +122,11 @@ def read_document(
         return refusal
     parsed_text = "".join(found.texts) + "\n".join(found.attributes)
     quoted: set[str] = set()
-    if "<" in parsed_text:
-        quoted.update(map(str.lower, _ELEMENT.findall(parsed_text)))
+    if quoted_tags := parsed_text.count("<"):
+        if quoted_tags > most_elements(len(utf8)):
+            detail = "too many tags in its text"
+            return Deny(Reason.XML, rules.DOCUMENT_LIMITS.of(where), detail)
+        quoted.update(map(str.lower, set(_ELEMENT.findall(parsed_text))))
         found.subjects.update(_SUBJECTS[name] for name in quoted & _SUBJECTS.keys())
     return Document(
         text=text,
@@ -162,7 +166,7 @@ class _Found:
     names: dict[str, _Name] = field(default_factory=dict)
     """Name as written -> `_Name`."""
     texts: list[str] = field(default_factory=list)
-    attributes: list[str] = field(default_factory=list)
+    attributes: list[str] = field(default_factory=lambda: [""])
     values: dict[Place, dict[str, None]] = field(default_factory=dict)
     subjects: set[SubjectElement] = field(default_factory=set)
 
@@ -202,7 +206,7 @@ class _Found:
                 self.keep(wanted[1], value)
 
 
-def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElement]:
+def _handlers(found: _Found) -> tuple[StartElement, EndElement]:
     """expat's handlers. They are functions, not methods, because they dominate the parsing time."""
     names, texts, guids = found.names, found.texts, found.guids
     plain = guids.plain_attributes.issuperset
@@ -211,8 +215,6 @@ def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElem
     """Depth of an element whose text is collected, index of its first text, and its kind."""
     subjects: list[SubjectElement] = []
     """The open subject elements."""
-    if references:
-        found.attributes.append("")
 
     def start(written: str, attributes: Mapping[str, str]) -> None:
         name = names.get(written) or found.name(written)
@@ -223,8 +225,9 @@ def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElem
             below, subject, may_have_guid = name.wanted
             if below is not None and path and path[-1] == below[0]:
                 wanted.append((depth, len(texts), below[1]))
-            # The outer element of nested ones includes the text of the inner.
-            if subject is not None and subject not in subjects:
+            # The outer element of nested ones includes the text of the inner; one that is not empty
+            # is enough.
+            if subject is not None and subject not in subjects and subject not in found.subjects:
                 subjects.append(subject)
                 wanted.append((depth, len(texts), subject))
             if may_have_guid:
@@ -233,8 +236,7 @@ def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElem
                     wanted.append((depth, len(texts), place))
         path.append(name.name)
         if attributes:
-            if references:
-                found.attributes += attributes.values()
+            found.attributes += attributes.values()
             if name.attribute is not None:
                 found.keep_attribute(name.attribute, attributes)
             if not (name.plain or plain(attributes)):

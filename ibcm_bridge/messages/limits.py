@@ -13,6 +13,9 @@ MAX_PART_HEAD = 256
 MAX_HEADER = 65_536
 """Bytes of a Msg header. With signatures and a public key it has less than 8 KB (§1.4, §1.5)."""
 
+MAX_HEADER_ELEMENTS = 1_000
+"""Elements of a Msg header. The known ones are about 30, with the properties of two hooks."""
+
 MAX_SLICES = 32
 """Body and Attachment elements. A heartbeat has three (§1.3)."""
 
@@ -29,6 +32,17 @@ measured); .NET's SOAP parser allows 32 by default (XmlDictionaryReaderQuotas)."
 MAX_SOAP_DEPTH = 32
 """Depth of nested elements in SOAP: .NET's default. The deepest request of [MS-WUSP] has nine
 (§2.2.2.2.4)."""
+
+MAX_SOAP_ELEMENTS = 50_000
+"""Elements of a SOAP request. A report of `MAX_EVENTS` events has about 40,000; a scan lists the
+updates that a client has installed, a few thousand."""
+
+MAX_SOAP_PIECES = 100_000
+"""Lines and references of a SOAP request. The parser returns the text between them piece by piece,
+which takes five times as long as one text."""
+
+MAX_PROPFIND_ELEMENTS = 100
+"""Elements of a PROPFIND. RFC 4918 §15 defines ten properties; clients request two."""
 
 MAX_COOKIE = 4_096
 """Bytes of a WSUS cookie. It contains the client's id and name of up to 255 characters each, times,
@@ -51,8 +65,8 @@ MAX_EVENT_TEXT = 1_024
 """Characters of any other text of an event: models, versions, GUIDs, numbers (the same section)."""
 
 MAX_NAMES = 8_192
-"""Distinct element names in a document. Hardware inventory has about a thousand properties in about
-a hundred classes, and a report has those that its site collects."""
+"""Distinct names of elements, and of attributes, in a document. Hardware inventory has about a
+thousand properties in about a hundred classes, and a report has those that its site collects."""
 
 MAX_VALUES = 16
 """Distinct values at a place of a document; a legitimate message has one."""

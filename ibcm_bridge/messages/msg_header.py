@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.messages.limits import MAX_HEADER, MAX_HOOKS, MAX_PROPERTIES, MAX_SLICES
+from ibcm_bridge.messages.limits import (
+    MAX_HEADER,
+    MAX_HEADER_ELEMENTS,
+    MAX_HOOKS,
+    MAX_PROPERTIES,
+    MAX_SLICES,
+)
 from ibcm_bridge.messages.xml import attribute_values, check_xml, decode_utf16
 
 COMPRESSED = "zlib-compress"
@@ -84,7 +90,14 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
         return text
     reader = _Reader()
     utf8 = text.rstrip("\0\r\n").encode()
-    refusal = check_xml(utf8, rules.CCM_HEADER, reader.start, reader.end, reader.text)
+    refusal = check_xml(
+        utf8,
+        rules.CCM_HEADER,
+        reader.start,
+        reader.end,
+        reader.text,
+        max_elements=MAX_HEADER_ELEMENTS,
+    )
     if refusal is not None:
         return refusal
     if reader.root != "Msg":

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.messages.limits import MAX_PROPFIND_ELEMENTS
 from ibcm_bridge.messages.xml import check_xml
 
 _KINDS = frozenset(("DAV: prop", "DAV: allprop", "DAV: propname"))
@@ -25,7 +26,13 @@ def read_propfind(text: str, where: str, properties: frozenset[str]) -> str | De
     rule = rules.DOCUMENT_PROPFIND.of(where)
     try:
         refusal = check_xml(
-            text.encode(), where, found.start, found.end, found.texts.append, namespaces=True
+            text.encode(),
+            where,
+            found.start,
+            found.end,
+            found.texts.append,
+            namespaces=True,
+            max_elements=MAX_PROPFIND_ELEMENTS,
         )
     except _ShapeError as error:
         return Deny(Reason.PROPFIND, rule, str(error))

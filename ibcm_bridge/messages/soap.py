@@ -13,7 +13,12 @@ from dataclasses import dataclass, field
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.messages.limits import MAX_NAMES, MAX_SOAP_DEPTH
+from ibcm_bridge.messages.limits import (
+    MAX_NAMES,
+    MAX_SOAP_DEPTH,
+    MAX_SOAP_ELEMENTS,
+    MAX_SOAP_PIECES,
+)
 from ibcm_bridge.messages.soap_fields import COOKIES, TEXTS, SoapField
 from ibcm_bridge.messages.xml import EndElement, StartElement, check_xml
 
@@ -97,7 +102,7 @@ class SoapRequest:
     namespace: str
     operation: str
     parsed_text: str
-    """All character data, joined, and attribute values if the document has references."""
+    """All character data, joined, and all attribute values."""
     fields: tuple[SoapField, ...] = ()
     """Cookies, and the texts of reported events."""
     events: int = 0
@@ -111,10 +116,22 @@ class SoapRequest:
 def read_soap(text: str, where: str, envelope: str) -> SoapRequest | Deny:
     """Parse an Envelope of that namespace: one Body with one element, and nothing else."""
     utf8 = text.encode()
-    found = _Found(envelope, references=b"&" in utf8)
+    if utf8.count(b"\n") + utf8.count(b"&") > MAX_SOAP_PIECES:
+        return Deny(
+            Reason.XML, rules.DOCUMENT_LIMITS.of(where), "too many lines and character references"
+        )
+    found = _Found(envelope)
     start, end = found.handlers()
     try:
-        refusal = check_xml(utf8, where, start, end, found.texts.append, namespaces=True)
+        refusal = check_xml(
+            utf8,
+            where,
+            start,
+            end,
+            found.texts.append,
+            namespaces=True,
+            max_elements=MAX_SOAP_ELEMENTS,
+        )
     except _ShapeError as error:
         return Deny(Reason.SOAP_ENVELOPE, rules.DOCUMENT_ENVELOPE.of(where), str(error))
     if refusal is not None:
@@ -141,11 +158,10 @@ class _Found:
     """The values collected from expat's events. Names are namespace, space, local name."""
 
     envelope: str
-    references: bool
     operation: str = ""
     bodies: int = 0
     texts: list[str] = field(default_factory=list)
-    attributes: list[str] = field(default_factory=list)
+    attributes: list[str] = field(default_factory=lambda: [""])
     names: dict[str, str] = field(default_factory=dict)
     """Names below the operation -> local names in lower case."""
     fields: list[SoapField] = field(default_factory=list)
@@ -157,8 +173,6 @@ class _Found:
         path: list[tuple[str, int]] = []
         """Names of the open elements, and the index of the first text of each."""
         last_opened = 0
-        if self.references:
-            self.attributes.append("")
 
         def start(written: str, attributes: Mapping[str, str]) -> None:
             nonlocal last_opened
@@ -174,14 +188,15 @@ class _Found:
                     self.events += 1
             path.append((name, len(texts)))
             last_opened = len(path)
-            if self.references and attributes:
+            if attributes:
                 self.attributes += attributes.values()
 
         def end(_written: str) -> None:
             name, begin = path.pop()
-            has_elements = last_opened != len(path) + 1
-            is_event = len(path) > _BATCH and path[_BATCH][0] == "eventbatch"
-            if name in COOKIES or (is_event and (name in TEXTS or not has_elements)):
+            depth = len(path)
+            has_elements = last_opened != depth + 1
+            in_event = self.events and depth > _BATCH and path[_BATCH][0] == "eventbatch"
+            if name in COOKIES or (in_event and (name in TEXTS or not has_elements)):
                 text = "".join(texts[begin:])
                 self.fields.append(SoapField(name, path[-1][0], text, has_elements))
 

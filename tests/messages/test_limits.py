@@ -103,6 +103,8 @@ CASES: dict[str, Callable[[int], object]] = {
     # Including the CRLF before the head and the empty line after it.
     "MAX_PART_HEAD": lambda size: multipart([b"content-type: a/" + b"b" * (size - 22)]),
     "MAX_HEADER": so_large_a_header,
+    # Msg, Body, and the others; the two attributes of Body count as one.
+    "MAX_HEADER_ELEMENTS": lambda count: header(f"<Msg>{BODY}{'<x/>' * (count - 3)}</Msg>"),
     "MAX_SLICES": so_many_slices,
     "MAX_HOOKS": so_many_hooks,
     "MAX_PROPERTIES": so_many_properties,
@@ -113,14 +115,14 @@ CASES: dict[str, Callable[[int], object]] = {
     "MAX_CLIENT_GUIDS": naming,
 }
 """Limit -> the function that parses a message with a given amount."""
-OF_SOAP = {
-    *("MAX_SOAP_DEPTH", "MAX_COOKIE"),
-    *("MAX_EVENTS", "MAX_EVENT_LIST", "MAX_EVENT_TAG", "MAX_EVENT_TEXT"),
+OF_OTHERS = {
+    *("MAX_SOAP_DEPTH", "MAX_SOAP_ELEMENTS", "MAX_SOAP_PIECES", "MAX_COOKIE"),
+    *("MAX_PROPFIND_ELEMENTS", "MAX_EVENTS", "MAX_EVENT_LIST", "MAX_EVENT_TAG", "MAX_EVENT_TEXT"),
 }
-"""Limits with tests in test_soap and test_soap_fields."""
+"""Limits with tests in test_soap, test_soap_fields and test_propfind."""
 
 LIMITS = {
-    name: value for name, value in vars(limits).items() if name.isupper() and name not in OF_SOAP
+    name: value for name, value in vars(limits).items() if name.isupper() and name not in OF_OTHERS
 }
 STEPS = {"MAX_HEADER": 2}
 """The smallest step above the limit; one for other limits."""

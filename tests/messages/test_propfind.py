@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.messages.limits import MAX_PROPFIND_ELEMENTS
 from ibcm_bridge.messages.propfind import read_propfind
 from ibcm_bridge.policy.roles import RoleTable
 
@@ -67,3 +68,12 @@ def test_anything_else_is_refused(properties: frozenset[str], text: str, why: st
 def test_the_parsed_text_has_character_data_and_attributes(properties: frozenset[str]) -> None:
     text = dav("<prop><displayname a='&#98;'>c<!-- -->d</displayname></prop>")
     assert read_propfind(text, "here", properties) == "cdb"
+
+
+def test_the_number_of_properties_is_limited(properties: frozenset[str]) -> None:
+    # propfind and prop are two more elements.
+    many = "<displayname/>" * (MAX_PROPFIND_ELEMENTS - 2)
+    assert read_propfind(dav(f"<prop>{many}</prop>"), "here", properties) == ""
+    denial = read_propfind(dav(f"<prop>{many}<displayname/></prop>"), "here", properties)
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.rule) == (Reason.XML, "here.limits")

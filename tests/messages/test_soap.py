@@ -7,7 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.messages.limits import MAX_NAMES, MAX_SOAP_DEPTH
+from ibcm_bridge.messages.limits import (
+    MAX_NAMES,
+    MAX_SOAP_DEPTH,
+    MAX_SOAP_ELEMENTS,
+    MAX_SOAP_PIECES,
+)
 from ibcm_bridge.messages.soap import (
     SHARED,
     SOAP_1_1,
@@ -36,6 +41,15 @@ def refused(text: str, namespace: str = SOAP_1_1) -> Deny:
     denial = read_soap(text, "here", namespace)
     assert isinstance(denial, Deny), denial
     return denial
+
+
+def test_the_elements_of_a_request_are_limited() -> None:
+    # Envelope, Body and operation are three.
+    for inner, many in (("<int>1</int>", MAX_SOAP_ELEMENTS - 3), ("x\n&lt;", MAX_SOAP_PIECES // 2)):
+        allowed = envelope(operation(inner * many))
+        assert isinstance(read_soap(allowed, "here", SOAP_1_1), SoapRequest)
+        denial = refused(envelope(operation(inner * (many + 1))))
+        assert (denial.reason, denial.rule) == (Reason.XML, "here.limits")
 
 
 # The Content-Type

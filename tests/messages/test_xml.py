@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.messages.limits import MAX_DEPTH
-from ibcm_bridge.messages.xml import CHUNK_BYTES, check_xml
+from ibcm_bridge.lab.protocol import documents
+from ibcm_bridge.messages.limits import MAX_DEPTH, MAX_NAMES
+from ibcm_bridge.messages.xml import CHUNK_BYTES, FREE_ELEMENTS, MANY_TAGS, MAX_TAG, check_xml
 
 
 def reason(document: str | bytes) -> Reason:
@@ -49,7 +50,7 @@ def test_well_formed_xml_without_a_document_type_is_accepted(document: str) -> N
         ("<a>\U0001f600<b></a>", "mismatched tag at line 1, column 10"),
         ("<a>\r\n<b>\n </a>", "mismatched tag at line 3, column 4"),
         ("x", "syntax error at line 1, column 1"),
-        ("<a>" + "x" * CHUNK_BYTES + "<", "unclosed token at line 1, column 262148"),
+        ("<a>" + "x" * CHUNK_BYTES + "<", "unclosed token at line 1, column 65540"),
     ],
 )
 def test_an_error_has_its_line_and_column(document: str, where: str) -> None:
@@ -149,14 +150,55 @@ def test_a_character_may_be_split_across_two_pieces(shift: int) -> None:
 
 
 def test_many_elements_and_attributes_are_accepted() -> None:
-    assert check_xml(b"<a>" + b"<b/>" * 50_000 + b"</a>", "here") is None
-    attributes = b" ".join(b'a%d=""' % number for number in range(10_000))
-    assert check_xml(b"<a " + attributes + b"/>", "here") is None
+    assert check_xml(b"<a>" + b"<b/>" * (FREE_ELEMENTS - 1) + b"</a>", "here") is None
+    attributes = b" ".join(b'a%d=""' % number for number in range(MAX_NAMES))
+    assert check_xml(b"<a>" + (b"<a " + attributes + b"/>") * 3 + b"</a>", "here") is None
+    inventory = documents.inventory_report("x", rows=20_000)
+    assert check_xml(inventory.encode(), "here") is None
+    state = b'<Topic ID="{0A1B2C3D-0000-4000-8000-00000000000F}" Type="500" IDType="3"/>'
+    assert check_xml(b"<a>" + state * 100_000 + b"</a>", "here") is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        b"<a>" + b"<b/>" * 100_000 + b"</a>",
+        b"<a>" + b"<b></b>" * 100_000 + b"</a>",
+        b"<a>" + b'<b c="" d="" e="" f=""/>' * 30_000 + b"</a>",
+        b"<a>" + b"<b c = ''/>" * 30_000 + b"</a>",
+        b"<a>" + b"".join(b'<b a%d="" b%d=""/>' % (n, n) for n in range(15_000)) + b"</a>",
+    ],
+)
+def test_more_elements_or_attributes_than_text_allows_are_refused(document: bytes) -> None:
+    denial = check_xml(document, "here")
+    assert denial is not None
+    assert (denial.reason, denial.rule) == (Reason.XML, "here.limits")
+    # `=` in text is not an attribute, and more text allows more elements.
+    assert check_xml(b"<a>" + b"=" * 1_000_000 + b"</a>", "here") is None
+    if b"b1=" not in document:
+        assert check_xml(document.replace(b"</a>", b"x" * 4_000_000 + b"</a>"), "here") is None
+
+
+@pytest.mark.parametrize("form", [b"<a b='%b'/>", b"<a><!--%b--></a>", b"<a><?b %b?></a>"])
+def test_one_very_long_tag_is_refused(form: bytes) -> None:
+    # It may be as long as the limit, and is noticed at the end of a chunk.
+    assert check_xml(form % (b"x" * (MAX_TAG - 10)), "here") is None
+    denial = check_xml(form % (b"x" * (MAX_TAG + 3 * CHUNK_BYTES)), "here")
+    assert denial is not None
+    assert (denial.reason, denial.rule) == (Reason.XML, "here.limits")
+
+
+@pytest.mark.parametrize(
+    "text", [b"x", b"x\n", b"&amp;", b"]", b"<![CDATA[%b]]>" % (b"x" * 8_000_000)]
+)
+def test_a_text_may_be_long(text: bytes) -> None:
+    document = b"<a>" + text * max(1, 8_000_000 // len(text)) + b"</a>"
+    assert check_xml(document, "here", text=lambda _text: None) is None
 
 
 def test_the_depth_of_elements_is_limited() -> None:
     def nested(depth: int) -> bytes:
-        inner = b"<c/>" * 50_000
+        inner = (b"<c/>" + b" " * 28) * (MANY_TAGS + 1)
         return b"<b>" * (depth - 2) + inner + b"</b>" * (depth - 2)
 
     assert check_xml(b"<a>" + nested(MAX_DEPTH) + b"</a>", "here") is None

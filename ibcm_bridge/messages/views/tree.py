@@ -61,8 +61,12 @@ class _EnoughError(Exception):
 def read_tree(text: str, page: Page) -> Tree | Deny:
     """Parse a document, up to the page's remaining number of elements."""
     builder = _Builder(page)
+    utf8 = text.encode()
     try:
-        refusal = check_xml(text.encode(), "view", builder.start, builder.end, builder.text)
+        # The page limits the elements.
+        refusal = check_xml(
+            utf8, "view", builder.start, builder.end, builder.text, max_elements=len(utf8)
+        )
     except _EnoughError:
         # The last element may miss the child that names its value, so it is dropped.
         if len(builder.around) > 2:
