@@ -44,8 +44,11 @@ WAITING = 16
 
 WAIT_SECONDS = 60.0
 START_SECONDS = 30.0
-INSPECTION_SECONDS = 60.0
-"""Limit for one body. The largest payloads take 1 to 2 s. Longer than the engines' own limits."""
+INSPECTION_SECONDS = 7.0
+BYTES_PER_LIMIT = 16_777_216
+"""Limit for one body, and as much again for each so many bytes that it may have when inflated: 14 s
+for a message, 63 s for an upload. Slow ones take 0.5 s and 5 s. Longer than the engines' own limits
+for a view."""
 
 # -P: do not import modules from the current folder.
 COMMAND = (sys.executable, "-P", "-m", "ibcm_bridge.addons.engines.inspection_worker")
@@ -191,8 +194,9 @@ class _Worker:
 
     async def ask(self, subject: Subject) -> Report:
         clamav = self.setup.clamav if self.setup is not None else None
+        seconds = INSPECTION_SECONDS * (1 + subject.body_rule.inflated_limit / BYTES_PER_LIMIT)
         # Longer than the timeout for clamd, so that it is not mistaken for a hanging worker.
-        async with asyncio.timeout(INSPECTION_SECONDS + (clamav.seconds if clamav else 0)):
+        async with asyncio.timeout(seconds + (clamav.seconds if clamav else 0)):
             return read_report(await self._exchange(subject))
 
     async def _exchange(self, message: object) -> bytes:

@@ -4,7 +4,12 @@
    a name. Each pattern is the start of a file, or a long string that only a program or a script
    contains. No pattern is shorter than six bytes: shorter ones match megabytes of compressed data by
    chance. Each pattern is one string: input could have more matches of a shorter part than the
-   engine stores. */
+   engine stores.
+
+   A client can fill megabytes with the start of a pattern, and YARA-X then compares the rest at every
+   start. For a string that takes about 5 ns per byte of input, for a regular expression 10 to 100.
+   Therefore the patterns here are strings, or expressions without repetition. Others are in
+   repetitive.yar. tests/inspection/test_slow_texts.py measures every pattern. */
 
 rule pe_image
 {
@@ -21,9 +26,13 @@ rule pe_image_inside
         description = "The PE header of a Windows program, for the supported machine types"
         source = "PE format: signature, then Machine (i386, ARM, ARM64, x64), then few sections"
     strings:
-        $header = { 50 45 00 00 ( 4C 01 | C0 01 | C4 01 | 64 AA | 64 86 ) ?? 00 }
+        $i386 = { 50 45 00 00 4C 01 ?? 00 }
+        $arm = { 50 45 00 00 C0 01 ?? 00 }
+        $thumb = { 50 45 00 00 C4 01 ?? 00 }
+        $arm64 = { 50 45 00 00 64 AA ?? 00 }
+        $x64 = { 50 45 00 00 64 86 ?? 00 }
     condition:
-        $header
+        any of them
 }
 
 rule pe_image_as_text
@@ -33,8 +42,14 @@ rule pe_image_as_text
         source = "PE format; the DOS stub that linkers write between the two headers"
     strings:
         // MZ and the next bytes of Microsoft's, Borland's and Go's linkers, and of .NET.
-        $base64 = /TV(qQAAMAAAAEAAAA|pQAAIAAAAEAA8A|qQAAMABAAAAAAA|qAAAEAAAAEABAA|oAAAAAAAAAAAAAAAAAAAAA)/
-        $hex = /4D5A(90000300000004000000|50000200000004000F00|80000100000004001000)/ nocase
+        $base64_microsoft = "TVqQAAMAAAAEAAAA"
+        $base64_borland = "TVpQAAIAAAAEAA8A"
+        $base64_go = "TVqQAAMABAAAAAAA"
+        $base64_old = "TVqAAAEAAAAEABAA"
+        $base64_zeroes = "TVoAAAAAAAAAAAAAAAAAAAAA"
+        $hex_microsoft = "4D5A90000300000004000000" nocase
+        $hex_borland = "4D5A50000200000004000F00" nocase
+        $hex_old = "4D5A80000100000004001000" nocase
         $stub_base64 = "This program cannot be run in DOS mode" base64
         $stub_hex = "546869732070726f6772616d2063616e6e6f742062652072756e20696e20444f53206d6f6465" nocase
     condition:
@@ -56,7 +71,9 @@ rule elf_image_as_text
         description = "The start of a Linux program in base64 or hexadecimal"
         source = "System V ABI, ELF header: class, byte order, version, then zeroes"
     strings:
-        $base64 = /f0VMRg(EBAQ|IBAQ)[A-Za-z0-9]AAAAAAAAA/
+        // f0VMRgEBAQ?AAAAAAAAA and f0VMRgIBAQ?AAAAAAAAA
+        $base64_32 = { 66 30 56 4D 52 67 45 42 41 51 ?? 41 41 41 41 41 41 41 41 41 }
+        $base64_64 = { 66 30 56 4D 52 67 49 42 41 51 ?? 41 41 41 41 41 41 41 41 41 }
         $hex = /7F454C460[12]0101[0-9A-F]{2}00000000/ nocase
     condition:
         any of them
@@ -108,39 +125,15 @@ rule unix_script
         $interpreter
 }
 
-rule script_element
-{
-    meta:
-        description = "A script in a web page"
-        source = "HTML 4.18.1; Script elements of other schemas have none of these attributes"
-    strings:
-        $plain = /<(script|SCRIPT)>/
-        $typed = /<script\s[^<>]{0,200}(type|language|src)\s{0,8}=/ nocase
-    condition:
-        any of them
-}
-
-rule server_page
-{
-    meta:
-        description = "A page that a web server executes: ASP.NET or PHP"
-        source = "learn.microsoft.com/aspnet: directives; the PHP opening tag"
-    strings:
-        $directive = /<%@\s{0,16}(page|control|master|webservice|webhandler|assembly|import|language)\s/ nocase
-        $php = /<\?php\s/ nocase
-    condition:
-        any of them
-}
-
 rule powershell_encoded_command
 {
     meta:
         description = "PowerShell with a base64-encoded command"
         source = "learn.microsoft.com/powershell: -EncodedCommand and its short forms, UTF-16LE"
     strings:
-        // An inventory can contain the name alone, or with other parameters. 64 characters encode 24
-        // characters of a command. The pattern lists the parameters: a wildcard would be too slow.
-        $command = /(powershell|pwsh)(\.exe)?["']?\s{1,4}([\-\/][a-z]{1,20}\s{1,4}([a-z0-9]{1,20}\s{1,4})?){0,6}[\-\/]e(c|nc|ncodedcommand)?\s{1,4}["']?[a-z0-9+\/]{64}/ nocase
+        // The bridge finds the command and writes this line before the decoded text (view `command`):
+        // an expression for the parameters between the name and the command would be too slow.
+        $command = "powershell -EncodedCommand\n"
     condition:
-        $command
+        $command at 0
 }

@@ -8,13 +8,14 @@ makes an `Inspected` of them.
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Callable, Sequence
 from urllib.parse import unquote_to_bytes
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.inspection.encoded_values import decoded_views
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
+from ibcm_bridge.inspection.forms import parsed_text_view, read_form, utf_8
 from ibcm_bridge.inspection.message_facts import message_facts
 from ibcm_bridge.inspection.message_rules import judge_message
 from ibcm_bridge.inspection.soap_rules import judge_soap
@@ -26,7 +27,6 @@ from ibcm_bridge.messages.soap import read_action, read_soap, read_soap_type
 from ibcm_bridge.messages.soap_fields import check_fields
 from ibcm_bridge.messages.xml import decode_xml, read_xml
 from ibcm_bridge.policy.bodies import Inspection
-from ibcm_bridge.request.head import content_type_parts
 
 MAX_NAMED_VIEWS = 32
 """View names in the audit; an archive may have a thousand views."""
@@ -44,6 +44,7 @@ def read_and_scan(
     content = _READERS[subject.body_rule.inspection](subject, limit)
     if isinstance(content, Deny):
         return content
+    content = _with_decoded_values(content)
     scanned, missed = [], []
     for engine in engines:
         seen = _scan(content, engine)
@@ -54,6 +55,15 @@ def read_and_scan(
         else:
             return seen
     return CleanBody(_view_names(content.views), content.message, tuple(scanned), tuple(missed))
+
+
+def _with_decoded_values(content: Content) -> Content:
+    """Add the decoded values. An archive in one is not refused for being an archive."""
+    names = content.views if content.texts is None else content.texts
+    decoded = decoded_views(content.views, names)
+    if not decoded:
+        return content
+    return Content({**content.views, **decoded}, content.message, content.opened | decoded.keys())
 
 
 def _view_names(views: Views) -> tuple[str, ...]:
@@ -88,32 +98,17 @@ def _no_body(subject: Subject, _limit: int) -> Content | Deny:
     return Content({})
 
 
-def _xml(subject: Subject, _limit: int) -> Content | Deny:
-    text = _utf_8(subject)
-    parsed_text = text if isinstance(text, Deny) else read_xml(text, subject.where)
-    if isinstance(parsed_text, Deny):
-        return parsed_text
-    return Content({"sent": subject.body, **_parsed_text(parsed_text)})
-
-
-def _utf_8(subject: Subject) -> str | Deny:
-    try:
-        return subject.body.decode("utf-8")
-    except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, subject.where, "not UTF-8")
-
-
 def _propfind(subject: Subject, _limit: int) -> Content | Deny:
     if not subject.body:
         # RFC 4918 §9.1: a PROPFIND without a body requests all properties.
         return Content({})
-    text = _utf_8(subject)
+    text = utf_8(subject)
     if isinstance(text, Deny):
         return text
     parsed_text = read_propfind(text, subject.where, subject.body_rule.properties)
     if isinstance(parsed_text, Deny):
         return parsed_text
-    return Content({"sent": subject.body, **_parsed_text(parsed_text)})
+    return Content({"sent": subject.body, **parsed_text_view(parsed_text)})
 
 
 def _soap(subject: Subject, _limit: int) -> Content | Deny:
@@ -130,7 +125,7 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
     action = read_action(soap_type, subject.soap_action, subject.where)
     if isinstance(action, Deny):
         return action
-    text = _utf_8(subject)
+    text = utf_8(subject)
     if isinstance(text, Deny):
         return text
     request = read_soap(text, subject.where, soap_type.envelope)
@@ -142,7 +137,8 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
         refusal = check_fields(request.fields, request.events, views, subject.where)
     if refusal is not None:
         return refusal
-    return Content({"sent": subject.body, **_parsed_text(request.parsed_text)})
+    parsed = parsed_text_view(request.parsed_text)
+    return Content({"sent": subject.body, **parsed}, texts=tuple(parsed))
 
 
 def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
@@ -154,7 +150,8 @@ def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
     parsed_text = read_xml(text, subject.where)
     if isinstance(parsed_text, Deny):
         return parsed_text
-    return Content({"sent": body, "text": text.encode(), **_parsed_text(parsed_text)})
+    views = {"sent": body, "text": text.encode(), **parsed_text_view(parsed_text)}
+    return Content(views, texts=tuple(views)[1:])
 
 
 def _scanned(subject: Subject, _limit: int) -> Content | Deny:
@@ -191,61 +188,6 @@ def scep_message(query: bytes) -> bytes:
     return fields.get(b"message", b"") if is_message else b""
 
 
-def _form(subject: Subject, limit: int) -> Content | Deny:
-    """A body from a web page, parsed by its media type."""
-    if not subject.body:
-        return Content({})
-    media_type, parameters = content_type_parts(subject.content_type)
-    if parameters not in (b"", b"charset=utf-8"):
-        return Deny(
-            Reason.MEDIA_TYPE,
-            rules.BODY_CHARSET.of(subject.body_rule.name),
-            "a media type parameter other than charset=utf-8",
-        )
-    return _FORMS[media_type](subject, limit)
-
-
-def _urlencoded(subject: Subject, _limit: int) -> Content | Deny:
-    decoded = unquote_to_bytes(subject.body.replace(b"+", b" "))
-    return Content({"sent": subject.body, "decoded": decoded})
-
-
-def _json(subject: Subject, _limit: int) -> Content | Deny:
-    try:
-        # Objects become lists, so that no value of a duplicate name is lost.
-        value = json.loads(subject.body.decode("utf-8"), object_pairs_hook=_flat)
-    except UnicodeDecodeError:
-        return Deny(Reason.ENCODING, rules.BODY_JSON.of(subject.body_rule.name), "not UTF-8")
-    except (ValueError, RecursionError):
-        return Deny(
-            Reason.ENCODING,
-            rules.BODY_JSON.of(subject.body_rule.name),
-            "not JSON, or nested too deeply",
-        )
-    strings, waiting = [], [value]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            strings.append(item)
-        elif isinstance(item, list):
-            waiting += item
-    decoded = "\n".join(strings).encode("utf-8", "surrogatepass")
-    return Content({"sent": subject.body, "decoded": decoded})
-
-
-def _flat(pairs: list[tuple[str, object]]) -> list[object]:
-    return [item for pair in pairs for item in pair]
-
-
-_FORMS: dict[bytes, Callable[[Subject, int], Content | Deny]] = {
-    b"application/x-www-form-urlencoded": _urlencoded,
-    b"application/json": _json,
-    b"application/soap+xml": _xml,
-    b"text/xml": _xml,
-}
-"""Media type -> reader. Authorization has refused other media types."""
-
-
 def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     if subject.user and not subject.body:
         # WinINet and libcurl send no body with the first message of NTLM, whose response is a 401
@@ -270,11 +212,12 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
         "header": message.header.text.encode(),
         "inflated": message.inflated,
         "text": "\n".join(document.text for document in message.documents).encode(),
-        **_parsed_text(message.parsed_text),
+        **parsed_text_view(message.parsed_text),
     }
     if message.encrypted:
         del views["inflated"], views["text"]
-    return Content(views, facts)
+    texts = ("header", "parsed-text") if "parsed-text" in views else ("header",)
+    return Content(views, facts, texts=texts)
 
 
 def _upload(subject: Subject, limit: int) -> Content | Deny:
@@ -285,11 +228,11 @@ def _upload(subject: Subject, limit: int) -> Content | Deny:
         # An archive can only be extracted when the object is complete.
         return Content({"sent": subject.body} if subject.body else {}, opened={"sent"})
     seen = object_views(subject.body, limit, subject.where)
-    return seen if isinstance(seen, Deny) else Content(seen.views, opened=seen.opened)
-
-
-def _parsed_text(text: str) -> Views:
-    return {"parsed-text": text.encode()} if text else {}
+    if isinstance(seen, Deny):
+        return seen
+    covered = ("sent", "inflated") if "text" in seen.views else ()
+    texts = tuple(name for name in seen.views if name not in covered)
+    return Content(seen.views, opened=seen.opened, texts=texts)
 
 
 _READERS: dict[Inspection, Callable[[Subject, int], Content | Deny]] = {
@@ -300,6 +243,6 @@ _READERS: dict[Inspection, Callable[[Subject, int], Content | Deny]] = {
     Inspection.XML_TEXT: _xml_text,
     Inspection.SCANNED: _scanned,
     Inspection.SCEP_QUERY: _scep_query,
-    Inspection.FORM: _form,
+    Inspection.FORM: read_form,
     Inspection.BITS_UPLOAD: _upload,
 }

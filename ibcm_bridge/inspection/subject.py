@@ -89,3 +89,5 @@ class Content:
     message: MessageFacts | None = None
     opened: Set[str] = frozenset()
     """Names of the views that are archives whose members are views, too."""
+    texts: tuple[str, ...] | None = None
+    """Names of the views that together have all text, for values in it; None: all views."""

@@ -7,7 +7,16 @@ from importlib.resources import files
 import pytest
 import yara_x
 
-from ibcm_bridge.inspection.engines import ContentEngine, EngineError, RuleError, YaraEngine
+from ibcm_bridge.inspection.engines import (
+    BYTES_PER_SECOND,
+    MAX_BEGINNINGS,
+    REPETITIVE,
+    TOO_MANY,
+    ContentEngine,
+    EngineError,
+    RuleError,
+    YaraEngine,
+)
 
 HEAD, TAIL = "X5O!P%@AP[4\\PZX54(P^)7CC)7}$", "EICAR-STANDARD-" + "ANTIVIRUS-TEST-FILE!$H+H*"
 DEFAULT = files("ibcm_bridge.config.rules").joinpath("default.yar").read_text("utf-8")
@@ -74,10 +83,53 @@ def test_a_duplicate_rule_is_an_error() -> None:
 
 def test_a_timeout_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Scanner:
+        def set_timeout(self, seconds: int) -> None:
+            limits.append(seconds)
+
         def scan(self, _data: bytes) -> None:
             raise yara_x.TimeoutError
 
+    limits: list[int] = []
     engine = YaraEngine([("a.yar", WORD)])
-    monkeypatch.setattr(engine, "_scanner", Scanner())
-    with pytest.raises(EngineError, match="TimeoutError"):
-        engine.scan(b"x")
+    monkeypatch.setattr(engine._scanner, "_scanner", Scanner())
+    for size in (1, 2, BYTES_PER_SECOND, 4 * BYTES_PER_SECOND, 1):
+        with pytest.raises(EngineError, match="TimeoutError"):
+            engine.scan(bytes(size))
+    # The limit grows with the size, and is set only if it differs.
+    assert limits == [2, 3, 6, 2]
+
+
+REPETITIVE_RULE = "rule tag { strings: $a = /<script\\s[^<>]{0,9}src=/ nocase condition: $a }"
+
+
+def test_repetitive_rules_are_searched_where_a_beginning_is() -> None:
+    engine = YaraEngine([("a.yar", WORD), (REPETITIVE, REPETITIVE_RULE)])
+    assert engine.scan(b"<script x src=") == "tag"
+    assert engine.scan(b"<SCRIPT x src=") == "tag"
+    assert engine.scan(b"needle <script x src=") == "word"
+    assert engine.scan(b"<script x sr") is None
+    # In another file, the same rule is searched everywhere.
+    assert YaraEngine([("b.yar", REPETITIVE_RULE)]).scan(b"<script x src=") == "tag"
+
+
+def test_a_view_with_too_many_beginnings_is_refused() -> None:
+    engine = YaraEngine([(REPETITIVE, REPETITIVE_RULE)])
+    text = b"<script <%@ <?PHP " * (MAX_BEGINNINGS // 3)
+    assert engine.scan(text) is None
+    assert engine.scan(text + b"<script <%@ <?php ") == TOO_MANY
+    # Other rules do not need the limit.
+    assert YaraEngine([("a.yar", WORD)]).scan(text * 2) is None
+
+
+def test_a_duplicate_of_a_repetitive_rule_is_reported_once() -> None:
+    sources = [(REPETITIVE, REPETITIVE_RULE), ("own.yar", REPETITIVE_RULE)]
+    assert YaraEngine(sources).scan(b"<script src=") == "tag"
+
+
+def test_opened_is_known_to_both_kinds_of_rules() -> None:
+    kept = "rule closed { condition: not opened }"
+    for origin in ("a.yar", REPETITIVE):
+        engine = YaraEngine([(origin, kept)])
+        assert engine.scan(b"<%@") == "closed"
+        assert engine.scan(b"<%@", opened=True) is None
+        assert engine.scan(b"<%@") == "closed"

@@ -10,6 +10,7 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.inspection.forms import MAX_PIECES
 from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.lab.cases.requests import eicar
@@ -47,6 +48,27 @@ def test_a_valid_form_is_allowed(
     assert isinstance(
         read_and_scan(Subject(table.bodies["form"], content_type, body), [yara]), CleanBody
     )
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "more", "rule"),
+    [
+        (URLENCODED, b"%41" * MAX_PIECES, b"%41", "bodies.form.escapes"),
+        (URLENCODED, b"a=100%25", b"%", "bodies.form.escapes"),
+        (URLENCODED, b"a=100%25", b"%4", "bodies.form.escapes"),
+        (URLENCODED, b"a=100%25", b"%u0041", "bodies.form.escapes"),
+        (JSON, b'["1"' + b",1" * (MAX_PIECES - 1) + b"]", b",1]", "bodies.form.json"),
+        (JSON, b"[{}" + b",{}" * (MAX_PIECES // 2 - 1) + b"]", b",{}]", "bodies.form.json"),
+    ],
+)
+def test_the_pieces_of_a_form_are_limited(
+    table: RoleTable, yara: YaraEngine, content_type: bytes, body: bytes, more: bytes, rule: str
+) -> None:
+    row = table.bodies["form"]
+    assert isinstance(read_and_scan(Subject(row, content_type, body), [yara]), CleanBody)
+    denial = read_and_scan(Subject(row, content_type, body.removesuffix(b"]") + more), [yara])
+    assert isinstance(denial, Deny)
+    assert (denial.reason, denial.rule) == (Reason.ENCODING, rule)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,118 @@
+"""Long base64 and hexadecimal values in text, decoded for the engines.
+
+A value is decoded once: what is encoded in it again is not decoded. The longest values become views
+of their own, because rules and signatures look at the start of a file. The command of a PowerShell
+command line becomes a view, too, which a rule refuses (`config/rules/executables.yar`).
+
+All steps take linear time, also for text that consists of values: a translation and searches for
+bytes. An expression such as ``[A-Za-z0-9+/]{64}`` would compare up to 64 bytes at each byte.
+"""
+
+from __future__ import annotations
+
+import binascii
+import heapq
+import re
+from collections.abc import Iterable, Iterator
+
+from ibcm_bridge.inspection.subject import Views
+
+MIN_RUN = 64
+"""Bytes of the shortest run of base64 that is looked at: 24 characters of a PowerShell command, or
+a line of base64 (RFC 1421 4.3.2.4 has lines of 64, RFC 2045 6.8 of up to 76)."""
+
+MIN_VALUE = 128
+"""Bytes of the shortest value that is decoded. Hashes have up to 128 in hexadecimal, and no
+malicious file is as small."""
+
+MAX_VALUES = 64
+"""Values that are decoded: the longest ones. An inventory has a few, such as certificates."""
+
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_KINDS = bytes(65 if byte in _ALPHABET else 32 for byte in range(256))
+"""Each byte of the alphabet as A, and each other one as a space."""
+_RUN = b"A" * MIN_RUN
+
+_MORE_LINES = re.compile(
+    rb"(?:\r?\n[ \t]{0,16}[A-Za-z0-9+/]{16,80})*(?:\r?\n[ \t]{0,16}[A-Za-z0-9+/]{1,80})?"
+)
+_HEXADECIMAL = b"0123456789ABCDEFabcdef"
+_BETWEEN = b" \t\r\n"
+
+COMMAND = b"powershell -EncodedCommand\n"
+"""The first line of the view of a command."""
+
+_BEFORE_COMMAND = 192
+"""Bytes before a value in which PowerShell's name and other parameters can be."""
+
+_PARAMETER = 24
+"""Bytes of the longest parameter, with its dash, spaces and a quotation mark."""
+
+_DASHES = (b"-", b"/", *(dash.encode() for dash in "\u2013\u2014\u2015"))
+"""PowerShell accepts each of them before a parameter."""
+_PARAMETERS = frozenset(
+    dash + name
+    for dash in _DASHES
+    for name in (b"ec", *(b"encodedcommand"[:length] for length in range(1, 15)))
+)
+_AROUND = b" \t\r\n\"'"
+
+_NAMES = (b"powershell", b"pwsh")
+_SPACES = bytes.maketrans(b"\"'\t\r\n", b"     ")
+
+
+def decoded_views(views: Views, names: Iterable[str]) -> Views:
+    """The decoded values in the text of the views with these names, or a PowerShell command."""
+    values: dict[bytes, None] = {}
+    for name in names:
+        text = views[name]
+        lower = b""
+        for begin, end in _runs(text):
+            if _has_parameter(text, begin):
+                lower = lower or text.lower()
+                if _is_command(lower, begin):
+                    script = _decoded(text[begin:end]).decode("utf-16-le", "replace")
+                    return {"command": COMMAND + script.encode("utf-8", "replace")}
+            if end - begin >= MIN_VALUE:
+                values[text[begin:end]] = None
+    longest = heapq.nlargest(MAX_VALUES, values, key=len)
+    return {f"value {number}": _decoded(value) for number, value in enumerate(longest, 1)}
+
+
+def _runs(text: bytes) -> Iterator[tuple[int, int]]:
+    """Begin and end of each value, with the line breaks in it."""
+    kinds = text.translate(_KINDS)
+    begin = kinds.find(_RUN)
+    while begin >= 0:
+        end = kinds.find(b" ", begin)
+        end = len(text) if end < 0 else end
+        if text[end : end + 1] in (b"\r", b"\n"):
+            more = _MORE_LINES.match(text, end)
+            assert more is not None
+            end = more.end()
+        yield begin, end
+        begin = kinds.find(_RUN, end)
+
+
+def _has_parameter(text: bytes, begin: int) -> bool:
+    """Return whether the value that begins here follows the parameter of a command."""
+    words = text[max(0, begin - _PARAMETER) : begin].rstrip(_AROUND).split()
+    return bool(words) and words[-1].lower() in _PARAMETERS
+
+
+def _is_command(lower: bytes, begin: int) -> bool:
+    """Return whether PowerShell's name precedes the parameter. `lower` is text in lower case."""
+    first = max(0, begin - _BEFORE_COMMAND)
+    if all(lower.find(name, first, begin) < 0 for name in _NAMES):
+        return False
+    words = lower[first:begin].translate(_SPACES).replace(b".exe ", b" ")
+    return any(name + b" " in words for name in _NAMES)
+
+
+def _decoded(value: bytes) -> bytes:
+    packed = value.translate(None, _BETWEEN)
+    if not packed.translate(None, _HEXADECIMAL):
+        return bytes.fromhex(packed[: len(packed) // 2 * 2].decode("ascii"))
+    # The last character of four cannot stand alone.
+    packed = packed[:-1] if len(packed) % 4 == 1 else packed
+    return binascii.a2b_base64(packed + b"=" * (-len(packed) % 4))

@@ -1,0 +1,182 @@
+"""Values in base64 and hexadecimal: decoded once, and PowerShell commands found."""
+
+from __future__ import annotations
+
+import base64
+import random
+from importlib.resources import files
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.inspection.encoded_values import (
+    COMMAND,
+    MAX_VALUES,
+    MIN_RUN,
+    MIN_VALUE,
+    decoded_views,
+)
+from ibcm_bridge.inspection.engines import YaraEngine
+from ibcm_bridge.inspection.scan import read_and_scan
+from ibcm_bridge.inspection.subject import CleanBody, Subject
+from ibcm_bridge.lab.cases.requests import eicar
+from ibcm_bridge.lab.protocol import ccm, documents
+from ibcm_bridge.policy_file import shipped_roles
+
+DATA = random.Random(3).randbytes(150)
+SCRIPT = "Invoke-Expression (Get-Content x.txt)"
+ENCODED = base64.b64encode(SCRIPT.encode("utf-16-le"))
+ROLES = shipped_roles()
+RULES = [
+    (file.name, file.read_text("utf-8"))
+    for file in files("ibcm_bridge.config.rules").iterdir()
+    if file.name.endswith(".yar")
+]
+
+
+def decoded(text: bytes) -> list[bytes]:
+    return list(decoded_views({"text": text}, ["text"]).values())
+
+
+def lines(encoded: bytes, width: int, end: bytes) -> bytes:
+    return end.join(encoded[at : at + width] for at in range(0, len(encoded), width))
+
+
+@pytest.mark.parametrize("before", [b"", b"<Value>", b"x = '", b"data:;base64,"])
+@pytest.mark.parametrize("after", [b"", b"</Value>", b"'", b"\n", b"\r\n</Value>", b"-"])
+def test_a_long_value_is_decoded(before: bytes, after: bytes) -> None:
+    encoded = base64.b64encode(DATA)
+    assert decoded(before + encoded + after) == [DATA]
+    for value in (DATA.hex(), DATA.hex().upper()):
+        assert decoded(before + value.encode() + after) == [DATA]
+    for end in (b"\n", b"\r\n", b"\r\n    "):
+        for width in (64, 76):
+            assert decoded(before + lines(encoded, width, end) + after) == [DATA]
+
+
+@given(st.binary(min_size=100, max_size=400))
+def test_any_value_is_decoded(data: bytes) -> None:
+    data = b"\xff" + data  # in base64 a slash, so that it cannot be hexadecimal
+    assert decoded(base64.b64encode(data).rstrip(b"=")) == [data]
+    assert decoded(data.hex().encode()) == [data]
+
+
+@given(st.binary(max_size=600))
+def test_any_bytes_are_searched(data: bytes) -> None:
+    decoded(data)
+    decoded(base64.b64encode(data)[1:])
+    decoded(base64.b64encode(data)[:-3])
+
+
+def test_short_values_are_not_decoded() -> None:
+    assert decoded(b"A" * (MIN_VALUE - 1)) == []
+    assert decoded(b"A" * MIN_VALUE) != []
+    assert decoded(b"The quick brown fox jumps over the lazy dog. " * 20) == []
+
+
+def test_equal_values_are_decoded_once_and_the_longest_ones_first() -> None:
+    values = [base64.b64encode(random.Random(n).randbytes(120 + n)) for n in range(MAX_VALUES + 9)]
+    found = decoded(b" ".join(values * 2))
+    assert [len(data) for data in found] == list(range(MAX_VALUES + 128, 128, -1))[:MAX_VALUES]
+
+
+def test_a_value_is_decoded_only_once() -> None:
+    twice = base64.b64encode(base64.b64encode(DATA))
+    assert decoded(twice) == [base64.b64encode(DATA)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("powershell -e %s", "PowerShell.exe -EncodedCommand %s", "pwsh -enc %s", "pwsh /ec %s"),
+        *("powershell -NoP -NonI -W Hidden -Exec Bypass -encod %s", "pwsh.exe\t-En  '%s'"),
+        *('"C:\\x\\powershell.exe" -NoProfile -E "%s"', "pwsh \u2013enc %s", "pwsh \u2014e %s"),
+        "powershell -c x; powershell -NoExit -EncodedCommand   %s",
+    ],
+)
+def test_the_command_of_powershell_is_found(line: str) -> None:
+    text = (line % ENCODED.decode()).encode()
+    assert decoded_views({"a": b"", "b": b"x " + text}, ["a", "b"]) == {
+        "command": COMMAND + SCRIPT.encode()
+    }
+    assert len(ENCODED) >= MIN_RUN
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("-e %s", "shell -e %s", "powershell %s", "powershell -f %s", "powershell -encoding %s"),
+        *("powershell e %s", "powershell -exec %s", "powershell -e: %s", "pwsh -e x %s"),
+        *("powershell_ise -e %s", "powershells -e %s", "pwsh" + " " * 200 + "-e %s", "/e %s"),
+        "C:\\powershell\\tool.exe -enc %s",
+    ],
+)
+def test_other_command_lines_are_not_commands(line: str) -> None:
+    assert "command" not in decoded_views({"a": (line % ENCODED.decode()).encode()}, ["a"])
+
+
+@pytest.mark.parametrize("length", [MIN_RUN - 1, MIN_RUN])
+def test_a_command_has_a_minimum_length(length: int) -> None:
+    text = b"pwsh -e " + b"A" * length
+    assert ("command" in decoded_views({"a": text}, ["a"])) is (length == MIN_RUN)
+
+
+def message(value: str) -> Subject:
+    xml = f"<Report><ReportBody><Value>{value}</Value></ReportBody></Report>"
+    body = ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid="")
+    return Subject(ROLES.bodies["ccm-message"], ccm.CONTENT_TYPE.encode(), body)
+
+
+def body(kind: str, content: str) -> Subject:
+    content_type = {"form": b"application/json", "webdav": b"text/xml"}.get(kind, b"")
+    return Subject(ROLES.bodies[kind], content_type, content.encode(), whole=True)
+
+
+TEST_FILE = b"x" * 100 + eicar().encode()
+
+
+@pytest.mark.parametrize("encode", [lambda data: base64.b64encode(data).decode(), bytes.hex])
+def test_the_decoded_value_is_scanned_in_every_kind_of_body(encode: object) -> None:
+    assert callable(encode)
+    engine = YaraEngine(RULES)
+    for data in (TEST_FILE, b"?" * len(TEST_FILE)):
+        value = encode(data)
+        propfind = f'<propfind xmlns="DAV:"><prop><getetag a="{value}"/></prop></propfind>'
+        for subject in (
+            message(value),
+            message(f"<![CDATA[{value[:99]}]]>{value[99:]}"),
+            message(f'<a b="{value}"/>'),
+            body("bits-upload", value),
+            body("bits-upload", f"<r a='{value}'/>"),
+            body("form", f'["{value}"]'),
+            body("webdav", propfind),
+            body("state-message", f"<r>{value}</r>"),
+        ):
+            result = read_and_scan(subject, [engine])
+            if data is TEST_FILE:
+                assert isinstance(result, Deny), subject
+                assert result.reason is Reason.MALICIOUS_CONTENT
+                assert result.detail == "eicar_test_file in value 1"
+            else:
+                assert isinstance(result, CleanBody), result
+                assert f"value 1:{len(data)}" in result.views
+
+
+def test_the_start_of_a_value_is_the_start_of_a_file() -> None:
+    program = bytes.fromhex("CFFAEDFE07000001") + bytes(100)
+    result = read_and_scan(message(base64.b64encode(program).decode()), [YaraEngine(RULES)])
+    assert isinstance(result, Deny)
+    assert result.detail == "mach_o_image in value 1"
+
+
+def test_an_archive_in_a_value_is_not_malicious() -> None:
+    packed = b"PK\x03\x04" + DATA
+    result = read_and_scan(message(base64.b64encode(packed).decode()), [YaraEngine(RULES)])
+    assert isinstance(result, CleanBody)
+
+
+def test_the_messages_of_clients_have_no_values() -> None:
+    xml = documents.inventory_report("x", rows=100)
+    assert decoded(xml.encode()) == []
