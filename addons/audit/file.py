@@ -3,6 +3,7 @@
 1. Lines are unbuffered: a failed write means a lost line, and no old data mixes with later lines.
 2. After a line that a full disk cut short, a newline is written before the next line.
 3. A file that was renamed or removed, as by log rotation, is opened again under its own name.
+4. A new file is readable by its owner and its group only.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from pathlib import Path
 
 CHECK_SECONDS = 1.0
 """The interval of checks for a renamed file, in seconds. Until then, lines go to the old file."""
+
+
+MODE = 0o640
+"""Permissions of a new file: log collectors are in its group. An existing file keeps its own."""
 
 
 class AuditFile:
@@ -77,4 +82,9 @@ def _open(path: Path | None) -> RawIOBase:
         if sys.stdout is None:
             raise OSError(errno.EBADF, "standard output is closed")
         return open(sys.stdout.fileno(), "ab", buffering=0, closefd=False)
-    return path.open("ab", buffering=0)
+    return open(path, "ab", buffering=0, opener=_created_for_owner_and_group)
+
+
+def _created_for_owner_and_group(path: str, flags: int) -> int:
+    """Open a file that others cannot read. The umask may take away more."""
+    return os.open(path, flags, MODE)

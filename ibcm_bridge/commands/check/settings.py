@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,12 +14,16 @@ from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 from ibcm_bridge.policy.policy import ClamAv, Policy, UploadPolicy, WhenUnwritable
 from ibcm_bridge.policy_file import LimitsRow
 
+AUDIT_MODE = 0o640
+"""The permissions with which `addons.audit.file` creates the file."""
+
 
 def describe_settings(policy: Policy) -> Iterator[Finding]:
     """Message and upload rules, and other settings that are not the default."""
     if policy.when_unwritable is WhenUnwritable.CONTINUE:
         text = "requests continue while the audit cannot be written (when_unwritable: continue)"
         yield Finding(Level.FACT, "audit", text)
+    yield from _audit_permissions(policy.audit_file)
     yield Finding(Level.FACT, "messages", _messages_text(policy.messages))
     yield Finding(Level.FACT, "uploads", _uploads_text(policy.uploads))
     if policy.clamav is not None:
@@ -36,6 +42,16 @@ def describe_settings(policy: Policy) -> Iterator[Finding]:
     ]
     if changed:
         yield Finding(Level.FACT, "limits", ", ".join(changed))
+
+
+def _audit_permissions(path: Path | None) -> Iterator[Finding]:
+    """Warn about a file that other users can read or write. Windows has no such permissions."""
+    if path is None or os.name != "posix" or not path.is_file():
+        return
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & ~AUDIT_MODE:
+        text = f"{path} has permissions {mode:04o}; it has client names and addresses, use 0640"
+        yield Finding(Level.WARNING, "audit.file", text)
 
 
 _IN_BYTES = ("client_hello", "request_head", "buffered_bytes")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
+import os
+import stat
 from pathlib import Path
 from typing import cast
 
@@ -58,6 +60,28 @@ def test_lines_are_appended_to_an_existing_file(tmp_path: Path) -> None:
     file.write("one\n")
     assert path.read_text() == "earlier\none\n", "at once, not when it is closed"
     file.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such permissions")
+def test_others_cannot_read_a_new_file(tmp_path: Path) -> None:
+    path = tmp_path / "audit.jsonl"
+    before = os.umask(0)
+    try:
+        file = AuditFile(path)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        path.rename(tmp_path / "audit.jsonl.1")
+        file.write("one\n")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        file.close()
+        os.umask(0o077)
+        path.unlink()
+        AuditFile(path).close()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        path.chmod(0o644)
+        AuditFile(path).close()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o644, "the operator's choice"
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.parametrize("how", ["renamed", "removed"])

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import os
 from pathlib import Path
 
 import pytest
@@ -382,3 +383,23 @@ def test_a_role_that_needs_windows_authentication_is_unusable_without_it(
     assert [(finding.level, finding.requirement) for finding in found] == (
         [] if opted_in else [(Level.WARNING, "USER-WINDOWS-AUTH")]
     )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such permissions")
+@pytest.mark.parametrize(
+    ("mode", "warned"),
+    [(0o600, False), (0o640, False), (0o644, True), (0o660, True), (0o602, True)],
+)
+def test_an_audit_file_that_others_can_read_is_a_warning(
+    tmp_path: Path, policy: Policy, now: datetime.datetime, mode: int, warned: bool
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    path.touch()
+    path.chmod(mode)
+    found = check_policy(dataclasses.replace(policy, audit_file=path), now, verify_authority)
+    warnings = [finding for finding in found if finding.where == "audit.file"]
+    assert [finding.level for finding in warnings] == [Level.WARNING] * warned
+    assert not warned or f"permissions {mode:04o}" in warnings[0].text
+    path.unlink()
+    found = check_policy(dataclasses.replace(policy, audit_file=path), now, verify_authority)
+    assert not [finding for finding in found if finding.where == "audit.file"]
