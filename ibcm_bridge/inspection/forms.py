@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.subject import Content, Subject, Views
-from ibcm_bridge.messages.xml import read_xml
+from ibcm_bridge.messages.xml import UTF_8, read_xml
 from ibcm_bridge.request.head import content_type_parts
 
 MAX_PIECES = 20_000
@@ -50,7 +50,7 @@ def parsed_text_view(text: str) -> Views:
 
 def _xml(subject: Subject) -> Content | Deny:
     text = utf_8(subject)
-    parsed_text = text if isinstance(text, Deny) else read_xml(text, subject.where)
+    parsed_text = text if isinstance(text, Deny) else read_xml(text, subject.where, UTF_8)
     if isinstance(parsed_text, Deny):
         return parsed_text
     return Content({"sent": subject.body, **parsed_text_view(parsed_text)})

@@ -41,6 +41,9 @@ _CHILDREN = {
 }
 """Children of Msg that locate the payload or that the checks use: lower case -> exact spelling."""
 
+_TEXTS = frozenset(("ReplyTo", "SourceID", "TargetEndpoint"))
+"""Children whose text the checks use. It must be one text, because parsers differ on others."""
+
 _PROPERTIES = frozenset(
     ("ClientIDSignature", "PayloadSignature", "PublicKey", "HashAlgorithm", "Token")
 )
@@ -96,6 +99,7 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
         reader.start,
         reader.end,
         reader.text,
+        other=reader.other,
         max_elements=MAX_HEADER_ELEMENTS,
     )
     if refusal is not None:
@@ -155,6 +159,8 @@ class _Reader:
             self.problem = "a hook within a hook"
         elif self._hook == SIGNED:
             self._begin_property(attributes)
+        elif self._child in _TEXTS:
+            self.problem = f"an element in {self._child}"
         spelling = _CHILDREN.get(local)
         if spelling is None:
             return
@@ -182,6 +188,11 @@ class _Reader:
 
     def text(self, text: str) -> None:
         self.texts.append(text)
+
+    def other(self, *_: str) -> None:
+        """A comment or a processing instruction, at which other parsers end or cut the text."""
+        if self._child in _TEXTS:
+            self.problem = f"a comment or an instruction in {self._child}"
 
     def _add_hook(self, attributes: Mapping[str, str]) -> None:
         self._hook = name = attributes.get("Name", "")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.limits import MAX_PROPFIND_ELEMENTS
-from ibcm_bridge.messages.xml import check_xml
+from ibcm_bridge.messages.xml import UTF_8, check_xml
 
 _KINDS = frozenset(("DAV: prop", "DAV: allprop", "DAV: propname"))
 
@@ -32,6 +32,7 @@ def read_propfind(text: str, where: str, properties: frozenset[str]) -> str | De
             found.end,
             found.texts.append,
             namespaces=True,
+            encodings=UTF_8,
             max_elements=MAX_PROPFIND_ELEMENTS,
         )
     except _ShapeError as error:

@@ -20,7 +20,7 @@ from ibcm_bridge.messages.limits import (
     MAX_SOAP_PIECES,
 )
 from ibcm_bridge.messages.soap_fields import COOKIES, TEXTS, SoapField
-from ibcm_bridge.messages.xml import EndElement, StartElement, check_xml
+from ibcm_bridge.messages.xml import UTF_8, EndElement, StartElement, check_xml
 
 SOAP_1_1 = "http://schemas.xmlsoap.org/soap/envelope/"
 SOAP_1_2 = "http://www.w3.org/2003/05/soap-envelope"
@@ -130,6 +130,7 @@ def read_soap(text: str, where: str, envelope: str) -> SoapRequest | Deny:
             end,
             found.texts.append,
             namespaces=True,
+            encodings=UTF_8,
             max_elements=MAX_SOAP_ELEMENTS,
         )
     except _ShapeError as error:
@@ -147,6 +148,12 @@ def read_soap(text: str, where: str, envelope: str) -> SoapRequest | Deny:
 
 _OPERATION, _BATCH = 2, 3
 """Depths: Envelope 0, Body 1, operation 2, eventBatch 3."""
+
+
+_REFUSED_ATTRIBUTES = frozenset(("type", "arraytype", "href", "encodingstyle"))
+"""In lower case, with any namespace. A server that decodes SOAP's encoding (SOAP 1.1 section 5)
+would make another type of an element (xsi:type), or read another element in its place (href).
+Clients send none of them; driver scans send xsi:nil."""
 
 
 class _ShapeError(Exception):
@@ -172,7 +179,7 @@ class _Found:
         names, texts = self.names, self.texts
         path: list[tuple[str, int]] = []
         """Names of the open elements, and the index of the first text of each."""
-        last_opened = 0
+        last_opened = after = 0
 
         def start(written: str, attributes: Mapping[str, str]) -> None:
             nonlocal last_opened
@@ -181,6 +188,7 @@ class _Found:
                 raise _ShapeError(f"elements nested deeper than {MAX_SOAP_DEPTH}")
             if depth < _OPERATION + 1:
                 self._open(depth, written)
+                self._no_text(0)
                 name = ""
             else:
                 name = names.get(written) or self._name(written)
@@ -189,10 +197,18 @@ class _Found:
             path.append((name, len(texts)))
             last_opened = len(path)
             if attributes:
+                for attribute in attributes:
+                    if attribute.rpartition(" ")[2].lower() in _REFUSED_ATTRIBUTES:
+                        raise _ShapeError("an attribute that changes the meaning of an element")
                 self.attributes += attributes.values()
 
         def end(_written: str) -> None:
+            nonlocal after
             name, begin = path.pop()
+            if len(path) < _OPERATION:
+                self._no_text(after)
+            elif len(path) == _OPERATION:
+                after = len(texts)
             depth = len(path)
             has_elements = last_opened != depth + 1
             in_event = self.events and depth > _BATCH and path[_BATCH][0] == "eventbatch"
@@ -215,6 +231,11 @@ class _Found:
             if self.operation:
                 raise _ShapeError("more than one element in the Body")
             self.operation = written
+
+    def _no_text(self, begin: int) -> None:
+        """Refuse text beside the Body and the operation."""
+        if "".join(self.texts[begin:]).strip(" \t\r\n"):
+            raise _ShapeError("text beside the Body or its element")
 
     def _name(self, written: str) -> str:
         """Add a new name below the operation."""

@@ -7,7 +7,7 @@ no files to include (CWE-611, CWE-776).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from xml.parsers import expat
 
 from ibcm_bridge.decisions import rules
@@ -39,6 +39,9 @@ Text = Callable[[str], None]
 _ENCODINGS = frozenset((None, "utf-8", "utf-16"))
 """The allowed encodings in an XML declaration: the original encoding, or UTF-8."""
 
+UTF_8 = frozenset((None, "utf-8"))
+"""The allowed encodings for a body that must be in UTF-8: a server may believe the declaration."""
+
 
 class _DocumentTypeError(Exception):
     """The document has a document type declaration."""
@@ -67,7 +70,9 @@ def check_xml(
     end: EndElement | None = None,
     text: Text | None = None,
     *,
+    other: Callable[..., None] | None = None,
     namespaces: bool = False,
+    encodings: Set[str | None] = _ENCODINGS,
     max_elements: int | None = None,
 ) -> Deny | None:
     """Refuse bytes that are not well-formed XML or that have a document type declaration.
@@ -76,14 +81,15 @@ def check_xml(
     the text that the caller decoded. Another encoding is refused, because a parser that uses it
     (UTF-7 ...) reads another document. A caller with a `start` handler must limit the depth itself.
     With `namespaces`, a name is its namespace, a space and the local name. `max_elements` replaces
-    the limit by the size.
+    the limit by the size. `other` receives comments and processing instructions. `encodings` are
+    those that the XML declaration may name.
     """
     if b"\0" in utf8:
         # XML does not allow NUL. Also, expat detects UTF-16 from "<" and NUL, even if the encoding
         # is given as UTF-8.
         return Deny(Reason.XML, rules.DOCUMENT_XML.of(where), "a NUL")
     parser = expat.ParserCreate("utf-8", " " if namespaces else None)
-    parser.XmlDeclHandler = _refuse_other_encoding
+    parser.XmlDeclHandler = _encoding_check(encodings)
     parser.StartDoctypeDeclHandler = _refuse_document_type
     tags = utf8.count(b"<")
     if tags > MANY_TAGS and start is None and end is None:
@@ -96,13 +102,7 @@ def check_xml(
     attributes = utf8.count(b"=")
     if attributes > FREE_ELEMENTS or elements + attributes // 2 > most:
         start = _attribute_counter(start, 2 * most)
-    if start is not None:
-        parser.StartElementHandler = start
-    if end is not None:
-        parser.EndElementHandler = end
-    if text is not None:
-        parser.CharacterDataHandler = text
-        parser.buffer_text = True
+    _set_handlers(parser, start, end, text, other)
     try:
         _parse(parser, utf8)
     except _DocumentTypeError:
@@ -125,6 +125,24 @@ def check_xml(
         place = f"line {error.lineno}, column {error.offset + 1}"
         return Deny(Reason.XML, rules.DOCUMENT_XML.of(where), f"{problem} at {place}")
     return None
+
+
+def _set_handlers(
+    parser: expat.XMLParserType,
+    start: StartElement | None,
+    end: EndElement | None,
+    text: Text | None,
+    other: Callable[..., None] | None,
+) -> None:
+    if start is not None:
+        parser.StartElementHandler = start
+    if end is not None:
+        parser.EndElementHandler = end
+    if other is not None:
+        parser.CommentHandler = parser.ProcessingInstructionHandler = other
+    if text is not None:
+        parser.CharacterDataHandler = text
+        parser.buffer_text = True
 
 
 def most_elements(size: int) -> int:
@@ -153,7 +171,7 @@ def decode_utf16(raw: bytes, where: rules.Rule) -> str | Deny:
         return Deny(Reason.ENCODING, where, "not UTF-16LE")
 
 
-def read_xml(document: str, where: str) -> str | Deny:
+def read_xml(document: str, where: str, encodings: Set[str | None] = _ENCODINGS) -> str | Deny:
     """Return the text that an XML parser returns for a document, or the refusal.
 
     It has all character data, joined. Without it, `HEAD<b/>TAIL`, a reference, a comment or a CDATA
@@ -162,7 +180,7 @@ def read_xml(document: str, where: str) -> str | Deny:
     """
     texts: list[str] = []
     utf8 = document.encode()
-    refusal = check_xml(utf8, where, text=texts.append)
+    refusal = check_xml(utf8, where, text=texts.append, encodings=encodings)
     if refusal is not None:
         return refusal
     return "".join(texts) + attribute_values(utf8)
@@ -235,6 +253,9 @@ def _refuse_document_type(*_: object) -> None:
     raise _DocumentTypeError
 
 
-def _refuse_other_encoding(_version: str, encoding: str | None, _standalone: int) -> None:
-    if (encoding.lower() if encoding else None) not in _ENCODINGS:
-        raise _EncodingError
+def _encoding_check(allowed: Set[str | None]) -> Callable[[str, str | None, int], None]:
+    def check(_version: str, encoding: str | None, _standalone: int) -> None:
+        if (encoding.lower() if encoding else None) not in allowed:
+            raise _EncodingError
+
+    return check

@@ -36,6 +36,7 @@ def escaped(text: str) -> bytes:
     ("content_type", "body"),
     [
         (XML, b"<r>hello</r>"),
+        (XML, b'<?xml version="1.0" encoding="utf-8"?><r/>'),
         (SOAP, b"<r>hello</r>"),
         (URLENCODED, b"a=1&b=two+words"),
         (JSON, b'{"a": ["b", 1, null, {"c": "d"}]}'),
@@ -75,6 +76,7 @@ def test_the_pieces_of_a_form_are_limited(
     ("content_type", "body", "reason"),
     [
         (XML, DTD, Reason.XML_DTD),
+        (XML, b'<?xml version="1.0" encoding="utf-16"?><r/>', Reason.ENCODING),
         (SOAP, DTD, Reason.XML_DTD),
         (XML, f"<r>{eicar()}</r>".encode("utf-16"), Reason.ENCODING),
         (b"text/xml; charset=utf-16", b"<r/>", Reason.MEDIA_TYPE),

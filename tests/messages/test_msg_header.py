@@ -40,6 +40,16 @@ def with_hooks(hooks: str) -> str:
 
 # Ambiguous headers
 
+
+@pytest.mark.parametrize("name", ["TargetEndpoint", "SourceID", "ReplyTo"])
+@pytest.mark.parametrize("inside", ["<!-- x -->", "<?x?>", "<b/>", "<b>x</b>"])
+def test_markup_in_a_text_that_names_something_is_refused(name: str, inside: str) -> None:
+    accepted(f"<Msg>{BODY}<!-- x --><{name}>MP_X</{name}><?x?></Msg>")
+    accepted(f"<Msg>{BODY}<{name}><![CDATA[MP_X]]></{name}><Other>a{inside}b</Other></Msg>")
+    denial = refused(f"<Msg>{BODY}<{name}>MP_{inside}X</{name}></Msg>")
+    assert (denial.reason, denial.rule) == (Reason.XML, "ccm.header.children")
+
+
 SIGNED = '<Hook2 Name="clientauth"><Property Name="Token">00</Property></Hook2>'
 
 
@@ -115,11 +125,12 @@ def test_a_header_round_trips_in_any_order(
     order: Random,
 ) -> None:
     hooks = [hook2(properties, encode)] + [ccm.ZLIB_HOOK] * compressed
+    in_source = escape if encode is ENCODED[-1] else encode  # no comments
     children = [
         slice_element("Body", slices[0], 'Type="ByteRange" '),
         *(slice_element("Attachment", place, 'Name="{0}" ') for place in slices[1:]),
         f"<TargetEndpoint>{endpoint}</TargetEndpoint>",
-        f"<SourceID>{encode(source)}</SourceID>",
+        f"<SourceID>{in_source(source)}</SourceID>",
         f"<ReplyTo>{escape(source)}</ReplyTo>",
         f"<Hooks>{''.join(hooks)}</Hooks>",
         '<Property Name="x" Value="y"/>',

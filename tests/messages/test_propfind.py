@@ -77,3 +77,9 @@ def test_the_number_of_properties_is_limited(properties: frozenset[str]) -> None
     denial = read_propfind(dav(f"<prop>{many}<displayname/></prop>"), "here", properties)
     assert isinstance(denial, Deny)
     assert (denial.reason, denial.rule) == (Reason.XML, "here.limits")
+
+
+def test_a_declaration_of_another_encoding_is_refused(properties: frozenset[str]) -> None:
+    for encoding, allowed in (("utf-8", True), ("UTF-8", True), ("utf-16", False)):
+        text = f'<?xml version="1.0" encoding="{encoding}"?>{dav("<allprop/>")}'
+        assert isinstance(read_propfind(text, "here", properties), str) is allowed

@@ -43,6 +43,49 @@ def refused(text: str, namespace: str = SOAP_1_1) -> Deny:
     return denial
 
 
+XSI_ONLY = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+XSI = f'{XSI_ONLY} xmlns:s="u"'
+
+
+@pytest.mark.parametrize(
+    "attribute", ['xsi:type="s:x"', 'href="#1"', 's:encodingStyle="u"', 's:arrayType="s:x[1]"']
+)
+def test_attributes_that_change_an_element_are_refused(attribute: str) -> None:
+    # Driver scans send xsi:nil.
+    allowed = envelope(operation(f'<a {XSI} xsi:nil="true"/><type>href</type>'))
+    assert isinstance(read_soap(allowed, "here", SOAP_1_1), SoapRequest)
+    for text in (
+        envelope(operation(f"<a {XSI} {attribute}/>")),
+        envelope(f'<GetConfig xmlns="{NAMESPACE}" {XSI} {attribute}/>'),
+        envelope(operation()).replace(
+            "<s:Body>", f"<s:Body {XSI} {attribute}>".replace('xmlns:s="u"', "")
+        ),
+    ):
+        denial = refused(text)
+        assert (denial.reason, denial.rule) == (Reason.SOAP_ENVELOPE, "here.envelope")
+
+
+@pytest.mark.parametrize("place", ["<s:Body>", "</s:Body>", "<GetConfig ", "</s:Envelope>"])
+def test_text_beside_the_body_or_its_element_is_refused(place: str) -> None:
+    whole = envelope(operation("<a>text</a> in it "))
+    assert isinstance(
+        read_soap(whole.replace(place, f"\r\n {place}"), "here", SOAP_1_1), SoapRequest
+    )
+    for text in ("x", "&#65;", "<![CDATA[x]]>", "\u00a0"):
+        denial = refused(whole.replace(place, f"{text}{place}"))
+        assert (denial.reason, denial.rule) == (Reason.SOAP_ENVELOPE, "here.envelope")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-7", "iso-8859-1"])
+def test_a_declaration_of_another_encoding_is_refused(encoding: str) -> None:
+    whole = envelope(operation())
+    for name in ("utf-8", "UTF-8"):
+        declared = f'<?xml version="1.0" encoding="{name}"?>{whole}'
+        assert isinstance(read_soap(declared, "here", SOAP_1_1), SoapRequest)
+    denial = refused(f'<?xml version="1.0" encoding="{encoding}"?>{whole}')
+    assert (denial.reason, denial.rule) == (Reason.ENCODING, "here.encoding")
+
+
 def test_the_elements_of_a_request_are_limited() -> None:
     # Envelope, Body and operation are three.
     for inner, many in (("<int>1</int>", MAX_SOAP_ELEMENTS - 3), ("x\n&lt;", MAX_SOAP_PIECES // 2)):
