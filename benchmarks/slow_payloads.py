@@ -55,7 +55,7 @@ async def _measure(rounds: int) -> None:
             raise RuntimeError(f"refused: {seen}")
 
     async def in_a_worker(subject: Subject) -> None:
-        report = await workers.inspect(subject)
+        report = await workers.inspect(subject, "benchmark")
         if isinstance(report, Deny) or isinstance(report.result, Deny):
             raise RuntimeError(f"refused: {report}")
 

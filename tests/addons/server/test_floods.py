@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab.pki.certificates import LabCredential
+from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import load_credential, request_bytes
-from tests.addons.stand_ins.lab import BRIDGED, Lab, message
+from tests.addons.stand_ins.lab import BRIDGED, GUID, Lab, message
 from tests.addons.stand_ins.running import SOON, Running, wait_for
 
 IDLE = 10_000
@@ -104,6 +105,32 @@ def test_announced_bodies(
     assert wait_for(lambda: running.bridge.connections.capacity.memory.held > 82 * 4_096)
     assert_served(running, other)
     assert "overloaded" not in running.reasons(), "there is room, so no request is refused"
+
+
+def large(piece: str, size: int) -> bytes:
+    """Return a request with a message of this size that repeats a piece of text."""
+    text = (piece * (size // len(piece) + 1))[:size]
+    body = ccm.ccm_post_body(
+        endpoint="MP_HinvEndpoint", body_xml=f"<Report>{text}</Report>", client_guid=GUID
+    )
+    fields = {"Content-Type": ccm.CONTENT_TYPE}
+    return request_bytes("CCM_POST", "/ccm_system/request", fields, body, BRIDGED)
+
+
+def test_texts_that_are_slow_to_inspect(
+    running: Running, lab: Lab, sockets: contextlib.ExitStack, other: LabCredential
+) -> None:
+    slow = large("pwsh -e ", 7_000_000)
+    workers = running.bridge.generation.workers
+    flood = [sockets.enter_context(tls(running, lab.computer)) for _ in range(20)]
+    for connection in flood:
+        connection.sendall(slow)
+    assert wait_for(lambda: workers.under_way > 10)
+    assert_served(running, other)
+    with tls(running, other, OTHER) as connection:
+        connection.sendall(large("plain text ", 200_000))
+        assert connection.recv(20).startswith(b"HTTP/1.1 200 ")
+    assert workers.under_way > 5, "the flood is still being inspected"
 
 
 def test_bodies_that_fill_the_memory(
