@@ -15,7 +15,7 @@ KERBEROS := $(VENV)/.kerberos$(MITMPROXY)
 QUICK := --hypothesis-profile quick -m 'not slow' \
 	$(addprefix --ignore=tests/,addons fuzzing integration lab repository)
 
-.PHONY: demo test quick needs fuzz lint types bench wheel clean help python
+.PHONY: demo test quick needs fuzz lint types bench cost wheel clean help python
 .DEFAULT_GOAL := help
 
 demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
@@ -45,6 +45,9 @@ types: wheel  ## run mypy --strict on the built wheel
 
 bench: $(READY)  ## compare the bridge with mitmdump and other proxies
 	$(BIN)/python -m benchmarks
+
+cost: needs $(INSTALLED)  ## count instructions, and compare with the parent commit
+	$(BIN)/python -m benchmarks.cost
 
 wheel: $(READY)  ## build the wheel, and unpack it into the environment
 	rm -rf build dist $(VENV)/wheel

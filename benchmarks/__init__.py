@@ -2,6 +2,8 @@
 
     python -m benchmarks                  the bridge beside other proxies, with the same site system
     python -m benchmarks --quick          beside mitmdump only, shorter and less precise
+    python -m benchmarks.instructions     instructions for a message and a connection
+    python -m benchmarks.cost             compares these with the parent commit
     python -m benchmarks.steps            each step of inspecting one message, in process
     python -m benchmarks.slow_payloads    latency while large payloads are inspected
     python -m benchmarks.large_upload     latency during a large upload

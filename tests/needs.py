@@ -85,6 +85,8 @@ NEEDS: Mapping[str, Need] = {
     "nft": _program("nft", "nftables"),
     "openssl": _program("openssl"),
     "root": Need(_may_make_namespaces, None),
+    # counts instructions (make cost)
+    "valgrind": _program("valgrind"),
     # Kerberos: a key distribution center, a client of it that falls back to NTLM
     "gss-ntlmssp": _file("/etc/gss/mech.d/mech.ntlmssp.conf", "gss-ntlmssp"),
     "kadmin.local": _program("kadmin.local", "krb5-admin-server"),

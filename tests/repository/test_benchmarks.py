@@ -134,3 +134,81 @@ for peer in PEERS:
 """
     expected = ["nginx True", "haproxy True", "apache True", "envoy True"]
     assert _run(code, str(tmp_path)).splitlines() == expected
+
+
+def _git(repository: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    command = ["git", "-C", str(repository), *identity, *arguments]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with two commits, the second with a reason."""
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    _git(origin, "init", "--quiet")
+    (origin / "pyproject.toml").write_text('[tool.setuptools.package-dir]\n"a.b" = "c"\n')
+    for folder in ("a", "c"):
+        (origin / folder).mkdir()
+        (origin / folder / "__init__.py").touch()
+    _git(origin, "add", ".")
+    _git(origin, "commit", "--quiet", "-m", "First\n\nCost: of the first")
+    _git(origin, "commit", "--quiet", "--allow-empty", "-m", "Second\n\nCost: two checks more")
+    return origin
+
+
+COST = "import sys; from pathlib import Path; from benchmarks import cost; path = Path(sys.argv[1])"
+
+
+@pytest.mark.needs("git")
+def test_a_reason_is_read_from_the_commits_after_the_base(repository: Path) -> None:
+    code = f"{COST}; print(*cost.given_reasons(path, 'HEAD~1'))"
+    assert _run(code, str(repository)) == "two checks more\n"
+    _git(repository, "commit", "--quiet", "--allow-empty", "-m", "Third, where Cost: is inside")
+    assert _run(code, str(repository)) == "\n"
+
+
+@pytest.mark.needs("git")
+def test_a_shallow_clone_has_no_parent(repository: Path, tmp_path: Path) -> None:
+    shallow = tmp_path / "shallow"
+    _git(tmp_path, "clone", "--quiet", "--depth", "1", repository.as_uri(), str(shallow))
+    code = f"{COST}; print(cost.is_commit(path, 'HEAD~1'))"
+    assert _run(code, str(repository)) == "True\n"
+    assert _run(code, str(shallow)) == "False\n"
+
+
+@pytest.mark.needs("git")
+def test_a_commit_is_extracted_for_import(repository: Path, tmp_path: Path) -> None:
+    code = f"{COST}; print(cost.extracted(path, 'HEAD~1', Path(sys.argv[2])))"
+    (tmp_path / "trees").mkdir()
+    tree = Path(_run(code, str(repository), str(tmp_path / "trees")).strip())
+    assert (tree / "a" / "b" / "__init__.py").exists()
+    assert not (tree / "c").exists()
+
+
+def test_more_than_three_percent_is_too_slow() -> None:
+    code = """
+from benchmarks.cost import compared
+
+before = {"message": 1000.0, "connection": 1000.0}
+print(compared(before, {"message": 1031.0, "connection": 1030.0})[1])
+print(compared(before, {"message": 1030.0, "connection": 900.0})[1])
+"""
+    assert _run(code) == "['message']\n[]\n"
+
+
+@pytest.mark.needs("valgrind")
+def test_the_total_of_callgrind(tmp_path: Path) -> None:
+    output = tmp_path / "callgrind"
+    command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={output}"]
+    done = subprocess.run([*command, "true"], capture_output=True, text=True, check=True)
+    code = """
+import sys
+from pathlib import Path
+from benchmarks.instructions import total
+
+print(total(Path(sys.argv[1]).read_text("utf-8")))
+"""
+    # callgrind prints the same number at its end.
+    assert f"Collected : {_run(code, str(output))}" in done.stderr

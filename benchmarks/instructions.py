@@ -1,0 +1,153 @@
+"""`python -m benchmarks.instructions`: instructions of the bridge for a message and a connection.
+
+The bridge runs under callgrind, with the load client and the site system outside it. Each load runs
+with COUNT and with twice COUNT requests, and the difference is that of COUNT requests: the start,
+opening the kept connection and reading the counters cost the same in both. Other processes do not
+change a count, and PYTHONHASHSEED=0 makes hashes equal, so that counts of two versions can be
+compared on a busy machine. Instructions of the kernel and of inspection workers are not counted.
+
+- message: the CCM_POST of `benchmarks.beside`, signed and enforced, on a kept connection
+- connection: a new mTLS connection on both legs, and one GET
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+from benchmarks.child import Child
+from benchmarks.comparison import GUID, message_request, small_request
+from benchmarks.load import Job
+from benchmarks.proxies import Bound, LoadClient, SiteSystemProcess, prepared_bridge
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.site_systems.published import BRIDGED
+
+MESSAGES = 40
+CONNECTIONS = 20
+START_SECONDS = 300.0
+"""The bridge starts about twenty times slower under callgrind."""
+CONTROL_SECONDS = 120.0
+
+_TOTAL = re.compile(r"^(?:summary|totals): ([0-9]+)", re.MULTILINE)
+
+
+def main() -> int:
+    """Count and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to FILE")
+    options = parser.parse_args()
+    if not shutil.which("valgrind"):
+        parser.error("valgrind is not here: apt-get install valgrind")
+    counts = count()
+    for work, instructions in counts.items():
+        print(f"{work:12}{instructions:14,.0f} instructions")
+    if options.json:
+        options.json.write_text(json.dumps(counts, indent=1) + "\n", "utf-8")
+    return 0
+
+
+def count() -> dict[str, float]:
+    """`message` and `connection` -> instructions for one. Raises RuntimeError."""
+    bound = Bound(GUID, generate_private_key(65537, 2048))
+    with tempfile.TemporaryDirectory(prefix="ibcm-bridge-instructions-") as name:
+        directory = Path(name)
+        pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
+        with SiteSystemProcess(pki, directory, 0) as site_system:
+            bridge = prepared_bridge(directory, pki, site_system.port, bound)
+            port, policy = bridge.address[1], bridge.policy_file
+            works = {
+                "message": Job("messages", port, BRIDGED, _text(message_request(bound.key))),
+                "connection": Job("connections", port, BRIDGED, _text(small_request())),
+            }
+            counts = {"message": MESSAGES, "connection": CONNECTIONS}
+            with (
+                _counted_bridge(policy, directory) as counter,
+                LoadClient(directory / "bridge" / "pki") as client,
+            ):
+                return {work: counter.each(client, works[work], counts[work]) for work in works}
+
+
+class _Counter:
+    """Reads the counter of a process under callgrind."""
+
+    def __init__(self, pid: int, output: Path) -> None:
+        self._pid = pid
+        self._output = output
+
+    def each(self, client: LoadClient, job: Job, requests: int) -> float:
+        """Instructions for one of the requests of a job."""
+        # The first run fills caches, and lets callgrind translate the code.
+        _, once, twice = (
+            self._run(client, replace(job, count=times * requests)) for times in (1, 1, 2)
+        )
+        return (twice - once) / requests
+
+    def control(self, option: str) -> None:
+        """Send a command to callgrind, and wait until it is done."""
+        command = ["callgrind_control", option, str(self._pid)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=CONTROL_SECONDS, check=False
+        )
+        if done.returncode:
+            raise RuntimeError(f"callgrind_control failed: {done.stdout}{done.stderr}")
+
+    def _run(self, client: LoadClient, job: Job) -> int:
+        """Instructions since the counter was read last."""
+        client.begin(job)
+        client.finish()
+        before = set(self._dumps())
+        self.control("--dump")
+        (dump,) = set(self._dumps()) - before
+        return total(dump.read_text("utf-8"))
+
+    def _dumps(self) -> Iterator[Path]:
+        return self._output.parent.glob(f"{self._output.name}.*")
+
+
+def total(dump: str) -> int:
+    """The instructions of a dump of callgrind. ValueError if it has no total."""
+    if (found := _TOTAL.search(dump)) is None:
+        raise ValueError("no total in callgrind's output")
+    return int(found[1])
+
+
+@contextmanager
+def _counted_bridge(policy: Path, directory: Path) -> Iterator[_Counter]:
+    output, log = directory / "callgrind", directory / "log"
+    command: list[str | Path] = [
+        *("valgrind", "--tool=callgrind", "--instr-atstart=no"),
+        f"--callgrind-out-file={output}",
+        *(sys.executable, "-P", "-m", "ibcm_bridge", "run", "--config", policy),
+    ]
+    os.environ["PYTHONHASHSEED"] = "0"
+    with Child(command, log) as bridge:
+        deadline = time.monotonic() + START_SECONDS
+        while "listening on" not in (written := log.read_text("utf-8")):
+            if bridge.ended or time.monotonic() > deadline:
+                raise RuntimeError(f"the bridge did not start under callgrind:\n{written}")
+            time.sleep(0.1)
+        counter = _Counter(bridge.pid, output)
+        counter.control("--instr=on")
+        yield counter
+
+
+def _text(request: bytes) -> str:
+    return request.decode("latin-1")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
