@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -48,11 +49,12 @@ class Peer:
         return found if all(file.exists() for file in self.files) else None
 
     def describe(self) -> str:
-        """The first line of what it prints about its version."""
+        """Its version; empty if it is not on this machine."""
         if (path := self.path()) is None:
             return ""
         done = subprocess.run([path, self.version], capture_output=True, text=True, check=True)
-        return next(line for line in (done.stdout + done.stderr).splitlines() if line.strip())
+        found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", done.stdout + done.stderr)
+        return found[0] if found else "unknown version"
 
 
 PEERS = (
