@@ -1,8 +1,9 @@
 """`python -m benchmarks.instructions`: instructions of the bridge for a message and a connection.
 
 The bridge runs under callgrind, with the load client and the site system outside it. Each load runs
-with COUNT and with twice COUNT requests, and the difference is that of COUNT requests: the start,
-opening the kept connection and reading the counters cost the same in both. Other processes do not
+with N and with 2N requests, and the difference is that of N requests: opening the kept connection
+and reading the counters cost the same in both. The result is the median of three differences, so
+that a timer or a garbage collection in one of them does not change it. Other processes do not
 change a count, and PYTHONHASHSEED=0 makes hashes equal, so that counts of two versions can be
 compared on a busy machine. Instructions of the kernel and of inspection workers are not counted.
 
@@ -18,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -36,8 +38,9 @@ from benchmarks.proxies import Bound, LoadClient, SiteSystemProcess, prepared_br
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 
-MESSAGES = 40
-CONNECTIONS = 20
+MESSAGES = 20
+CONNECTIONS = 10
+DIFFERENCES = 3
 START_SECONDS = 300.0
 """The bridge starts about twenty times slower under callgrind."""
 CONTROL_SECONDS = 120.0
@@ -91,10 +94,14 @@ class _Counter:
     def each(self, client: LoadClient, job: Job, requests: int) -> float:
         """Instructions for one of the requests of a job."""
         # The first run fills caches, and lets callgrind translate the code.
-        _, once, twice = (
-            self._run(client, replace(job, count=times * requests)) for times in (1, 1, 2)
-        )
-        return (twice - once) / requests
+        self._run(client, replace(job, count=requests))
+        differences = []
+        for _ in range(DIFFERENCES):
+            once, twice = (
+                self._run(client, replace(job, count=times * requests)) for times in (1, 2)
+            )
+            differences.append(twice - once)
+        return statistics.median(differences) / requests
 
     def control(self, option: str) -> None:
         """Send a command to callgrind, and wait until it is done."""
