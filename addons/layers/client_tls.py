@@ -13,6 +13,14 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.layers.tls_ending import CutOff, TlsEnding
 
+MAX_WITHOUT_DATA = 32_768
+"""The number of bytes that a client may send after its handshake without application data: the
+records of key updates, requests to renegotiate, and empty records. Each uses processor time, and
+OpenSSL has no limit. One record has up to 16,645 bytes (RFC 8446 §5.2)."""
+
+_NOT_TLS = "The remote server does not speak TLS."
+"""mitmproxy's text, on both legs."""
+
 
 class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
     """mitmproxy's client TLS layer, which also sends alerts and close_notify."""
@@ -24,6 +32,7 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
         refused: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(context)
+        self._max_without_data = MAX_WITHOUT_DATA
         self._finished = finished
         self._refused = refused
 
@@ -36,6 +45,8 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
             # The client of a resumed session is no longer accepted. OpenSSL cannot send an alert
             # at this point. Without close_notify it also removes the session.
             return False, "the client of the resumed session is no longer accepted"
+        if error == _NOT_TLS:
+            error = "a record that cannot be read as TLS"
         if error and self.tls:
             # mitmproxy would discard the alert that OpenSSL has written.
             yield from self.tls_interact()

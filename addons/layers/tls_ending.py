@@ -8,6 +8,8 @@ end once, after the last plaintext.
 
 from __future__ import annotations
 
+import math
+
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
@@ -27,6 +29,9 @@ class TlsEnding(TLSLayer):
     _ended = False
     ended_cleanly = False
     """True if the peer sent close_notify (RFC 8446 §6.1)."""
+    _max_without_data = math.inf
+    """The number of bytes that the peer may send in a row without application data."""
+    _without_data = 0
     _unsent = b""
     """Data that OpenSSL has not accepted yet."""
 
@@ -42,9 +47,14 @@ class TlsEnding(TLSLayer):
 
     def receive_data(self, data: bytes) -> CommandGenerator[None]:
         """Forward plaintext, and then the end, if any."""
+        if self._ended:
+            return
         if data:
             self.tls.bio_write(data)
         plaintext, end = self._connection.read_plaintext()
+        self._without_data = 0 if plaintext else self._without_data + len(data)
+        if self._without_data > self._max_without_data:
+            end = End.CUT
         self.ended_cleanly = self.ended_cleanly or end is End.CLEAN
         # After reading: it may have finished a renegotiation, or made OpenSSL write an alert or a
         # certificate.

@@ -7,8 +7,13 @@ import ssl
 ALERTS = {
     number.value: number.name.removeprefix("ALERT_DESCRIPTION_").lower()
     for number in ssl.AlertDescription
-} | {116: "certificate_required", 120: "no_application_protocol"}
-"""Names of TLS alerts by number (RFC 8446 §6). `ssl.AlertDescription` lacks 116 and 120."""
+} | {
+    86: "inappropriate_fallback",
+    109: "missing_extension",
+    116: "certificate_required",
+    120: "no_application_protocol",
+}
+"""Names of TLS alerts by number (RFC 8446 §6). `ssl.AlertDescription` lacks the last four."""
 
 
 def alert_record(name: str) -> bytes:
