@@ -2,6 +2,7 @@
 
     python -m benchmarks                  the bridge beside other proxies, with the same site system
     python -m benchmarks --quick          beside mitmdump only, shorter and less precise
+    python -m benchmarks.page FILE        writes docs/benchmarks.md from the JSON file of a run
     python -m benchmarks.instructions     instructions for a message and a connection
     python -m benchmarks.cost             compares these with the parent commit
     python -m benchmarks.steps            each step of inspecting one message, in process
@@ -22,6 +23,7 @@
     load          the client, a separate process
     report        the table of `--quick`, and the JSON file
     beside_report the tables with other proxies
+    measured.json the run that docs/benchmarks.md shows
 
 Run them in a checkout with the project installed. Linux only: they read /proc.
 """

@@ -60,6 +60,28 @@ def _run(code: str, *arguments: str) -> str:
     return done.stdout
 
 
+def test_the_page_shows_the_kept_run() -> None:
+    code = """
+from benchmarks.page import MEASURED, PAGE, written
+
+page = PAGE.read_text("utf-8")
+print(written(page, MEASURED.read_text("utf-8")) == page)
+"""
+    assert _run(code) == "True\n", "run: python -m benchmarks.page benchmarks/measured.json"
+
+
+def test_the_tables_fit_a_terminal() -> None:
+    code = """
+import json
+from benchmarks import beside_report
+from benchmarks.page import MEASURED
+
+print(beside_report.text(json.loads(MEASURED.read_text("utf-8"))))
+"""
+    _, _, tables = _run(code).partition("\n\n")
+    assert max(map(len, tables.splitlines())) <= 80
+
+
 ONE_RUN = """
 from benchmarks import beside, goals
 
