@@ -527,6 +527,22 @@ DUPLICATES = {
     for oid in ("551d11", "551d25", "551d0f", "551d13")
 }
 
+POLICY: Extensions = {
+    x509.CertificatePolicies: (
+        x509.CertificatePolicies([x509.PolicyInformation(x509.ObjectIdentifier(UNKNOWN), None)]),
+        False,
+    )
+}
+REQUIRES_POLICY = issuing(
+    {
+        **POLICY,
+        x509.PolicyConstraints: (
+            x509.PolicyConstraints(require_explicit_policy=0, inhibit_policy_mapping=None),
+            True,
+        ),
+    }
+)
+
 EXTENSIONS: Mapping[str, Case] = {
     "unknown": both("4.2", of_leaf(unknown(critical=False)), None),
     "unknown and critical": both("4.2", of_leaf(unknown(critical=True)), R.CERTIFICATE_INVALID),
@@ -554,6 +570,9 @@ EXTENSIONS: Mapping[str, Case] = {
             "551d13": "basicConstraints",
         }.items()
     },
+    # Not held (docs/threats.md): policies are not processed. The second path is invalid.
+    "policies required and present": both("6.1.5 (g)", below(REQUIRES_POLICY, POLICY), None),
+    "policies required and missing": both("6.1.5 (g)", below(REQUIRES_POLICY), None),
 }
 
 NAMES: Mapping[str, Case] = {
