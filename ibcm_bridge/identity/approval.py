@@ -1,6 +1,7 @@
 """Decide whether a client may use the client GUID of its request. The only maker of `Approved`.
 
-1. Client GUIDs must be well-formed (`claims`). Always enforced.
+1. Client GUIDs must be well-formed, and equal where a client writes its own (`claims`). Always
+   enforced.
 2. All client GUIDs of a request must be equal, and bound to the connection's certificate, or not
    bound yet (`bindings`). Enforced by the policy's `identity`.
 3. Signatures must be this client's, and their times recent. Enforced by the policy's `signatures`.

@@ -3,6 +3,7 @@
 A client GUID can be in a message's header (SourceID, Token), at the places in its payload that
 `config/endpoints.yaml` lists, and in HTTP header fields (protocol.md §1.5, §3, §5). Each must be
 well-formed, and all of a request must be equal, because a management point may use any of them.
+Unequal ones at the places that identify the sender (`_IDENTIFYING`) are always refused.
 """
 
 from __future__ import annotations
@@ -34,6 +35,11 @@ _FIELDS = {
 }
 _SIGNED_FIELDS = ("CCMClientID", "CCMClientTimestamp", "ClientToken")
 
+_IDENTIFYING = frozenset(
+    ("CCMClientID", "ClientToken", "SourceID", "Machine/ClientID", "Data/SMSID")
+)
+"""§3.1, §3.2, §3.5, §5: a client writes its own client GUID at each of these places."""
+
 _TOKEN = re.compile(r"([^;]*);([^;]*)(?:;[0-9]{1,2})?")
 """§5: client GUID, timestamp, and a number, probably the type of the field."""
 
@@ -60,7 +66,7 @@ class Claim:
     guid: str
     """In the form of `client_guid.read_guid`; the first, if they differ; empty without one."""
     contradiction: Deny | None
-    """The refusal of unequal client GUIDs."""
+    """The refusal of unequal client GUIDs, at least one of them at another place."""
     required: bool
     """Whether a client GUID is required."""
     signed: tuple[Signed, ...]
@@ -72,7 +78,10 @@ class Claim:
 
 
 def read_claim(inspected: Inspected) -> Claim | Deny:
-    """Parse the client GUIDs and signatures of a request; refuse malformed and repeated ones."""
+    """Parse the client GUIDs and signatures of a request.
+
+    Refuse malformed and repeated ones, and unequal ones at the places that identify the sender.
+    """
     fields = _fields(inspected.authorized.head)
     if isinstance(fields, Deny):
         return fields
@@ -84,6 +93,9 @@ def read_claim(inspected: Inspected) -> Claim | Deny:
     stated = _stated(fields, token, message, properties)
     if isinstance(stated, Deny):
         return stated
+    unequal = _contradiction([place for place in stated if place[1] in _IDENTIFYING])
+    if unequal is not None:
+        return unequal
     guid = stated[0][2] if stated else ""
     times = [fields["CCMClientTimestamp"]] if "CCMClientTimestamp" in fields else []
     times += [token[2]] if token is not None else []

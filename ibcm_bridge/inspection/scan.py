@@ -216,7 +216,8 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     }
     if message.encrypted:
         del views["inflated"], views["text"]
-    texts = ("header", "parsed-text") if "parsed-text" in views else ("header",)
+    # Without references, attribute values are in the text only.
+    texts = tuple(name for name in ("header", "text", "parsed-text") if name in views)
     return Content(views, facts, texts=texts)
 
 

@@ -90,7 +90,7 @@ class Document:
     subjects: frozenset[SubjectElement]
     """Subject elements that are not empty, and all of those in character data."""
     parsed_text: str
-    """All character data, joined, and all attribute values.
+    """All character data, joined, and attribute values if the document has references.
 
     Without it, `HEAD<b/>TAIL`, a reference, a comment or a CDATA section inside a text would hide
     the text from a scan of the document.
@@ -113,7 +113,7 @@ def read_document(
     """
     utf8 = text.encode()
     found = _Found(places_of)
-    start, end = _handlers(found)
+    start, end = _handlers(found, references=b"&" in utf8)
     try:
         refusal = check_xml(utf8, where, start, end, found.texts.append)
     except TooMuchError as error:
@@ -166,7 +166,7 @@ class _Found:
     names: dict[str, _Name] = field(default_factory=dict)
     """Name as written -> `_Name`."""
     texts: list[str] = field(default_factory=list)
-    attributes: list[str] = field(default_factory=lambda: [""])
+    attributes: list[str] = field(default_factory=list)
     values: dict[Place, dict[str, None]] = field(default_factory=dict)
     subjects: set[SubjectElement] = field(default_factory=set)
 
@@ -206,7 +206,7 @@ class _Found:
                 self.keep(wanted[1], value)
 
 
-def _handlers(found: _Found) -> tuple[StartElement, EndElement]:
+def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElement]:
     """expat's handlers. They are functions, not methods, because they dominate the parsing time."""
     names, texts, guids = found.names, found.texts, found.guids
     plain = guids.plain_attributes.issuperset
@@ -215,6 +215,8 @@ def _handlers(found: _Found) -> tuple[StartElement, EndElement]:
     """Depth of an element whose text is collected, index of its first text, and its kind."""
     subjects: list[SubjectElement] = []
     """The open subject elements."""
+    if references:
+        found.attributes.append("")
 
     def start(written: str, attributes: Mapping[str, str]) -> None:
         name = names.get(written) or found.name(written)
@@ -236,7 +238,8 @@ def _handlers(found: _Found) -> tuple[StartElement, EndElement]:
                     wanted.append((depth, len(texts), place))
         path.append(name.name)
         if attributes:
-            found.attributes += attributes.values()
+            if references:
+                found.attributes += attributes.values()
             if name.attribute is not None:
                 found.keep_attribute(name.attribute, attributes)
             if not (name.plain or plain(attributes)):

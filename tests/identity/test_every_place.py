@@ -67,13 +67,16 @@ def passes(result: Approved | Deny) -> None:
 
 
 def is_of_another(judge: Judge, xml: str, endpoint: str, attached: str = "") -> None:
-    """The message is refused if `identity` is enforced, and only audited otherwise."""
+    """The message is refused if `identity` is enforced, and otherwise at identifying places."""
     denial = judge(xml, endpoint, attached=attached)
     assert isinstance(denial, Deny), xml
     assert (denial.reason, denial.rule) == (Reason.IDENTITY_AMBIGUOUS, "identity.payload")
     assert OTHER in denial.detail
     observed = judge(xml, endpoint, enforce=False, attached=attached)
-    assert isinstance(observed, Approved)
+    if isinstance(observed, Deny):
+        assert observed.reason is Reason.IDENTITY_AMBIGUOUS
+        assert any(place in observed.detail for place in ("Machine/ClientID", "Data/SMSID"))
+        return
     assert denial in observed.observed
     # Nothing is learned from it.
     assert (observed.identity.guid, observed.identity.binding_status) == ("", None)
@@ -212,7 +215,13 @@ def test_another_clients_guid_at_any_place_of_the_table_is_refused(
     assert (
         seen
         == {
-            GuidUse.OWN: {"ClientID", "SMSID", "SMSUniqueIdentifier", "Machine/ClientID"},
+            GuidUse.OWN: {
+                "ClientID",
+                "SMSID",
+                "SMSUniqueIdentifier",
+                "Machine/ClientID",
+                "Data/SMSID",
+            },
             GuidUse.OWN_IN_TEXT: {"Topic/ID", "CCM_Client/ClientID", "RegistrationHint"},
         }[use]
     )

@@ -87,7 +87,9 @@ def test_a_message_with_unequal_client_guids_binds_nothing(
     message: Message, computer: Computer
 ) -> None:
     # With `observe` it is forwarded; the management point decides which one counts.
-    request = message(ASKED.replace(GUID, OTHER), "MP_PolicyManager", key=computer.key)
+    more = f"<Other><ClientID>{OTHER}</ClientID></Other></Identification>"
+    xml = ASKED.replace("</Identification>", more)
+    request = message(xml, "MP_PolicyManager", key=computer.key)
     approved = approve_for(request, computer)
     assert [deny.reason for deny in approved.observed] == [Reason.IDENTITY_AMBIGUOUS]
     assert learn(approved, computer, None, gives_policy=True) is None
@@ -95,8 +97,8 @@ def test_a_message_with_unequal_client_guids_binds_nothing(
     approved = approve_for(message(xml, "MP_ClientRegistration", guid=""), computer)
     assert isinstance(learn(approved, computer, None, registered=GUID), Binding)
     again = documents.registration_request(
-        computer.credential.certificate, computer.key, fqdn="pc1.corp.example", client_guid=OTHER
-    )
+        computer.credential.certificate, computer.key, fqdn="pc1.corp.example", client_guid=GUID
+    ).replace("<Data ", f'<Data SMSUniqueIdentifier="{OTHER}" ')
     approved = approve_for(message(again, "MP_ClientRegistration", key=computer.key), computer)
     assert learn(approved, computer, None, registered=GUID) is None
 
