@@ -67,19 +67,19 @@ def decoded_views(views: Views, names: Iterable[str]) -> Views:
     for name in names:
         text = views[name]
         lower = b""
-        for begin, end in _runs(text):
+        for begin, end in runs(text):
             if _has_parameter(text, begin):
                 lower = lower or text.lower()
                 if _is_command(lower, begin):
-                    script = _decoded(text[begin:end]).decode("utf-16-le", "replace")
+                    script = decoded(text[begin:end]).decode("utf-16-le", "replace")
                     return {"command": COMMAND + script.encode("utf-8", "replace")}
             if end - begin >= MIN_VALUE:
                 values[text[begin:end]] = None
     longest = heapq.nlargest(MAX_VALUES, values, key=len)
-    return {f"value {number}": _decoded(value) for number, value in enumerate(longest, 1)}
+    return {f"value {number}": decoded(value) for number, value in enumerate(longest, 1)}
 
 
-def _runs(text: bytes) -> Iterator[tuple[int, int]]:
+def runs(text: bytes) -> Iterator[tuple[int, int]]:
     """Begin and end of each value, with the line breaks in it."""
     kinds = text.translate(_KINDS)
     begin = kinds.find(_RUN)
@@ -109,7 +109,8 @@ def _is_command(lower: bytes, begin: int) -> bool:
     return any(name + b" " in words for name in _NAMES)
 
 
-def _decoded(value: bytes) -> bytes:
+def decoded(value: bytes) -> bytes:
+    """Decode a value of `runs`: hexadecimal, else base64."""
     packed = value.translate(None, _BETWEEN)
     if not packed.translate(None, _HEXADECIMAL):
         return bytes.fromhex(packed[: len(packed) // 2 * 2].decode("ascii"))

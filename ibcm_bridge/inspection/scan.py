@@ -18,6 +18,7 @@ from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.inspection.forms import parsed_text_view, read_form, utf_8
 from ibcm_bridge.inspection.message_facts import message_facts
 from ibcm_bridge.inspection.message_rules import judge_message
+from ibcm_bridge.inspection.serialized_objects import serialized_problem
 from ibcm_bridge.inspection.soap_rules import judge_soap
 from ibcm_bridge.inspection.subject import CleanBody, Content, Subject, Views
 from ibcm_bridge.inspection.uploaded_object import object_views
@@ -137,6 +138,8 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
         refusal = check_fields(request.fields, request.events, views, subject.where)
     if refusal is not None:
         return refusal
+    if problem := serialized_problem(field.text for field in request.fields):
+        return Deny(Reason.SOAP_CONTENT, rules.DOCUMENT_SERIALIZED.of(subject.where), problem)
     parsed = parsed_text_view(request.parsed_text)
     return Content({"sent": subject.body, **parsed}, texts=tuple(parsed))
 

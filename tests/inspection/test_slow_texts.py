@@ -8,6 +8,7 @@ makes no difference.
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import time
@@ -25,6 +26,7 @@ from ibcm_bridge.inspection.engines import BEGINNINGS, REPETITIVE, YaraEngine
 from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.lab.protocol import ccm
+from ibcm_bridge.messages.limits import MAX_EVENT_LIST
 from ibcm_bridge.policy_file import shipped_roles
 
 pytestmark = pytest.mark.slow
@@ -74,6 +76,26 @@ def soap(inner: str) -> Subject:
         body.encode(),
         path="clientwebservice/client.asmx",
         soap_action=(f'"{SERVICE}/SyncUpdates"'.encode(),),
+    )
+
+
+def events(text: str) -> Subject:
+    """A report of events with long texts."""
+    count = 2 * SIZE // MAX_EVENT_LIST
+    strings = f"<string>A={repeated(text, MAX_EVENT_LIST - 2)}</string>" * count
+    shared = "http://www.microsoft.com/SoftwareDistribution"
+    body = (
+        '<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body>'
+        f'<ReportEventBatch xmlns="{shared}"><eventBatch><ReportingEvent><ExtendedData>'
+        f"<MiscData>{strings}</MiscData></ExtendedData></ReportingEvent></eventBatch>"
+        "</ReportEventBatch></s:Body></s:Envelope>"
+    )
+    return Subject(
+        BODIES["soap"],
+        b"text/xml; charset=utf-8",
+        body.encode(),
+        path="reportingwebservice/reportingwebservice.asmx",
+        soap_action=(f'"{shared}/ReportEventBatch"'.encode(),),
     )
 
 
@@ -251,6 +273,21 @@ def test_a_soap_request_of_pieces_is_not_slow(name: str) -> None:
     text = {**TEXTS, "events": "<eventBatch><a><string/></a></eventBatch>"}[name]
     size = 2 * SIZE
     assert_not_slow(soap(repeated(text, size)), seconds(soap(repeated(PLAIN, size))))
+
+
+EVENT_TEXTS = {
+    "escapes": "%20" + PLAIN * 2,
+    "slashes": "/",
+    "marks": "AAEAAAD////",
+    "base64": base64.b64encode(PLAIN.encode() * 30).decode(),
+    "base64 of base64": base64.b64encode(base64.b64encode(PLAIN.encode() * 30)).decode(),
+    "short base64": "A" * 64 + " ",
+}
+
+
+@pytest.mark.parametrize("name", EVENT_TEXTS)
+def test_the_texts_of_events_are_not_slow(name: str) -> None:
+    assert_not_slow(events(EVENT_TEXTS[name]), seconds(events(PLAIN)))
 
 
 @pytest.mark.parametrize("inner", ["<Data></Data >", "<!-- <Data> -->", "<Data ", "</Data"])
