@@ -34,7 +34,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded, new_
 from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientStream, LegWait
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.layers.response_stream import ResponseStream
-from ibcm_bridge.addons.layers.shown_flow import ShownFlow
+from ibcm_bridge.addons.layers.shown_flow import ShownFlow, Watched
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, ResponseBegun, SiteSystemLegs
 from ibcm_bridge.addons.stages import (
     BodyInspected,
@@ -86,7 +86,7 @@ class BridgedConnection:
     connection: ConnectionRecord
     stream: ClientStream
     legs: SiteSystemLegs
-    watched: frozenset[str]
+    watched: Watched
     """Hooks that only show are called if an addon watches, because the call is expensive."""
 
 

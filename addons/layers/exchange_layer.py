@@ -14,7 +14,7 @@ from ibcm_bridge.addons.events import ExchangeEndedHook
 from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientStream
 from ibcm_bridge.addons.layers.exchange import BridgedConnection, Exchange
 from ibcm_bridge.addons.layers.procedure import Procedure, Steps
-from ibcm_bridge.addons.layers.shown_flow import Watched, watched_hooks
+from ibcm_bridge.addons.layers.shown_flow import Watched
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, SiteSystemLegs
 from ibcm_bridge.addons.layers.withdrawal import withdraw
 from ibcm_bridge.decisions.denial import Refused
@@ -39,9 +39,7 @@ class ExchangeLayer(Layer):
         self.legs = SiteSystemLegs(
             context, connection, self._procedure.feed, limits.site_system_idle_seconds
         )
-        self._bridged = BridgedConnection(
-            context, connection, self._stream, self.legs, watched_hooks(watched)
-        )
+        self._bridged = BridgedConnection(context, connection, self._stream, self.legs, watched)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         leg = self.legs.leg_of(event)

@@ -41,19 +41,14 @@ type _FlowHook = (
     | HttpResponseHook
     | HttpErrorHook
 )
-_HOOKS: tuple[type[_FlowHook], ...] = (
-    HttpRequestHeadersHook,
-    HttpRequestHook,
-    HttpResponseHeadersHook,
-    ReplyShownHook,
-    HttpResponseHook,
-    HttpErrorHook,
+_HOOK_NAMES = (
+    HttpRequestHeadersHook.name,
+    HttpRequestHook.name,
+    HttpResponseHeadersHook.name,
+    ReplyShownHook.name,
+    HttpResponseHook.name,
+    HttpErrorHook.name,
 )
-
-
-def watched_hooks(watched: Watched) -> frozenset[str]:
-    """Return the names of the hooks of a flow that any addon has a function for."""
-    return frozenset(hook.name for hook in _HOOKS if watched(hook.name))
 
 
 class ShownFlow:
@@ -63,10 +58,9 @@ class ShownFlow:
     addons decide nothing, but each method raises Refused if one of them fails.
     """
 
-    def __init__(self, context: Context, watched: frozenset[str]) -> None:
-        """`watched` is the result of `watched_hooks`."""
-        self._watched = watched
-        self._flow = http.HTTPFlow(context.client, context.server, True) if watched else None
+    def __init__(self, context: Context, watched: Watched) -> None:
+        self._watched = frozenset(name for name in _HOOK_NAMES if watched(name))
+        self._flow = http.HTTPFlow(context.client, context.server, True) if self._watched else None
         self._has_request = False
 
     def begin(self, head: RequestHead, origin: Origin) -> None:
