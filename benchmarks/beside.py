@@ -70,7 +70,7 @@ def measure_beside(plan: Plan, directory: Path, clients: int, waves: int) -> dic
             *downloads(plan, proxies, tunnels, TUNNEL),
             *_waiting(proxies, proxies.bridge, clients, waves),
         ]
-    peers = {peer.name: peer.describe() or f"not here: {peer.installed_by}" for peer in PEERS}
+    peers = {peer.name: peer.describe() for peer in PEERS}
     return {**document(measures, plan), "peers": peers, "clients": clients}
 
 

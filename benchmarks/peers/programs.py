@@ -49,9 +49,9 @@ class Peer:
         return found if all(file.exists() for file in self.files) else None
 
     def describe(self) -> str:
-        """Its version; empty if it is not on this machine."""
+        """Its version, or what installs it if something is missing."""
         if (path := self.path()) is None:
-            return ""
+            return f"not here: {self.installed_by}"
         done = subprocess.run([path, self.version], capture_output=True, text=True, check=True)
         found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", done.stdout + done.stderr)
         return found[0] if found else "unknown version"

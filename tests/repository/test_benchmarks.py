@@ -158,6 +158,23 @@ for peer in PEERS:
     assert _run(code, str(tmp_path)).splitlines() == expected
 
 
+def test_a_missing_peer_is_named_with_what_installs_it(tmp_path: Path) -> None:
+    code = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from benchmarks.peers.programs import PEERS
+
+here = replace(PEERS[0], program=sys.executable, version="--version", files=())
+print(here.describe())
+print(replace(here, files=(Path(sys.argv[1]),)).describe())
+print(replace(here, program="no-such-program").describe())
+"""
+    version = ".".join(map(str, sys.version_info[:3]))
+    missing = "not here: apt-get install nginx libnginx-mod-stream"
+    assert _run(code, str(tmp_path / "missing")).splitlines() == [version, missing, missing]
+
+
 def _git(repository: Path, *arguments: str) -> None:
     identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
     command = ["git", "-C", str(repository), *identity, *arguments]
