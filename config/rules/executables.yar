@@ -2,8 +2,8 @@
 
    An inventory contains file names, products, command lines and registry values, so no rule matches
    a name. Each pattern is the start of a file, or a long string that only a program or a script
-   contains. No pattern is shorter than six bytes: shorter ones match megabytes of compressed data by
-   chance. Each pattern is one string: input could have more matches of a shorter part than the
+   contains. No pattern is shorter than six bytes, except behind MZ: shorter ones match megabytes of
+   compressed data by chance. Each pattern is one string: input could have more matches of a shorter part than the
    engine stores.
 
    A client can fill megabytes with the start of a pattern, and YARA-X then compares the rest at every
@@ -92,26 +92,39 @@ rule mach_o_image
 rule archive
 {
     meta:
-        description = "An archive instead of text: zip, cabinet, RAR, 7-Zip, gzip, xz, bzip2. Zip and gzip in uploads are opened"
-        source = "the formats' own signatures, in the order above"
+        description = "An archive instead of text, or 7-Zip, RAR or xz behind other data. Zip and gzip in uploads are opened"
+        source = "the formats' own signatures: zip, cabinet, gzip, bzip2, Zstandard (RFC 8878), LZ4, old LZ4, skippable frames of both"
+    strings:
+        // 7-Zip and RAR also open an archive behind a self-extracting program, or any other data.
+        $seven_zip = { 37 7A BC AF 27 1C }
+        $rar = { 52 61 72 21 1A 07 }
+        $xz = { FD 37 7A 58 5A 00 }
+        // Too short to search for in all data.
+        $zstandard = { 28 B5 2F FD }
+        $lz4 = { 04 22 4D 18 }
     condition:
         not opened and (
         uint32be(0) == 0x504B0304 or
         uint32be(0) == 0x4D534346 or
-        uint32be(0) == 0x52617221 or
-        uint32be(0) == 0x377ABCAF or
         (uint16be(0) == 0x1F8B and uint8(2) == 8) or
-        uint32be(0) == 0xFD377A58 or
-        (uint16be(0) == 0x425A and uint8(2) == 0x68 and uint32be(4) == 0x31415926))
+        (uint16be(0) == 0x425A and uint8(2) == 0x68 and uint32be(4) == 0x31415926) or
+        uint32be(0) == 0x28B52FFD or
+        uint32(0) == 0x184D2204 or
+        uint32(0) == 0x184C2102 or
+        uint32(0) & 0xFFFFFFF0 == 0x184D2A50 or
+        any of ($seven_zip, $rar, $xz) or
+        (uint16be(0) == 0x4D5A and any of ($zstandard, $lz4)))
 }
 
 rule ole_document
 {
     meta:
-        description = "A compound file instead of text: an old Office document, an installer (MSI)"
+        description = "A compound file instead of text or behind other data: an old Office document, an installer (MSI)"
         source = "MS-CFB 2.2"
+    strings:
+        $signature = { D0 CF 11 E0 A1 B1 1A E1 }
     condition:
-        uint32be(0) == 0xD0CF11E0 and uint32be(4) == 0xA1B11AE1
+        (uint32be(0) == 0xD0CF11E0 and uint32be(4) == 0xA1B11AE1) or (not opened and $signature)
 }
 
 rule unix_script

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import io
+import lzma
 import random
 import struct
 import tracemalloc
@@ -174,17 +175,43 @@ def test_malware_in_an_archive_is_found(pack: Callable[[bytes], bytes], yara: Ya
     assert isinstance(found(pack(b"harmless"), yara), CleanBody)
 
 
+ZSTANDARD = b"\x28\xb5\x2f\xfd" + bytes(60)
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(60)
+BEHIND_DATA = [b"Rar!\x1a\x07" + bytes(60), b"7z\xbc\xaf\x27\x1c", lzma.compress(b"one"), OLE]
+STUB = b"MZ" + noise(10_000)
+
+
 @pytest.mark.parametrize(
     "data",
-    [b"MSCF" + bytes(60), b"Rar!\x1a\x07" + bytes(60), b"7z\xbc\xaf\x27\x1c", b"\xfd7zXZ\x00"],
+    [
+        *(b"MSCF" + bytes(60), ZSTANDARD, b"\x04\x22\x4d\x18" + bytes(60), *BEHIND_DATA),
+        *(STUB + ZSTANDARD, STUB + b"\x04\x22\x4d\x18" + bytes(60)),
+        *(before + archive for before in (STUB, noise(5_000)) for archive in BEHIND_DATA),
+    ],
 )
 def test_archives_that_are_not_extracted_are_refused_by_the_rules(
     data: bytes, yara: YaraEngine
 ) -> None:
-    for whole in (data, packed([data])):
+    for whole in (
+        data,
+        zlib.compress(data),
+        packed([data]),
+        gzipped(data),
+        packed([packed([data])]),
+    ):
         denial = found(whole, yara)
         assert isinstance(denial, Deny)
-        assert denial.detail.startswith("archive in ")
+        assert denial.reason is Reason.MALICIOUS_CONTENT
+        assert denial.detail.startswith(("archive in ", "ole_document in "))
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_collected_files_are_allowed(method: int, yara: YaraEngine) -> None:
+    # Logs, a rotated log in gzip, an old log in zip, and binary files that begin with MZ by chance.
+    old = packed([b"an old log, made with 7z, Rar! and xz"], method)
+    logs = [b"a log", gzipped(b"a rotated log"), old, noise(50_000), STUB, STUB + ZSTANDARD[:3]]
+    for whole in (packed(logs, method), gzipped(packed(logs, method)), *logs):
+        assert isinstance(found(whole, yara), CleanBody)
 
 
 def test_the_audit_counts_the_members_of_a_large_archive(yara: YaraEngine) -> None:

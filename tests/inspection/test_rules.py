@@ -321,15 +321,54 @@ FILES: dict[str, tuple[str, bytes]] = {
     "cabinet": ("archive", b"MSCF" + bytes(40)),
     "rar": ("archive", b"Rar!\x1a\x07\x01\x00"),
     "7z": ("archive", bytes.fromhex("377ABCAF271C0004")),
+    "zstandard": ("archive", bytes.fromhex("28B52FFD") + bytes(20)),
+    "lz4": ("archive", bytes.fromhex("04224D18") + bytes(20)),
+    "old lz4": ("archive", bytes.fromhex("02214C18") + bytes(20)),
+    "skippable frame": ("archive", bytes.fromhex("5F2A4D18") + bytes(20)),
     "ole": ("ole_document", bytes.fromhex("D0CF11E0A1B11AE1") + bytes(100)),
 }
+ANYWHERE = {"xz", "rar", "7z", "ole"}
+"""Long signatures, which are found behind other data."""
+BEHIND_A_PROGRAM = ANYWHERE | {"zstandard", "lz4"}
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_each_file_type_matches_its_rule(yara: YaraEngine, name: str) -> None:
     rule, data = FILES[name]
     assert yara.scan(data) == rule
-    assert yara.scan(b" " + data) in (None, "pe_image_inside")
+    behind = {"pe": "pe_image_inside", "pe far down": "pe_image_inside"}
+    assert yara.scan(b" " + data) == (rule if name in ANYWHERE else behind.get(name))
+
+
+@pytest.mark.parametrize("name", BEHIND_A_PROGRAM)
+@pytest.mark.parametrize("size", [0, 100, 1_500_000])
+def test_an_archive_behind_a_program_is_found(yara: YaraEngine, name: str, size: int) -> None:
+    # MZ, but not a PE header, which another rule finds.
+    rule, data = FILES[name]
+    stub = b"MZ" + random.Random(size).randbytes(size)
+    assert yara.scan(stub + data) == rule
+    assert yara.scan(stub + data[:3] + b"\xaa" + data[4:]) is None
+    # Members of an opened archive are scanned by themselves.
+    assert yara.scan(b"PK\x03\x04" + data, opened=True) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "7z\xbc\xaf",
+            "a Rar!",
+            "MZ Rar! 7z XZ",
+            "\ufffd7zXZ",
+            "MZ (\xb5/\xfd",
+            "MZ 37 7A BC AF 27 1C",
+        ),
+        *("MZ D0CF11E0A1B11AE1", "0M8R4KGxGuE=", "N3q8ryccAAQ=", "UmFyIRoHAQA="),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le", "utf-16"])
+def test_text_about_archives_is_allowed(yara: YaraEngine, text: str, encoding: str) -> None:
+    assert yara.scan(text.encode(encoding)) is None
 
 
 @pytest.mark.parametrize("machine", ["4C01", "C001", "C401", "64AA", "6486"])
