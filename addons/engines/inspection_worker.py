@@ -25,6 +25,7 @@ from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.reports import Report, write_report
 from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
+from ibcm_bridge.parser_warnings import ignore_parser_warnings
 from ibcm_bridge.storage.upload_spool import SpoolError, read_object
 
 LENGTH_BYTES = 8
@@ -34,6 +35,7 @@ NICENESS = 5
 
 def main() -> None:
     """Inspect subjects until the input ends."""
+    ignore_parser_warnings()
     # A signal may go to the whole process group; requests under way must still finish.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):  # Windows has no SIGHUP

@@ -13,6 +13,7 @@ from ibcm_bridge.commands import demo, identity, lab, pki, run
 from ibcm_bridge.commands.check import command as check
 from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE
 from ibcm_bridge.commands.explain import command as explain
+from ibcm_bridge.parser_warnings import ignore_parser_warnings
 
 COMMANDS = (demo, lab, run, check, explain, identity, pki)
 """Modules in the order of the help text. Each has `add`, which adds its parser and sets `run`."""
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(options, "run"):
         parser.print_help()
         return EXIT_USAGE
+    ignore_parser_warnings()
     logging.basicConfig(
         level=logging.DEBUG if getattr(options, "verbose", False) else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",

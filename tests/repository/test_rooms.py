@@ -30,6 +30,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "policy": "decisions messages",
         "os_errors": "policy",
         "shares": "",
+        "parser_warnings": "",
         "routing": "decisions policy",
         "authentication": "decisions policy",
         "policy_file": "decisions messages policy authentication",
@@ -56,7 +57,9 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "decisions policy os_errors routing authentication request uploads inspection identity "
             "site_system_leg addons.tls addons.connections addons.events addons.stages"
         ),
-        "addons.engines": "decisions policy shares policy_file inspection storage",
+        "addons.engines": (
+            "decisions policy shares parser_warnings policy_file inspection storage"
+        ),
         "addons.hooks": (
             "decisions messages policy shares authentication request uploads inspection identity "
             "storage "
@@ -116,8 +119,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "lab.site_systems lab.bridge lab.cases lab.perimeter lab.simulated lab.page"
         ),
         "commands": (
-            "decisions messages policy os_errors routing authentication policy_file request "
-            "inspection identity site_system_leg audit storage addons.errors "
+            "decisions messages policy os_errors parser_warnings routing authentication "
+            "policy_file request inspection identity site_system_leg audit storage addons.errors "
             "addons.tested_mitmproxy addons.clock addons.tls addons.engines addons.web addons.run "
             "lab.pki lab.demo lab.simulated lab.commands"
         ),
