@@ -150,10 +150,10 @@ _OPERATION, _BATCH = 2, 3
 """Depths: Envelope 0, Body 1, operation 2, eventBatch 3."""
 
 
-_REFUSED_ATTRIBUTES = frozenset(("type", "arraytype", "href", "encodingstyle"))
+_REFUSED_ATTRIBUTES = frozenset(("type", "href", "encodingstyle"))
 """In lower case, with any namespace. A server that decodes SOAP's encoding (SOAP 1.1 section 5)
 would make another type of an element (xsi:type), or read another element in its place (href).
-Clients send none of them; driver scans send xsi:nil."""
+Clients send none of them; driver scans send xsi:nil, and some reports soapenc:arrayType."""
 
 
 class _ShapeError(Exception):
