@@ -85,10 +85,10 @@ def assert_alert(
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_refused_certificate_causes_the_alert_of_the_table(
-    refusing: Refusing, name: str, version: ssl.TLSVersion
+    refusing: Refusing, lab: Lab, name: str, version: ssl.TLSVersion
 ) -> None:
     assert_alert(refusing.running, refusing.credentials[name], version, REFUSED[name][1])
-    assert not refusing.running.lab.site.handshakes()
+    assert not lab.site.handshakes()
 
 
 @pytest.mark.parametrize("version", VERSIONS)
