@@ -22,8 +22,11 @@ MIN_RUN = 64
 a line of base64 (RFC 1421 4.3.2.4 has lines of 64, RFC 2045 6.8 of up to 76)."""
 
 MIN_VALUE = 128
-"""Bytes of the shortest value that is decoded. Hashes have up to 128 in hexadecimal, and no
-malicious file is as small."""
+"""Bytes of the shortest value that is decoded. No malicious file is as small."""
+
+MIN_HEXADECIMAL = 1_025
+"""The same for hexadecimal. Messages have hashes and signatures in it: up to 1,024 bytes with RSA
+keys of 4,096 bits."""
 
 MAX_VALUES = 64
 """Values that are decoded: the longest ones. An inventory has a few, such as certificates."""
@@ -73,8 +76,10 @@ def decoded_views(views: Views, names: Iterable[str]) -> Views:
                 if _is_command(lower, begin):
                     script = decoded(text[begin:end]).decode("utf-16-le", "replace")
                     return {"command": COMMAND + script.encode("utf-8", "replace")}
-            if end - begin >= MIN_VALUE:
-                values[text[begin:end]] = None
+            value = text[begin:end]
+            shortest = MIN_HEXADECIMAL if _is_hexadecimal(value) else MIN_VALUE
+            if len(value) >= shortest:
+                values[value] = None
     longest = heapq.nlargest(MAX_VALUES, values, key=len)
     return {f"value {number}": decoded(value) for number, value in enumerate(longest, 1)}
 
@@ -109,10 +114,14 @@ def _is_command(lower: bytes, begin: int) -> bool:
     return any(name + b" " in words for name in _NAMES)
 
 
+def _is_hexadecimal(value: bytes) -> bool:
+    return not value.translate(None, _HEXADECIMAL + _BETWEEN)
+
+
 def decoded(value: bytes) -> bytes:
     """Decode a value of `runs`: hexadecimal, else base64."""
     packed = value.translate(None, _BETWEEN)
-    if not packed.translate(None, _HEXADECIMAL):
+    if _is_hexadecimal(packed):
         return bytes.fromhex(packed[: len(packed) // 2 * 2].decode("ascii"))
     # The last character of four cannot stand alone.
     packed = packed[:-1] if len(packed) % 4 == 1 else packed

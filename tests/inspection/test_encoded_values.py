@@ -14,6 +14,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.encoded_values import (
     COMMAND,
     MAX_VALUES,
+    MIN_HEXADECIMAL,
     MIN_RUN,
     MIN_VALUE,
     decoded_views,
@@ -49,18 +50,20 @@ def lines(encoded: bytes, width: int, end: bytes) -> bytes:
 def test_a_long_value_is_decoded(before: bytes, after: bytes) -> None:
     encoded = base64.b64encode(DATA)
     assert decoded(before + encoded + after) == [DATA]
-    for value in (DATA.hex(), DATA.hex().upper()):
-        assert decoded(before + value.encode() + after) == [DATA]
+    large = DATA * 4
+    for value in (large.hex(), large.hex().upper()):
+        assert decoded(before + value.encode() + after) == [large]
     for end in (b"\n", b"\r\n", b"\r\n    "):
         for width in (64, 76):
             assert decoded(before + lines(encoded, width, end) + after) == [DATA]
 
 
-@given(st.binary(min_size=100, max_size=400))
+@given(st.binary(min_size=100, max_size=700))
 def test_any_value_is_decoded(data: bytes) -> None:
     data = b"\xff" + data  # in base64 a slash, so that it cannot be hexadecimal
     assert decoded(base64.b64encode(data).rstrip(b"=")) == [data]
-    assert decoded(data.hex().encode()) == [data]
+    hexadecimal = data.hex().encode()
+    assert decoded(hexadecimal) == ([data] if len(hexadecimal) >= MIN_HEXADECIMAL else [])
 
 
 @given(st.binary(max_size=600))
@@ -71,8 +74,14 @@ def test_any_bytes_are_searched(data: bytes) -> None:
 
 
 def test_short_values_are_not_decoded() -> None:
-    assert decoded(b"A" * (MIN_VALUE - 1)) == []
-    assert decoded(b"A" * MIN_VALUE) != []
+    assert decoded(b"Z" * (MIN_VALUE - 1)) == []
+    assert decoded(b"Z" * MIN_VALUE) != []
+
+
+def test_signatures_and_hashes_are_not_decoded() -> None:
+    signature = DATA.hex().encode() * 4
+    assert decoded(signature[: MIN_HEXADECIMAL - 1]) == []
+    assert decoded(signature[:MIN_HEXADECIMAL]) != []
     assert decoded(b"The quick brown fox jumps over the lazy dog. " * 20) == []
 
 
@@ -134,7 +143,7 @@ def body(kind: str, content: str) -> Subject:
     return Subject(ROLES.bodies[kind], content_type, content.encode(), whole=True)
 
 
-TEST_FILE = b"x" * 100 + eicar().encode()
+TEST_FILE = b"x" * 600 + eicar().encode()
 
 
 @pytest.mark.parametrize("encode", [lambda data: base64.b64encode(data).decode(), bytes.hex])
