@@ -4,8 +4,7 @@ A value is decoded once: what is encoded in it again is not decoded. The longest
 of their own, because rules and signatures look at the start of a file. The command of a PowerShell
 command line becomes a view, too, which a rule refuses (`config/rules/executables.yar`).
 
-All steps take linear time, also for text that consists of values: a translation and searches for
-bytes. An expression such as ``[A-Za-z0-9+/]{64}`` would compare up to 64 bytes at each byte.
+All steps take linear time, also for text that consists of values (`messages.long_values`).
 """
 
 from __future__ import annotations
@@ -16,10 +15,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from ibcm_bridge.inspection.subject import Views
-
-MIN_RUN = 64
-"""Bytes of the shortest run of base64 that is looked at: 24 characters of a PowerShell command, or
-a line of base64 (RFC 1421 4.3.2.4 has lines of 64, RFC 2045 6.8 of up to 76)."""
+from ibcm_bridge.messages.long_values import RUN, kinds
 
 MIN_VALUE = 128
 """Bytes of the shortest value that is decoded. No malicious file is as small."""
@@ -30,11 +26,6 @@ keys of 4,096 bits."""
 
 MAX_VALUES = 64
 """Values that are decoded: the longest ones. An inventory has a few, such as certificates."""
-
-_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-_KINDS = bytes(65 if byte in _ALPHABET else 32 for byte in range(256))
-"""Each byte of the alphabet as A, and each other one as a space."""
-_RUN = b"A" * MIN_RUN
 
 _MORE_LINES = re.compile(
     rb"(?:\r?\n[ \t]{0,16}[A-Za-z0-9+/]{16,80})*(?:\r?\n[ \t]{0,16}[A-Za-z0-9+/]{1,80})?"
@@ -86,17 +77,17 @@ def decoded_views(views: Views, names: Iterable[str]) -> Views:
 
 def runs(text: bytes) -> Iterator[tuple[int, int]]:
     """Begin and end of each value, with the line breaks in it."""
-    kinds = text.translate(_KINDS)
-    begin = kinds.find(_RUN)
+    found = kinds(text)
+    begin = found.find(RUN)
     while begin >= 0:
-        end = kinds.find(b" ", begin)
+        end = found.find(b" ", begin)
         end = len(text) if end < 0 else end
         if text[end : end + 1] in (b"\r", b"\n"):
             more = _MORE_LINES.match(text, end)
             assert more is not None
             end = more.end()
         yield begin, end
-        begin = kinds.find(_RUN, end)
+        begin = found.find(RUN, end)
 
 
 def _has_parameter(text: bytes, begin: int) -> bool:

@@ -219,8 +219,7 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     }
     if message.encrypted:
         del views["inflated"], views["text"]
-    # Without references, attribute values are in the text only.
-    texts = tuple(name for name in ("header", "text", "parsed-text") if name in views)
+    texts = ("header", "parsed-text") if "parsed-text" in views else ("header",)
     return Content(views, facts, texts=texts)
 
 

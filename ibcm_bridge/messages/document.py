@@ -17,6 +17,7 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.messages.guid_places import NO_PLACES, GuidPlace, GuidPlacesOf, GuidValues
 from ibcm_bridge.messages.limits import MAX_DEPTH, MAX_NAMES, MAX_VALUE, MAX_VALUES
+from ibcm_bridge.messages.long_values import has_long_value
 from ibcm_bridge.messages.xml import (
     DepthError,
     EndElement,
@@ -90,7 +91,8 @@ class Document:
     subjects: frozenset[SubjectElement]
     """Subject elements that are not empty, and all of those in character data."""
     parsed_text: str
-    """All character data, joined, and attribute values if the document has references.
+    """All character data, joined, and attribute values if the document has references or a long
+    value (`long_values`).
 
     Without it, `HEAD<b/>TAIL`, a reference, a comment or a CDATA section inside a text would hide
     the text from a scan of the document.
@@ -113,7 +115,7 @@ def read_document(
     """
     utf8 = text.encode()
     found = _Found(places_of)
-    start, end = _handlers(found, references=b"&" in utf8)
+    start, end = _handlers(found, keep_attributes=b"&" in utf8 or has_long_value(utf8))
     try:
         refusal = check_xml(utf8, where, start, end, found.texts.append)
     except TooMuchError as error:
@@ -206,7 +208,7 @@ class _Found:
                 self.keep(wanted[1], value)
 
 
-def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElement]:
+def _handlers(found: _Found, *, keep_attributes: bool) -> tuple[StartElement, EndElement]:
     """expat's handlers. They are functions, not methods, because they dominate the parsing time."""
     names, texts, guids = found.names, found.texts, found.guids
     plain = guids.plain_attributes.issuperset
@@ -215,7 +217,7 @@ def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElem
     """Depth of an element whose text is collected, index of its first text, and its kind."""
     subjects: list[SubjectElement] = []
     """The open subject elements."""
-    if references:
+    if keep_attributes:
         found.attributes.append("")
 
     def start(written: str, attributes: Mapping[str, str]) -> None:
@@ -238,7 +240,7 @@ def _handlers(found: _Found, *, references: bool) -> tuple[StartElement, EndElem
                     wanted.append((depth, len(texts), place))
         path.append(name.name)
         if attributes:
-            if references:
+            if keep_attributes:
                 found.attributes += attributes.values()
             if name.attribute is not None:
                 found.keep_attribute(name.attribute, attributes)

@@ -15,7 +15,6 @@ from ibcm_bridge.inspection.encoded_values import (
     COMMAND,
     MAX_VALUES,
     MIN_HEXADECIMAL,
-    MIN_RUN,
     MIN_VALUE,
     decoded_views,
 )
@@ -24,6 +23,7 @@ from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol import ccm, documents
+from ibcm_bridge.messages.long_values import MIN_RUN
 from ibcm_bridge.policy_file import shipped_roles
 
 DATA = random.Random(3).randbytes(150)
