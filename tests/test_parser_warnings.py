@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import re
 import struct
 import subprocess
 import sys
@@ -95,8 +96,14 @@ def read(der: bytes) -> None:
 @pytest.mark.parametrize(("name", "text"), [*zip(ODD, ABOUT_CERTIFICATES, strict=True)])
 def test_a_warning_about_a_certificate_is_ignored(name: str, text: str) -> None:
     der = ODD[name]()
-    with pytest.warns(UserWarning, match=text):
-        read(der)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            read(der)
+        except ValueError:
+            assert name == "NULL parameters"
+            return  # cryptography 50 refuses it
+    assert any(re.search(text, str(warning.message)) for warning in caught)
     ignore_parser_warnings()
     read(der)  # pytest would raise a warning
 
