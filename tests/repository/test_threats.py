@@ -45,7 +45,7 @@ def test_each_threat_names_its_code_and_a_test(row: list[str]) -> None:
     assert len(row) == 4
     _, _, held_by, shown_by = row
     for module in held_by.split(", "):
-        assert re.fullmatch(r"`(?:addons|ibcm_bridge|config)/[\w/]+\.(?:py|yaml)`", module)
+        assert re.fullmatch(r"`(?:addons|ibcm_bridge|config)/[\w/]+\.(?:py|yaml|yar)`", module)
     for test in shown_by.split(", "):
         assert re.fullmatch(r"tests/(?:[a-z_]+/)*test_\w+\.py", test)
 
