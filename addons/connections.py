@@ -81,7 +81,7 @@ class ConnectionRecord:
     """Who this connection counts for: a client's key, or a source address."""
     slot: Hold = field(init=False)
     handshake: Hold = field(init=False)
-    """Held until a client is admitted."""
+    """Held until a client is admitted, or a tunnel is opened."""
     memory: Hold = field(init=False)
     """The bytes that its requests and responses use."""
     give_way: Callable[[Deny], None] = field(default=lambda _: None, init=False)

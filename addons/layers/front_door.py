@@ -119,6 +119,7 @@ class FrontDoorLayer(Layer):
         self._connection.publication = publication
         if isinstance(publication, TunnelPublication):
             self._deadline.lift()
+            self._connection.handshake.end()
             child: Layer = RelayLayer(
                 self.context, self._connection, publication, self._limits.tunnel_idle_seconds
             )

@@ -114,6 +114,16 @@ def test_an_admitted_client_counts_for_its_key_and_holds_no_handshake(
     assert record.capacity.slots.held == 0
 
 
+def test_a_tunnel_holds_a_connection_and_no_handshake(lab: Lab, clock: Clock) -> None:
+    door = FrontDoor(lab, clock).start()
+    record = door.record
+    assert record.slot.change(1)
+    assert record.handshake.change(1)
+    door.receive(hello(lab, TUNNELED))
+    assert door.dialled
+    assert (record.capacity.slots.held, record.capacity.handshakes.held) == (1, 0)
+
+
 # Memory
 
 
