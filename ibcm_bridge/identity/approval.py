@@ -28,7 +28,7 @@ from ibcm_bridge.identity.bindings import (
 )
 from ibcm_bridge.identity.claims import Claim, read_claim, read_timestamp
 from ibcm_bridge.inspection.verdict import Inspected
-from ibcm_bridge.messages.signatures import rsa_key, verifies
+from ibcm_bridge.messages.signatures import rsa_key, verifies, verifies_again
 from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy, UnknownGuids
 from ibcm_bridge.request.authorization import Authorized
 
@@ -195,7 +195,11 @@ def _verify(
         invalid = (
             signed.name
             for signed in claim.signed
-            if not verifies(public_key, signed.signature, signed.data)
+            if not (
+                verifies_again(key, signed.signature, signed.data)
+                if signed.repeated
+                else verifies(public_key, signed.signature, signed.data)
+            )
         )
         name = next(invalid, "")
         if not name:

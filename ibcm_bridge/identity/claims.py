@@ -57,6 +57,8 @@ class Signed:
     signature: str
     """In hexadecimal; empty if a required signature is missing."""
     data: bytes
+    repeated: bool
+    """Whether a client sends the same signature with each message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +197,8 @@ def _signed_fields(fields: dict[str, str]) -> Iterator[Signed]:
     for name in _SIGNED_FIELDS:
         if name in fields:
             signature = f"{name}Signature"
-            yield Signed(signature, fields.get(signature, ""), terminated(fields[name]))
+            data = terminated(fields[name])
+            yield Signed(signature, fields.get(signature, ""), data, name == "CCMClientID")
 
 
 def _signed_message(
@@ -205,6 +208,7 @@ def _signed_message(
     if message is None or (message.anonymous and not properties):
         return
     begin, end = message.payload
-    of = {"ClientIDSignature": terminated(guid), "PayloadSignature": inspected.body[begin:end]}
-    for name, data in of.items():
-        yield Signed(name, properties.get(name, ""), data)
+    signature = properties.get("ClientIDSignature", "")
+    yield Signed("ClientIDSignature", signature, terminated(guid), repeated=True)
+    signature = properties.get("PayloadSignature", "")
+    yield Signed("PayloadSignature", signature, inspected.body[begin:end], repeated=False)

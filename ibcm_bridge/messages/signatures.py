@@ -48,11 +48,53 @@ def terminated(text: str) -> bytes:
 
 def verifies(key: RSAPublicKey, signature: str, data: bytes) -> bool:
     """Return whether the hexadecimal signature of the data verifies with the key."""
+    sent = _sent(signature)
+    return sent is not None and _verifies(key, sent, data)
+
+
+def verifies_again(public_key: bytes, signature: str, data: bytes) -> bool:
+    """The same, for a key in DER and a signature that a client sends with each message.
+
+    A success is remembered. It only says that this signature of this data verifies with this key,
+    which stays true: whose key it is, and whether it may be used, is decided for each message.
+    """
+    sent = _sent(signature)
     try:
-        sent = bytes.fromhex(signature)[::-1]
-        # RFC 8017 §8.2.2, step 1. OpenSSL recovers a signature without its leading zeros, too.
-        if len(sent) != (key.key_size + 7) // 8:
-            return False
+        return sent is not None and _verified(public_key, sent, data)
+    except _DoesNotVerifyError:
+        return False
+
+
+REMEMBERED = 4_096
+"""Signatures that verified, about 1 KB each; the least recently used one is forgotten."""
+
+
+class _DoesNotVerifyError(Exception):
+    """Raised because `lru_cache` does not remember an exception."""
+
+
+# The bytes of the signature and not its text, which may have any amount of white space.
+@lru_cache(maxsize=REMEMBERED)
+def _verified(public_key: bytes, sent: bytes, data: bytes) -> bool:
+    key = rsa_key(public_key)
+    if key is None or not _verifies(key, sent, data):
+        raise _DoesNotVerifyError
+    return True
+
+
+def _sent(signature: str) -> bytes | None:
+    """The signature in the order of PKCS#1; None if it is not hexadecimal."""
+    try:
+        return bytes.fromhex(signature)[::-1]
+    except ValueError:
+        return None
+
+
+def _verifies(key: RSAPublicKey, sent: bytes, data: bytes) -> bool:
+    # RFC 8017 §8.2.2, step 1. OpenSSL recovers a signature without its leading zeros, too.
+    if len(sent) != (key.key_size + 7) // 8:
+        return False
+    try:
         whole = key.recover_data_from_signature(sent, PKCS1v15(), None)
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
         return False

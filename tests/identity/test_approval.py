@@ -209,6 +209,18 @@ def test_a_client_with_a_registered_key_must_sign_with_it(
     assert reason(result) is Reason.SIGNATURE_FORGED
 
 
+def test_a_remembered_signature_does_not_outlive_a_binding(
+    message: Message, computer: Computer, stranger: Computer, own_key: RSAPrivateKey
+) -> None:
+    signed = message(REPORT, key=own_key)
+    for _ in range(2):
+        allowed(ask(signed, computer, bound(computer, signing_key=public(own_key))))
+    other_key = bound(computer, signing_key=public(computer.key))
+    assert reason(ask(signed, computer, other_key)) is Reason.SIGNATURE_FORGED
+    other_client = bound(stranger, signing_key=public(own_key))
+    assert reason(ask(signed, computer, other_client)) is Reason.IDENTITY_OF_ANOTHER
+
+
 def test_without_a_registered_key_the_certificates_or_the_messages_key_signs(
     message: Message, computer: Computer, own_key: RSAPrivateKey
 ) -> None:

@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.lab.protocol import signing
+from ibcm_bridge.messages import signatures
 from ibcm_bridge.messages.signatures import (
     MAX_KEY_BITS,
     MIN_KEY_BITS,
+    REMEMBERED,
     read_public_key_blob,
     rsa_key,
     terminated,
     verifies,
+    verifies_again,
 )
 
 DATA = terminated("GUID:5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B")
@@ -81,6 +84,76 @@ def test_the_signatures_of_the_lab_verify(key: RSAPrivateKey, data: bytes) -> No
     assert not verifies(key.public_key(), signature, data + b"\0")
     backwards = bytes.fromhex(signature)[::-1].hex()
     assert not verifies(key.public_key(), backwards, data), "not in CryptoAPI's order"
+
+
+# Remembered signatures
+
+
+def verified_signatures(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The signatures that are verified from now on, instead of remembered."""
+    verified: list[bytes] = []
+    original = signatures._verifies
+
+    def verify(key: rsa.RSAPublicKey, sent: bytes, data: bytes) -> bool:
+        verified.append(sent)
+        return original(key, sent, data)
+
+    monkeypatch.setattr(signatures, "_verifies", verify)
+    signatures._verified.cache_clear()
+    return verified
+
+
+def test_a_repeated_signature_is_verified_once(
+    key: RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = verified_signatures(monkeypatch)
+    whole = signing.sign(key, DATA)
+    for written in (whole, whole.lower(), " ".join(whole[at : at + 2] for at in range(0, 512, 2))):
+        assert verifies_again(spki(key.public_key()), written, DATA)
+    assert len(verified) == 1
+
+
+def test_a_remembered_signature_verifies_only_with_its_key_and_its_data(
+    key: RSAPrivateKey, other_key: RSAPrivateKey
+) -> None:
+    whole = signing.sign(key, DATA)
+    own, other = (spki(each.public_key()) for each in (key, other_key))
+    for _ in range(2):
+        assert verifies_again(own, whole, DATA)
+        assert not verifies_again(other, whole, DATA)
+        assert not verifies_again(own, whole, DATA + b"\0")
+        assert not verifies_again(own, signing.sign(other_key, DATA), DATA)
+        for at in range(0, len(whole), 2):
+            flipped = f"{whole[:at]}{int(whole[at : at + 2], 16) ^ 1:02X}{whole[at + 2 :]}"
+            assert not verifies_again(own, flipped, DATA)
+
+
+def test_a_signature_that_does_not_verify_is_not_remembered(
+    key: RSAPrivateKey, other_key: RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified = verified_signatures(monkeypatch)
+    for _ in range(2):
+        assert not verifies_again(spki(key.public_key()), signing.sign(other_key, DATA), DATA)
+    assert len(verified) == 2
+    assert signatures._verified.cache_info().currsize == 0
+
+
+def test_only_so_many_signatures_are_remembered(
+    key: RSAPrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signatures, "_verifies", lambda *_: True)
+    public = spki(key.public_key())
+    for number in range(REMEMBERED + 10):
+        assert verifies_again(public, number.to_bytes(4).hex(), DATA)
+    assert signatures._verified.cache_info().currsize == REMEMBERED
+    signatures._verified.cache_clear()
+
+
+@given(st.text(max_size=40) | st.text("0123456789abcdefABCDEF \n", max_size=600))
+def test_no_other_text_verifies_again(key: RSAPrivateKey, text: str) -> None:
+    public = spki(key.public_key())
+    assert not verifies_again(public, text, DATA)
+    assert not verifies_again(public[1:], text, DATA)
 
 
 # Invalid signatures
