@@ -99,7 +99,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "lab.bridge": "policy lab.namespaces lab.pki lab.site_systems",
         "lab.cases": "policy lab.pki lab.protocol lab.site_systems lab.clients",
         "lab.comparison": (
-            "policy lab.namespaces lab.pki lab.protocol lab.site_systems lab.bridge lab.cases"
+            "decisions policy lab.namespaces lab.pki lab.protocol lab.site_systems lab.bridge "
+            "lab.cases"
         ),
         "lab.perimeter": (
             "storage lab.errors lab.namespaces lab.pki lab.site_systems lab.bridge lab.cases "

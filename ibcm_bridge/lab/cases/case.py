@@ -26,6 +26,7 @@ class Disposition(StrEnum):
     REFUSED_BY_CLIENT = "refused by the client"
     REFUSED_BY_PROXY = "refused by the proxy"
     RESPONSE_REFUSED = "accepted by the site system, response refused by the proxy"
+    NOT_DELIVERED = "not delivered: the site system is down"
 
 
 class ClientCertificate(StrEnum):

@@ -38,7 +38,7 @@ TWO_LEGS = (
     ),
     Case(
         "wrong-site-system",
-        "site system certificate for another name",
+        "server certificate for another host name",
         "BRIDGE-TERMINATE",
         "The issuer is trusted, but the name does not match. The bridge sends nothing. Through a "
         "tunnel, only the client can detect this.",
@@ -50,7 +50,7 @@ TWO_LEGS = (
     ),
     Case(
         "forged-site-system",
-        "site system certificate from an untrusted CA",
+        "server certificate from an untrusted CA",
         "BRIDGE-TERMINATE",
         "The name matches, but the issuer is not trusted.",
         requests.inventory,
@@ -73,7 +73,7 @@ TWO_LEGS = (
 CERTIFICATES = (
     Case(
         "no-certificate",
-        "no certificate",
+        "no client certificate",
         "BRIDGE-AUTH-COMPUTER",
         "The bridge ends the handshake. Through the tunnel, the site system must refuse the "
         "client.",
@@ -84,7 +84,7 @@ CERTIFICATES = (
     ),
     Case(
         "revoked-certificate",
-        "revoked certificate",
+        "revoked client certificate",
         "BRIDGE-AUTH-COMPUTER",
         "The bridge refuses it at the perimeter. Through the tunnel, the site system on the "
         "internal network refuses it.",
@@ -95,7 +95,7 @@ CERTIFICATES = (
     ),
     Case(
         "foreign-certificate",
-        "another organization's certificate",
+        "client certificate from an untrusted CA",
         "BRIDGE-AUTH-COMPUTER",
         "The certificate is valid, but its issuer is not trusted.",
         requests.inventory,
@@ -105,7 +105,7 @@ CERTIFICATES = (
     ),
     Case(
         "no-purpose",
-        "certificate without extended key usage",
+        "clientAuth EKU missing",
         "PKI-BOTH-ENDS",
         "OpenSSL accepts a certificate without extKeyUsage for any purpose; the bridge does not.",
         requests.inventory,
@@ -137,7 +137,7 @@ CERTIFICATES = (
     ),
     Case(
         "alternate-directory",
-        "AltAuth directory",
+        "AltAuth virtual directory",
         "BRIDGE-AUTH-COMPUTER",
         "A sibling directory that requires no client certificate.",
         requests.inventory_to("/ccm_system_altauth/request"),
@@ -145,7 +145,7 @@ CERTIFICATES = (
     ),
     Case(
         "encoded-directory",
-        "AltAuth directory through ..%5c",
+        "path traversal to AltAuth (..%5c)",
         "BRIDGE-INSPECT",
         "IIS decodes %5c to a backslash and treats it as a slash. The bridge refuses ambiguous "
         "targets.",
@@ -157,7 +157,7 @@ CERTIFICATES = (
 NAMES = (
     Case(
         "unknown-name",
-        "server name that is not published",
+        "unpublished SNI",
         "DNS-INTERNET-FQDN",
         "No publication has this name. Both columns show the same listener.",
         requests.inventory,
@@ -168,7 +168,7 @@ NAMES = (
     ),
     Case(
         "other-host",
-        "Host that differs from the server name",
+        "Host differs from SNI (domain fronting)",
         "DNS-INTERNET-FQDN",
         "The Host field must equal the TLS server name (SNI).",
         requests.plain("GET", "/SMS_MP/.sms_aut?MPLIST", ("Host", "mp01.corp.example")),
@@ -191,7 +191,7 @@ ONLY_TUNNELED = (
     ),
     Case(
         "first-certificate",
-        "device that requests its first certificate",
+        "SCEP request for a first certificate",
         "TUNNEL-PASS",
         "A SCEP request to the policy module. The device does not have a certificate yet.",
         requests.scep,

@@ -50,7 +50,7 @@ CONTENT = (
     ),
     Case(
         "external-entity",
-        "external entity in the XML",
+        "XML external entity (XXE)",
         "BRIDGE-INSPECT",
         "ConfigMgr messages contain no document type declaration.",
         requests.external_entity,
@@ -66,7 +66,7 @@ CONTENT = (
     ),
     Case(
         "unclosed-multipart",
-        "multipart body without closing delimiter",
+        "multipart without closing boundary",
         "HTTP-MULTIPART",
         "Two parsers could split the body differently, so the bridge refuses it.",
         requests.unclosed,
@@ -83,7 +83,7 @@ CONTENT = (
     ),
     Case(
         "two-lengths",
-        "request smuggling with two lengths",
+        "request smuggling (two lengths)",
         "HTTP-1.1",
         "The request has Content-Length and Transfer-Encoding. This simulated site system refuses "
         "it; behind a tunnel, that depends on each site system.",
@@ -93,7 +93,7 @@ CONTENT = (
     ),
     Case(
         "http-1.0",
-        "HTTP/1.0",
+        "HTTP/1.0 request",
         "HTTP-1.1",
         "HTTP/1.0 has different rules for the end of a message.",
         requests.plain("GET", "/SMS_MP/.sms_aut?MPLIST", version="HTTP/1.0"),
@@ -111,7 +111,7 @@ CONTENT = (
     ),
     Case(
         "forbidden-root",
-        "document of another endpoint",
+        "document sent to the wrong endpoint",
         "BRIDGE-INSPECT",
         "A policy request sent to the inventory endpoint. Each endpoint has a list of documents.",
         messages.forbidden_root,
@@ -137,7 +137,7 @@ CONTENT = (
     ),
     Case(
         "leaked-host-name",
-        "reply that names an intranet host",
+        "reply leaks an intranet host name",
         "BRIDGE-INSPECT",
         "A valid location request; the reply of the site contains an intranet name. The bridge "
         "refuses the response.",
@@ -146,7 +146,7 @@ CONTENT = (
     ),
     Case(
         "leaked-policy",
-        "reply with an intranet-only policy",
+        "reply leaks an intranet-only policy",
         "BRIDGE-INSPECT",
         "The site flags this policy as intranet-only, but assigns it to a client on the Internet.",
         messages.intranet_policy,
@@ -212,7 +212,7 @@ MANAGEMENT_AND_DISTRIBUTION = (
     ),
     Case(
         "content-library",
-        "listing of the content library",
+        "content library listing (DataLib)",
         "BRIDGE-INSPECT",
         "DataLib lists every package. Clients never request it.",
         requests.plain("GET", "/SMS_DP_SMSPKG$/Datalib"),
@@ -221,7 +221,7 @@ MANAGEMENT_AND_DISTRIBUTION = (
     ),
     Case(
         "leaked-listing",
-        "package listing that names an intranet host",
+        "PROPFIND reply leaks a host name",
         "BRIDGE-INSPECT",
         "Each entry of this PROPFIND response contains the internal name of the distribution "
         "point. The bridge refuses the response.",
@@ -234,7 +234,7 @@ MANAGEMENT_AND_DISTRIBUTION = (
 OTHER_ROLES = (
     Case(
         "state-message",
-        "fallback status report",
+        "state message to the FSP",
         "VERB-FSP",
         "Plain HTTP on both legs. The bridge inspects the report like other content.",
         requests.state_message,
@@ -245,7 +245,7 @@ OTHER_ROLES = (
     ),
     Case(
         "state-question",
-        "GET to a fallback status point",
+        "GET to the FSP",
         "VERB-FSP",
         "A fallback status point accepts only POST.",
         requests.state_question,
@@ -256,7 +256,7 @@ OTHER_ROLES = (
     ),
     Case(
         "catalog-challenge",
-        "application catalog without authentication",
+        "application catalog, anonymous",
         "VERB-APPCATALOG",
         "This publication requires no client certificate. The site system authenticates the user "
         "by Windows authentication.",
@@ -269,7 +269,7 @@ OTHER_ROLES = (
     ),
     Case(
         "catalog-signed-in",
-        "application catalog, authenticated user",
+        "application catalog, Windows authentication",
         "USER-WINDOWS-AUTH",
         "The bridge forwards Authorization because this policy opts in, with a reason.",
         requests.plain("GET", "/CMApplicationCatalog/", requests.TICKET),
@@ -280,7 +280,7 @@ OTHER_ROLES = (
     ),
     Case(
         "catalog-verb",
-        "application catalog, PUT",
+        "forbidden verb (PUT), application catalog",
         "VERB-APPCATALOG",
         "The application catalog allows POST and GET, also for an authenticated user.",
         requests.plain("PUT", "/CMApplicationCatalog/", requests.TICKET),

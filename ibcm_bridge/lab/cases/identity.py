@@ -11,7 +11,7 @@ _OTHER_REGISTERED = ((ClientCertificate.OTHER, messages.registration),)
 IDENTITY = (
     Case(
         "registration",
-        "registration",
+        "client registration",
         "BRIDGE-IDENTITY",
         "Signed with the key that it registers. From the reply the bridge learns the client GUID, "
         "and binds it to the certificate of this connection.",
@@ -30,7 +30,7 @@ IDENTITY = (
     ),
     Case(
         "heartbeat",
-        "heartbeat with attachments",
+        "heartbeat discovery with attachments",
         "BRIDGE-IDENTITY",
         "Header and body are two documents in one payload. The bridge inspects both.",
         messages.heartbeat,
@@ -38,7 +38,7 @@ IDENTITY = (
     ),
     Case(
         "spoofed-guid",
-        "GUID of another client",
+        "another client's GUID",
         "BRIDGE-IDENTITY",
         "Another client registered this GUID. Through the tunnel, the management point detects the "
         "wrong signature and returns an empty reply.",
@@ -49,7 +49,7 @@ IDENTITY = (
     ),
     Case(
         "spoofed-payload",
-        "GUID of another client, in the payload only",
+        "another client's GUID, in the payload only",
         "BRIDGE-IDENTITY",
         "The header has no GUID, as before registration. This simulated management point checks "
         "only the header, and returns the policy.",
@@ -68,7 +68,7 @@ IDENTITY = (
     ),
     Case(
         "injected-guid",
-        "SQL in place of a GUID",
+        "SQL injection in the client GUID",
         "BRIDGE-IDENTITY",
         "Management points executed SQL after `GUID:` in a header (CVE-2024-43468). The bridge "
         "requires the exact format of a GUID.",
@@ -77,7 +77,7 @@ IDENTITY = (
     ),
     Case(
         "forged-signature",
-        "payload that differs from the signed payload",
+        "payload changed after signing",
         "BRIDGE-IDENTITY",
         "The same text, compressed differently. A signature covers the compressed bytes. This "
         "management point also detects it.",

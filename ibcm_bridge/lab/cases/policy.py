@@ -45,7 +45,7 @@ TUNNEL_NAMES = frozenset(
     (
         *TUNNELED.values(),
         *_SHIPPED_TUNNELS,
-        *UPDATE_TUNNEL.name,
+        UPDATE_TUNNEL.name,
         CATALOG_TUNNEL.name,
         WRONG_NAME_TUNNEL.name,
         FORGED_TUNNEL.name,

@@ -8,7 +8,7 @@ from ibcm_bridge.lab.cases.case import OK, Case, Disposition, refused
 NOT_SUPPORTED = (
     Case(
         "boot-media",
-        "boot media request",
+        "boot-media lookup",
         "NO-OSD",
         "Operating system deployment is not supported over the Internet.",
         requests.plain("GET", "/SMS_MP/.sms_aut?MPKEYINFORMATIONMEDIA"),
@@ -16,7 +16,7 @@ NOT_SUPPORTED = (
     ),
     Case(
         "client-setup",
-        "client setup files",
+        "client setup download (ccmsetup.exe)",
         "NO-CLIENT-DEPLOYMENT",
         "Client deployment is not supported over the Internet. This directory requires no client "
         "certificate.",
@@ -33,7 +33,7 @@ NOT_SUPPORTED = (
     ),
     Case(
         "out-of-band",
-        "out-of-band management message",
+        "out-of-band management (AMT) message",
         "NO-WAKE-ON-LAN",
         "Only a proxy that inspects the message can refuse it.",
         messages.out_of_band,
@@ -60,7 +60,7 @@ NOT_SUPPORTED = (
     ),
     Case(
         "boot-media-registration",
-        "boot media registration",
+        "boot-media registration",
         "NO-OSD",
         "AgentType 1 marks the sender as boot media.",
         messages.boot_media_registration,
@@ -68,7 +68,7 @@ NOT_SUPPORTED = (
     ),
     Case(
         "boot-media-identity",
-        "boot media client ID request",
+        "boot-media client identity request",
         "NO-OSD",
         "The same feature as a message, not as a URL.",
         messages.boot_media_identity,
@@ -85,7 +85,7 @@ NOT_SUPPORTED = (
     ),
     Case(
         "client-package",
-        "location of the client package",
+        "client package location (client upgrade)",
         "NO-CLIENT-DEPLOYMENT",
         "A content location request for the client upgrade. It differs from others in one element.",
         messages.client_package,
@@ -93,7 +93,7 @@ NOT_SUPPORTED = (
     ),
     Case(
         "token-request",
-        "token request",
+        "client token request",
         "BRIDGE-AUTH-COMPUTER",
         "A token would replace the certificate, in directories that require none.",
         messages.token_request,

@@ -63,7 +63,7 @@ def _case(
 UPDATES = (
     _case(
         "update-scan",
-        "update scan",
+        "Windows Update Agent scan",
         "Windows Update Agent presents no certificate, so this port requires none. The bridge "
         "allows a list of web services, and only the operations of a scan.",
         _scan,
@@ -78,7 +78,7 @@ UPDATES = (
     ),
     _case(
         "update-synchronization",
-        "server synchronization",
+        "WSUS server synchronization",
         "This service is for downstream servers, which are not on the Internet.",
         _operation(
             "serversyncwebservice/serversyncwebservice.asmx",
@@ -89,14 +89,14 @@ UPDATES = (
     ),
     _case(
         "update-rollup",
-        "server operation of a client service",
+        "WSUS rollup operation in a client service",
         "The web service for client reports also has operations for downstream servers.",
         _operation(REPORTING, "GetRollupConfiguration"),
         refused(403),
     ),
     _case(
         "update-two-actions",
-        "SOAPAction that differs from the body",
+        "SOAPAction differs from the body",
         "Web services dispatch on one or the other. The bridge requires that both name the same "
         "operation.",
         _operation(CLIENT, "GetServers", action=f"{NAMESPACES[CLIENT]}/GetConfig"),
@@ -104,7 +104,7 @@ UPDATES = (
     ),
     _case(
         "update-large-cookie",
-        "cookie of 64 KiB",
+        "WSUS cookie of 64 KiB",
         "Only the server can decrypt a cookie, but the bridge can limit its size.",
         _cookie(bytes(range(256)) * 256),
         refused(403),
@@ -112,7 +112,7 @@ UPDATES = (
     ),
     _case(
         "update-serialized-cookie",
-        ".NET objects in a cookie (CVE-2025-59287)",
+        "serialized .NET object (CVE-2025-59287)",
         "An unpatched WSUS deserializes and runs the content of this cookie. The simulated "
         "software update point accepts only its own cookies.",
         _cookie(_SERIALIZED),

@@ -106,7 +106,7 @@ def _too_large(who: Senders) -> Request:
 UPLOADS = (
     Case(
         "upload",
-        "inventory by BITS in three fragments",
+        "BITS upload in three fragments",
         "VERB-MP",
         "The bridge assembles the fragments, and holds the last one until it has inspected the "
         "whole file. Then the session is closed, and the management point has the file.",
@@ -116,7 +116,7 @@ UPLOADS = (
     ),
     Case(
         "upload-malware",
-        "malware (EICAR) across three fragments",
+        "malware (EICAR) across BITS fragments",
         "BRIDGE-INSPECT",
         "No single fragment contains it; the file is compressed and in UTF-16. The bridge holds "
         "the last fragment, and cancels the session at the site system.",
@@ -127,7 +127,7 @@ UPLOADS = (
     ),
     Case(
         "upload-archive",
-        "malware in a nested archive",
+        "malware in a nested archive, by BITS",
         "BRIDGE-INSPECT",
         "The bridge opens zip and gzip up to a depth and a size, and inspects their content.",
         _nested_archive,
@@ -142,7 +142,7 @@ UPLOADS = (
     ),
     Case(
         "upload-bomb",
-        "zip bomb: 200 MB in one fragment",
+        "zip bomb in a BITS fragment (200 MB)",
         "BRIDGE-INSPECT",
         "The bridge inflates up to a limit, in a separate process.",
         _bomb_in_a_fragment,
@@ -157,7 +157,7 @@ UPLOADS = (
     ),
     Case(
         "upload-closed-early",
-        "upload closed before its last fragment",
+        "Close-Session before the last fragment",
         "BRIDGE-INSPECT",
         "A server would store the incomplete file. The bridge has not inspected a whole file yet, "
         "so it refuses to close the session.",
@@ -168,7 +168,7 @@ UPLOADS = (
     ),
     Case(
         "upload-gap",
-        "upload with a gap",
+        "BITS upload with a missing fragment",
         "BRIDGE-INSPECT",
         "The bridge cannot inspect missing bytes. The response names the offset to continue from.",
         _gap,
@@ -178,7 +178,7 @@ UPLOADS = (
     ),
     Case(
         "upload-changed",
-        "upload that repeats a range with other bytes",
+        "re-sent fragment with different bytes",
         "BRIDGE-INSPECT",
         "The server would choose which bytes to store, so the bridge refuses the second version.",
         _changed_bytes,
@@ -188,7 +188,7 @@ UPLOADS = (
     ),
     Case(
         "upload-stolen",
-        "upload session of another client",
+        "another client's BITS session",
         "BRIDGE-IDENTITY",
         "A session belongs to the key of the certificate that began it. For other clients the "
         "response is the same as for an unknown session.",
@@ -199,7 +199,7 @@ UPLOADS = (
     ),
     Case(
         "upload-too-large",
-        "upload of 1 TB",
+        "BITS upload of 1 TB",
         "BRIDGE-INSPECT",
         "The first fragment announces the size. The bridge refuses it before it reads the bytes.",
         _too_large,

@@ -30,6 +30,7 @@ from ibcm_bridge.lab.page.server import PageServer
 from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.perimeter.runtime import (
+    FAULTS,
     NAMESPACES,
     OTHER_FOLDER,
     Runtime,
@@ -154,11 +155,18 @@ def _run(runtime: Runtime, settings: _Settings, began: float) -> None:
             if settings.browser and sys.stdout.isatty():
                 threading.Thread(target=_open, args=(page,), daemon=True).start()
 
-        asyncio.run(_serve(perimeter, preview, summary, ready))
+        def faults_changed(titles: list[str]) -> None:
+            runtime.write({FAULTS: titles})
+
+        asyncio.run(_serve(perimeter, preview, summary, ready, faults_changed))
 
 
 async def _serve(
-    perimeter: Perimeter, preview: RequestPreview, summary: LabSummary, ready: Callable[[str], None]
+    perimeter: Perimeter,
+    preview: RequestPreview,
+    summary: LabSummary,
+    ready: Callable[[str], None],
+    faults_changed: Callable[[list[str]], None],
 ) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -166,7 +174,7 @@ async def _serve(
     for signal_number in SIGNALS:
         with contextlib.suppress(NotImplementedError):  # not supported on Windows
             loop.add_signal_handler(signal_number, stopped.set)
-    with Controller(perimeter, preview, server.streams.publish) as controller:
+    with Controller(perimeter, preview, server.streams.publish, faults_changed) as controller:
         serving = asyncio.create_task(server.serve(controller, stopped))
         # The server accepts connections from the next turn of the loop on.
         await asyncio.sleep(0)

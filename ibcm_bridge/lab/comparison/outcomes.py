@@ -9,6 +9,7 @@ from typing import Any
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases.case import Case, Disposition
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Request, Response
 from ibcm_bridge.lab.protocol.reply_documents import ERROR_PAGE
@@ -107,7 +108,7 @@ def problems(case: Case, bridge: Outcome, tunnel: Outcome | None) -> Iterator[st
         return
     if tunnel.disposition is not case.tunnel:
         yield f"through the tunnel: {tunnel.disposition}, instead of: {case.tunnel}"
-    if tunnel.audit.get("event") == "tunnel":
+    if tunnel.audit.get("event") == "tunnel" and tunnel.audit.get("verdict") == "allow":
         seen = {"method", "target", "client_name", "client_certificate"} & tunnel.audit.keys()
         if seen or "TUNNEL-BLIND" not in tunnel.audit.get("note", ""):
             yield "the audit record of the tunnel has facts that a tunnel cannot see (TUNNEL-BLIND)"
@@ -116,6 +117,8 @@ def problems(case: Case, bridge: Outcome, tunnel: Outcome | None) -> Iterator[st
 def _disposition(seen: Observation) -> Disposition:
     if isinstance(seen.client_result, ClientRefused):
         return Disposition.REFUSED_BY_CLIENT
+    if not seen.received and seen.record.get("reason") == Reason.SITE_SYSTEM_UNREACHABLE:
+        return Disposition.NOT_DELIVERED
     # The bridge may open a TLS connection to the site system before it sends anything.
     if not seen.received and (seen.bridged or not seen.handshakes):
         return Disposition.REFUSED_BY_PROXY
@@ -132,7 +135,7 @@ def _disposition(seen: Observation) -> Disposition:
 def _client_got(client_result: ClientResult) -> str:
     if isinstance(client_result, Response):
         return f"{client_result.status} {client_result.reason}"
-    if isinstance(client_result, HandshakeRefused):
+    if isinstance(client_result, HandshakeRefused) and client_result.alert:
         return f"TLS alert: {client_result.alert}"
     if isinstance(client_result, ClientRefused):
         return "an invalid server certificate"
@@ -215,8 +218,10 @@ def _common_name(certificate: x509.Certificate) -> str:
 
 def proxy_saw(record: dict[str, Any]) -> str:
     """Summarize an audit record in one line."""
-    if record.get("event") == "tunnel":
+    if record.get("event") == "tunnel" and record.get("verdict") == "allow":
         return f"the name {record['server_name']} and {tunneled_bytes(record):,} bytes"
+    if record.get("event") == "tunnel":
+        return f"the name {record['server_name']}; {record['reason']}: {record['detail']}"
     seen = []
     if "client_name" in record:
         seen.append(str(record["client_name"]))

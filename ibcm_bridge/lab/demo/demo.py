@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tempfile
@@ -38,6 +39,9 @@ def run_demo(report: Path | None, *, as_json: bool = False, untested: bool = Fal
         except OSError as error:
             return _fail(_no_report(error, report))
     began = time.monotonic()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A code page without these marks must not end the demo; the words say the same.
+        sys.stdout.reconfigure(errors="replace")
     print_result = _print_json if as_json else _print_row
     if not as_json:
         print("ibcm-bridge demo: a lab, not for production.\n")

@@ -9,9 +9,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ibcm_bridge.lab.cases.case import Disposition
 from ibcm_bridge.lab.cases.table import NOT_SHOWN
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
+from ibcm_bridge.lab.comparison.verdicts import Grade, judge, score
 
 type Families = Mapping[str, Sequence[CaseResult]]
 
@@ -38,6 +38,7 @@ h3 a { color: inherit; text-decoration: none; }
 h4 { font-size: .8rem; margin: 0; text-transform: uppercase; letter-spacing: .05em;
   color: var(--soft); }
 .verdict { font-weight: 600; margin: .1rem 0 .4rem; }
+.outage .verdict { color: var(--warn); } .path.outage { border-color: var(--warn); }
 .path.right { border-color: var(--good); } .right .verdict { color: var(--good); }
 .path.late { border-color: var(--warn); } .late .verdict { color: var(--warn); }
 .path.wrong { border-color: var(--bad); } .wrong .verdict { color: var(--bad); }
@@ -48,7 +49,7 @@ td.requirement { white-space: nowrap; line-height: 1.75; }
 th, td { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line);
   vertical-align: top; }
 .lead .right, td.right { color: var(--good); }
-.lead .late, td.late { color: var(--warn); }
+.lead .late, .lead .outage, td.late, td.outage { color: var(--warn); }
 .lead .wrong, td.wrong { color: var(--bad); }
 dl { margin: 0; } dt { font-size: .8rem; color: var(--soft); } dd { margin: 0 0 .4rem;
   overflow-wrap: anywhere; }
@@ -57,21 +58,6 @@ pre { overflow-x: auto; font-size: .8rem; margin: .4rem 0 0; white-space: pre-wr
   overflow-wrap: anywhere; }
 .problem { color: var(--bad); font-weight: 600; }
 """.strip()
-
-SHORT = {
-    Disposition.ACCEPTED: "passed",
-    Disposition.REFUSED_BY_SITE_SYSTEM: "refused by the site system",
-    Disposition.REFUSED_BY_CLIENT: "refused by the client",
-    Disposition.REFUSED_BY_PROXY: "refused",
-    Disposition.RESPONSE_REFUSED: "response refused",
-}
-WORDS = {
-    Disposition.ACCEPTED: "Passed: accepted by the site system",
-    Disposition.REFUSED_BY_SITE_SYSTEM: "Passed: refused by the site system",
-    Disposition.REFUSED_BY_CLIENT: "Passed: the client refused the site system",
-    Disposition.REFUSED_BY_PROXY: "Refused at the perimeter",
-    Disposition.RESPONSE_REFUSED: "Request passed, response refused at the perimeter",
-}
 
 
 def write_report(directory: Path, families: Families) -> Path:
@@ -120,13 +106,16 @@ def case_data(family: str, result: CaseResult) -> dict[str, Any]:
         "request": f"{result.request.method} {result.request.target}",
         "as_required": not result.problems,
         "problems": list(result.problems),
-        "bridge": _outcome_data(result.bridge),
-        "tunnel": _outcome_data(result.tunnel) if result.tunnel else None,
+        "bridge": _outcome_data(result, result.bridge),
+        "tunnel": _outcome_data(result, result.tunnel) if result.tunnel else None,
     }
 
 
-def _outcome_data(outcome: Outcome) -> dict[str, Any]:
+def _outcome_data(result: CaseResult, outcome: Outcome) -> dict[str, Any]:
+    verdict = judge(result, outcome)
     return {
+        "grade": verdict.grade.value,
+        "verdict": verdict.word,
         "outcome": outcome.disposition.value,
         "status": outcome.status,
         "alert": outcome.alert,
@@ -152,11 +141,10 @@ def _page(families: Families) -> Iterator[str]:
         "name. These are the results of one run of <code>ibcm-bridge demo</code> in a lab on "
         f"loopback. {good} of {len(every)} cases as required.</p>"
     )
-    yield (
-        '<p class="lead"><strong class="right">Green</strong>: correct for a perimeter. '
-        '<strong class="late">Brown</strong>: stopped inside, not at the perimeter. '
-        '<strong class="wrong">Red</strong>: not stopped.</p>'
-    )
+    yield f'<p class="lead">{_legend()}</p>'
+    for path, labels in score(every).items():
+        counted = ", ".join(f"{count} {label}" for label, count in labels.most_common())
+        yield f'<p class="lead score">Through the {path}: {escape(counted)}.</p>'
     yield "<table><thead><tr><th>Case</th><th>Requirement</th>"
     yield "<th>Through the bridge</th><th>Through the tunnel</th></tr></thead><tbody>"
     for family, results in families.items():
@@ -184,21 +172,17 @@ def _summary_row(result: CaseResult) -> str:
 def _summary_cell(result: CaseResult, outcome: Outcome | None) -> str:
     if outcome is None:
         return '<td class="none">no tunnel: not TLS</td>'
+    verdict = judge(result, outcome)
     return (
-        f'<td class="{grade(result, outcome)}">{SHORT[outcome.disposition]}: '
+        f'<td class="{verdict.grade}"><strong>{verdict.label}</strong><br>'
         f"{escape(outcome.client_received)}</td>"
     )
 
 
-def grade(result: CaseResult, outcome: Outcome) -> str:
-    """Return `right` if the outcome is correct for a perimeter, else `late` or `wrong`."""
-    if outcome is result.bridge:
-        return "wrong" if result.problems else "right"
-    # The tunnel is not to blame for the outcome that the bridge also has.
-    alike = outcome.disposition is result.bridge.disposition and not result.case.dropped
-    if outcome.disposition is Disposition.REFUSED_BY_PROXY or alike or result.case.meant_for_tunnel:
-        return "right"
-    return "wrong" if outcome.disposition is Disposition.ACCEPTED else "late"
+def _legend() -> str:
+    return " · ".join(
+        f'<strong class="{grade}">{grade.mark}</strong> {grade.meaning}' for grade in Grade
+    )
 
 
 def _section(result: CaseResult) -> str:
@@ -233,8 +217,10 @@ def _path(title: str, result: CaseResult, outcome: Outcome | None) -> str:
     )
     listed = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in facts if value)
     record = escape(json.dumps(outcome.audit, indent=1))
+    verdict = judge(result, outcome)
     return (
-        f'<div class="path {grade(result, outcome)}"><h4>{title}</h4>'
-        f'<p class="verdict">{WORDS[outcome.disposition]}</p><dl>{listed}</dl>'
+        f'<div class="path {verdict.grade}"><h4>{title}</h4>'
+        f'<p class="verdict">{verdict.label}</p><p class="explanation">{verdict.detail}</p>'
+        f"<dl>{listed}</dl>"
         f"<details><summary>Audit record</summary><pre>{record}</pre></details></div>"
     )

@@ -8,10 +8,11 @@ from typing import Any
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
-from ibcm_bridge.lab.cases.case import Case, Disposition
+from ibcm_bridge.lab.cases.case import Case
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
-from ibcm_bridge.lab.demo.report import SHORT, WORDS, case_data, grade
+from ibcm_bridge.lab.comparison.verdicts import judge
+from ibcm_bridge.lab.demo.report import case_data
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.messages.views import recognize, render
@@ -50,7 +51,7 @@ def summary(result: CaseResult, faults: Sequence[str] = ()) -> dict[str, Any]:
         "tunnel": _short(result, result.tunnel, faults),
         "problems": list(result.problems),
         "faults": list(faults),
-        "announcement": _announcement(result),
+        "announcement": _announcement(result, faults),
     }
 
 
@@ -81,21 +82,26 @@ def _short(
     if outcome is None:
         return None
     return {
-        "grade": _grade(result, outcome, faults),
-        "text": f"{SHORT[outcome.disposition]}: {outcome.client_received}",
+        **_verdict(result, outcome, faults),
+        "client_received": outcome.client_received,
+        "reference": str(outcome.audit.get("reference", "")),
     }
 
 
-def _grade(result: CaseResult, outcome: Outcome, faults: Sequence[str]) -> str:
-    """Return the grade; with a fault, a refusal by the bridge is always right."""
-    refused = outcome is result.bridge and outcome.disposition is Disposition.REFUSED_BY_PROXY
-    return "right" if faults and refused else grade(result, outcome)
+def _verdict(result: CaseResult, outcome: Outcome, faults: Sequence[str]) -> dict[str, str]:
+    verdict = judge(result, outcome, faults)
+    return {
+        "grade": verdict.grade.value,
+        "mark": verdict.grade.mark,
+        "word": verdict.word,
+        "detail": verdict.detail,
+    }
 
 
-def _announcement(result: CaseResult) -> str:
+def _announcement(result: CaseResult, faults: Sequence[str]) -> str:
     paths = [("bridge", result.bridge), ("tunnel", result.tunnel)]
     parts = [
-        f"{name} {SHORT[outcome.disposition]}, {outcome.client_received}"
+        f"{name} {judge(result, outcome, faults).word}, {outcome.client_received}"
         for name, outcome in paths
         if outcome
     ]
@@ -108,11 +114,11 @@ def _path(
     if outcome is None:
         return None
     record = outcome.audit
+    client_result = outcome.observation.client_result
     return {
-        "grade": _grade(result, outcome, faults),
-        "verdict": WORDS[outcome.disposition],
+        "verdict": _verdict(result, outcome, faults),
         "client_received": outcome.client_received,
-        "response_text": _response_text(outcome.observation.client_result),
+        "response_text": client_result.text if isinstance(client_result, Response) else "",
         "certificate_presented": outcome.certificate_presented,
         "proxy_saw": _proxy_saw(record, outcome.proxy_saw),
         "body_inspected": _body_inspected(record, result.request),
@@ -129,7 +135,7 @@ def _path(
 
 def _proxy_saw(record: Mapping[str, Any], summary: str) -> list[list[str]]:
     """Return the facts in an audit record as pairs of name and value."""
-    if record.get("event") == "tunnel":
+    if record.get("event") == "tunnel" and record.get("verdict") == "allow":
         bytes_in, bytes_out = record["bytes_from_client"], record["bytes_to_client"]
         amount = f"{bytes_in:,} from the client, {bytes_out:,} to the client (encrypted)"
         return [["Server name", record["server_name"]], ["Bytes", amount]]
@@ -183,16 +189,6 @@ def _client_log(result: CaseResult, outcome: Outcome) -> dict[str, str]:
         return {"client_log": "Nothing unusual: the request succeeded.", "client_next": ""}
     text = f"The same as without a proxy: {outcome.client_received}."
     return {"client_log": text, "client_next": ""}
-
-
-def _response_text(client_result: object) -> str:
-    """Return the body of a short text/plain response, such as a refusal; else an empty string."""
-    if not isinstance(client_result, Response):
-        return ""
-    media = (client_result.header("Content-Type") or "").partition(";")[0].strip().lower()
-    if media != "text/plain" or len(client_result.body) > 2_000:
-        return ""
-    return client_result.body.decode("utf-8", "replace").replace("\r\n", "\n").strip()
 
 
 def _received(request: Request, received: Sequence[ReceivedRequest]) -> dict[str, Any] | None:

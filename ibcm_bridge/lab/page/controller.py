@@ -66,7 +66,15 @@ class _Action(NamedTuple):
 class Controller:
     """Runs the actions of the buttons. A context manager: its thread ends with it."""
 
-    def __init__(self, perimeter: Perimeter, preview: RequestPreview, publish: Publish) -> None:
+    def __init__(
+        self,
+        perimeter: Perimeter,
+        preview: RequestPreview,
+        publish: Publish,
+        faults_changed: Callable[[list[str]], None] = lambda _: None,
+    ) -> None:
+        """`faults_changed` is called with the titles of the active faults."""
+        self._faults_changed = faults_changed
         self._perimeter = perimeter
         self._preview = preview
         self._publish = publish
@@ -168,7 +176,7 @@ class Controller:
 
     def _send(self, family: str, case: Case) -> None:
         result = self._perimeter.comparison.result(case)
-        faults = [FAULTS[fault_id].title for fault_id in self._active_faults]
+        faults = self._active_titles()
         self._details[case.id] = case_view.details(family, result, faults)
         self._summaries[case.id] = case_view.summary(result, faults)
         self._publish("result", self._summaries[case.id])
@@ -178,8 +186,12 @@ class Controller:
             if on != (name in self._active_faults):
                 FAULTS[name].change(self._perimeter, on)
                 (self._active_faults.append if on else self._active_faults.remove)(name)
+                self._faults_changed(self._active_titles())
         finally:
             self._selected_faults[name] = name in self._active_faults
+
+    def _active_titles(self) -> list[str]:
+        return [FAULTS[fault_id].title for fault_id in self._active_faults]
 
     def _run_life_cycle(self) -> None:
         self._life_cycle.clear()

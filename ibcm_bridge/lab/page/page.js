@@ -3,7 +3,7 @@ import { make, showCase, showLifeCycle, showSummary } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token") ?? "";
-const state = { cases: new Map(), results: {}, lifeCycle: [], faults: [], shown: "" };
+const state = { cases: new Map(), results: {}, verdicts: new Map(), lifeCycle: [], faults: [], shown: "" };
 const LINES = 60;
 const LIFE_CYCLE = "life_cycle";
 const wide = matchMedia("(min-width: 52.01rem)");
@@ -44,13 +44,11 @@ const send = (ids) => { showError(""); return call("/do/send", { cases: ids }); 
 
 function marks(result) {
   if (!result) return [];
-  const signs = { right: "✓", late: "~", wrong: "✗" };
-  const words = { right: "correct", late: "stopped inside", wrong: "not stopped" };
   return ["bridge", "tunnel"].map((path) => {
     const outcome = result[path];
     if (!outcome) return make("span", {}, "–");
-    return make("span", { class: outcome.grade, title: `${path}: ${outcome.text}`, role: "img",
-      "aria-label": `${path} ${words[outcome.grade]}` }, signs[outcome.grade]);
+    return make("span", { class: outcome.grade, title: `${path}: ${outcome.word}, ${outcome.client_received}`, role: "img",
+      "aria-label": `${path} ${outcome.word}` }, outcome.mark);
   });
 }
 
@@ -102,16 +100,37 @@ async function show(id) {
 const welcome = () => [
   make("h2", {}, "Choose a case"),
   make("p", { class: "explanation" }, "Each case is sent twice by the same client: through the bridge, which terminates TLS and inspects the request, and through the tunnel, which forwards bytes. The page shows what each proxy saw, and the result."),
-  make("p", {}, make("strong", { class: "allow" }, "✓ correct for a perimeter"), " · ~ stopped inside, not at the perimeter · ", make("strong", { class: "deny" }, "✗ not stopped")),
+  make("p", {}, ...lab.grades.map((grade) => make("strong", { class: grade.grade }, `${grade.mark} ${grade.meaning} `))),
 ];
 
 function addLine(line) {
   const lines = at(`live-${line.path}`);
-  const verdict = line.verdict === "allow" ? "passed" : "refused";
-  lines.append(make("li", {}, make("time", {}, line.time), " ",
-    make("strong", { class: line.verdict }, `${verdict} ${line.status}`.trim()), ` ${line.text}`));
+  const word = make("strong", {}, line.word);
+  lines.append(make("li", { "data-reference": line.reference }, make("time", {}, line.time), " ",
+    word, ` ${line.status} ${line.text}`));
+  judgeLine(lines.lastChild);
   while (lines.children.length > LINES) lines.firstChild.remove();
   lines.scrollTop = lines.scrollHeight;
+}
+
+// The verdict of a case, on the line of its request
+function judgeLine(line) {
+  const verdict = state.verdicts.get(line.dataset.reference);
+  if (!verdict) return;
+  const word = line.querySelector("strong");
+  word.className = verdict.grade;
+  word.textContent = `${verdict.mark} ${verdict.word}`;
+}
+
+function keep(result) {
+  state.results[result.id] = result;
+  for (const path of ["bridge", "tunnel"]) {
+    const verdict = result[path];
+    if (!verdict?.reference) continue;
+    state.verdicts.set(verdict.reference, verdict);
+    const line = document.querySelector(`#live-${path} [data-reference="${verdict.reference}"]`);
+    if (line) judgeLine(line);
+  }
 }
 
 function showState(now) {
@@ -135,7 +154,8 @@ function follow() {
   const on = (name, act) => events.addEventListener(name, (event) => act(JSON.parse(event.data)));
   on("hello", (all) => {
     showError("");
-    Object.assign(state, { results: all.results, lifeCycle: all.life_cycle });
+    Object.assign(state, { results: {}, lifeCycle: all.life_cycle });
+    Object.values(all.results).forEach(keep);
     for (const path of ["bridge", "tunnel"]) at(`live-${path}`).replaceChildren();
     all.traffic.forEach(addLine);
     Object.keys(all.results).forEach(mark);
@@ -146,7 +166,7 @@ function follow() {
   on("traffic", addLine);
   on("failure", (failure) => showError(`${failure.action}: ${failure.error}`));
   on("result", (result) => {
-    state.results[result.id] = result;
+    keep(result);
     mark(result.id);
     announce(result.announcement);
     if (state.shown === result.id) show(result.id);

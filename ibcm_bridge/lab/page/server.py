@@ -25,6 +25,7 @@ from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
 from tornado.web import Application, HTTPError, RequestHandler
 
+from ibcm_bridge.lab.comparison.verdicts import Grade
 from ibcm_bridge.lab.page.case_view import card
 from ibcm_bridge.lab.page.controller import CASES, Controller
 from ibcm_bridge.lab.page.guard import TOKEN_HEADER, Guard
@@ -58,6 +59,9 @@ _ALWAYS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+
+
+_GRADES = [{"grade": grade.value, "mark": grade.mark, "meaning": grade.meaning} for grade in Grade]
 
 
 class Streams:
@@ -232,7 +236,7 @@ class _Lab(_Guarded):
             for fault in FAULTS.values()
         ]
         cases = [card(family, case) for family, case in CASES.values()]
-        self.json({"cases": cases, "faults": faults, "summary": self.summary})
+        self.json({"cases": cases, "faults": faults, "grades": _GRADES, "summary": self.summary})
 
 
 class _Case(_Guarded):

@@ -55,9 +55,10 @@ function column(title, name, path, item) {
   const known = [item.requirement, ...item.other_requirements].some((requirement) => requirement.id === path.requirement?.id);
   const inspected = path.body_inspected && item.result ? folded("Inspected message", item.result.sent.view) : "";
   return make(
-    "section", { class: `path ${name} ${path.grade}` },
+    "section", { class: `path ${name} ${path.verdict.grade}` },
     make("h2", {}, title),
-    make("p", { class: "verdict" }, path.verdict),
+    make("p", { class: "verdict" }, `${path.verdict.mark} ${path.verdict.word}`),
+    make("p", { class: "detail" }, path.verdict.detail),
     make("p", { class: "received" }, "The client received: ", make("strong", {}, path.client_received), path.certificate_presented ? ` (from ${path.certificate_presented})` : ""),
     folded("Response body", path.response_text),
     ...(decided.length ? [make("h3", {}, "Decision"), list(decided)] : []),
@@ -109,7 +110,7 @@ export function showLifeCycle(steps) {
   const names = [...new Set(steps.map((step) => step.step))];
   const cell = (name, path) => {
     const step = steps.find((step) => step.step === name && step.path === path);
-    return make("td", { class: step ? (step.good ? "allow" : "deny") : "" }, step ? step.response : "—");
+    return make("td", { class: step ? (step.good ? "right" : "wrong") : "" }, step ? `${step.good ? "✓" : "✗"} ${step.response}` : "—");
   };
   const rows = names.map((name) => {
     const sent = steps.find((step) => step.step === name && step.request);

@@ -27,6 +27,9 @@ from ibcm_bridge.storage.file_lock import FileLock
 NAMESPACES = "namespaces"
 """Key of the state: the names of the namespaces, recorded before they are created."""
 
+FAULTS = "faults"
+"""Key of the state: the titles of the faults that are on."""
+
 OTHER_FOLDER = "set XDG_RUNTIME_DIR to another folder"
 """The solution if the folder is not writable."""
 

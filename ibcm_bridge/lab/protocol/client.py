@@ -40,6 +40,8 @@ from ibcm_bridge.lab.pki.certificates import LabCredential
 type Fields = Mapping[str, str] | Sequence[tuple[str, str]]
 
 CHUNK = 256 * 1024
+MAX_TEXT = 2_000
+"""Bytes of a body that `Response.text` returns."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,14 @@ class Response:
         """Return the first value of a field; its name is case-insensitive."""
         found = (value for field, value in self.headers if field.lower() == name.lower())
         return next(found, None)
+
+    @property
+    def text(self) -> str:
+        """The body of a short text/plain response, such as a refusal; else empty."""
+        media = (self.header("Content-Type") or "").partition(";")[0].strip().lower()
+        if media != "text/plain" or len(self.body) > MAX_TEXT:
+            return ""
+        return self.body.decode("utf-8", "replace").replace("\r\n", "\n").strip()
 
 
 class HandshakeRefused(Exception):

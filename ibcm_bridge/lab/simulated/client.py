@@ -191,7 +191,9 @@ class SimulatedClient:
                 self.device = step_result.device
                 result = Result.GOOD if step_result.good else Result.FAILED
                 yield self._action_result(
-                    step_result.step.name, _status_line(step_result.response), result
+                    step_result.step.name,
+                    _status_line(step_result.response, whole=not step_result.good),
+                    result,
                 )
         except CONNECTION_ERRORS as why:
             yield self._action_result(steps[completed].name, _error_text(why), Result.FAILED)
@@ -235,8 +237,10 @@ class SimulatedClient:
         return _check_file(file, self._connections.send(host, Request("GET", target, (AGENT,))))
 
 
-def _status_line(response: Response) -> str:
-    return f"{response.status} {response.reason}"
+def _status_line(response: Response, *, whole: bool = False) -> str:
+    """Return status and reason; `whole`: also the text of the response, if it has one."""
+    said = " ".join(response.text.split()) if whole else ""
+    return f"{response.status} {response.reason}" + (f": {said}" if said else "")
 
 
 def _error_text(why: Exception) -> str:
@@ -245,7 +249,7 @@ def _error_text(why: Exception) -> str:
 
 def _accepted(response: Response) -> str:
     if response.status != 200:
-        raise DownloadError(f"the status is {_status_line(response)}")
+        raise DownloadError(f"the status is {_status_line(response, whole=True)}")
     return _status_line(response)
 
 

@@ -10,6 +10,7 @@ from random import Random
 
 from ibcm_bridge.lab.errors import LabError, error_message
 from ibcm_bridge.lab.perimeter.runtime import (
+    FAULTS,
     OTHER_FOLDER,
     running_state,
     runtime_folder,
@@ -41,7 +42,10 @@ def lab_client(options: ClientOptions) -> int:
     raise_open_file_limit()
     try:
         folder = runtime_folder()
-        lab = RunningLab.read(running_state(folder), folder / "lab")
+        state = running_state(folder)
+        lab = RunningLab.read(state, folder / "lab")
+        for fault in state.get(FAULTS, ()):
+            print(f"ibcm-bridge lab: fault on: {fault}; the page switches it off", file=sys.stderr)
         good = _one(lab, options) if options.count is None else _many(lab, options, options.count)
     except BrokenPipeError:
         raise  # the reader closed the pipe

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -125,3 +128,29 @@ def test_options_of_many_clients_require_count(capsys: pytest.CaptureFixture[str
     for option in ("--polls", "--at-once"):
         assert main(["lab", "client", option, "2"]) == 2
         assert "--polls and --at-once require --count" in capsys.readouterr().err
+
+
+def test_an_active_fault_and_the_text_of_a_refusal_are_printed(lab: None, folder: Path) -> None:
+    """The page would switch the fault on; here the same request does."""
+    page = Runtime(runtime_folder()).read()["page"]
+    switch(page, "site-system-down", on=True)
+    try:
+        shown = client("--mode", "internet-only")
+    finally:
+        switch(page, "site-system-down", on=False)
+    assert shown.returncode == 1
+    assert "fault on: Management point down" in shown.stderr
+    refused = next(line for line in shown.stdout.splitlines() if "FAILED" in line)
+    assert re.search(r"502 Bad Gateway: The site system cannot .+ Reference: [0-9a-f]{12}", refused)
+    assert "fault on" not in client("--mode", "internet-only").stderr
+
+
+def switch(page: str, fault: str, *, on: bool) -> None:
+    """Switch a fault, and wait until the lab has written that to its state."""
+    address, token = page.split("/?token=")
+    body = json.dumps({"id": fault, "on": on}).encode()
+    urllib.request.urlopen(
+        urllib.request.Request(f"{address}/do/fault", body, {"X-Lab-Token": token})
+    ).close()
+    while bool(Runtime(runtime_folder()).read().get("faults")) is not on:
+        time.sleep(0.05)

@@ -54,6 +54,13 @@ DENIED = {
 }
 
 
+UNREACHABLE = {
+    "verdict": "deny",
+    "reason": "site-system-unreachable",
+    "detail": "connection refused by 127.0.0.1:1",
+}
+
+
 @pytest.fixture(scope="module")
 def senders_by_client() -> dict[ClientCertificate, Senders]:
     return senders(credentials(LabPki.make(now=datetime.datetime.now(datetime.UTC))))
@@ -86,7 +93,7 @@ def denied(senders_by_client: dict[ClientCertificate, Senders]) -> CaseResult:
 def test_a_refusal_is_shown_with_its_explanation(denied: CaseResult) -> None:
     shown = details("Message content", denied)
     bridge = shown["paths"]["bridge"]
-    assert (bridge["grade"], bridge["rule"]) == ("right", "engines.yara-x")
+    assert (bridge["verdict"]["word"], bridge["rule"]) == ("REFUSED", "engines.yara-x")
     assert bridge["requirement"] == {
         "id": "BRIDGE-INSPECT",
         "text": REQUIREMENTS["BRIDGE-INSPECT"],
@@ -108,7 +115,7 @@ def test_a_tunnel_shows_only_a_name_and_byte_counts(denied: CaseResult) -> None:
     tunnel = details("Message content", denied)["paths"]["tunnel"]
     assert [name for name, _ in tunnel["proxy_saw"]] == ["Server name", "Bytes"]
     assert not tunnel["body_inspected"]
-    assert tunnel["grade"] == "wrong"
+    assert (tunnel["verdict"]["grade"], tunnel["verdict"]["word"]) == ("wrong", "NOT STOPPED")
     assert tunnel["client_log"] == "Nothing unusual: the request succeeded."
 
 
@@ -122,22 +129,18 @@ def test_a_body_that_was_not_inspected_is_not_shown_as_inspected(denied: CaseRes
 def test_an_announcement_has_both_results(denied: CaseResult) -> None:
     shown = summary(denied, ["Management point down"])
     assert shown["announcement"] == (
-        "malware (EICAR) in the zlib part: bridge refused, 403 Forbidden; tunnel passed, 200 OK."
+        "malware (EICAR) in the zlib part: bridge REFUSED, 403 Forbidden; "
+        "tunnel NOT STOPPED, 200 OK."
     )
     assert shown["faults"] == ["Management point down"]
-    assert shown["bridge"] == {"grade": "right", "text": "refused: 403 Forbidden"}
-
-
-def test_with_a_fault_only_a_refusal_is_right(denied: CaseResult) -> None:
-    """The same outcome for a case whose request must be accepted."""
-    wanted = dataclasses.replace(denied, case=case("registration"), problems=("refused",))
-    assert summary(wanted)["bridge"]["grade"] == "wrong"
-    faulty = summary(wanted, ["Malware engine down"])
-    assert (faulty["bridge"]["grade"], faulty["tunnel"]["grade"]) == ("right", "wrong")
-    passed = dataclasses.replace(
-        wanted, bridge=dataclasses.replace(denied.bridge, disposition=Disposition.ACCEPTED)
-    )
-    assert summary(passed, ["Malware engine down"])["bridge"]["grade"] == "wrong"
+    assert shown["bridge"] == {
+        "grade": "right",
+        "mark": "✓",
+        "word": "REFUSED",
+        "detail": "at the perimeter",
+        "client_received": "403 Forbidden",
+        "reference": "",
+    }
 
 
 def test_a_case_without_tunnel_has_a_reason() -> None:
@@ -169,11 +172,28 @@ def test_a_body_is_cut_off_at_a_limit_and_a_binary_one_is_not_shown() -> None:
         (TUNNEL_RECORD, "tunnel"),
         (DENIED, "bridge"),
         ({"event": "connection-refused", "server_name": "ndes.internet.example"}, "tunnel"),
+        ({"event": "connection-refused", "server_name": "sup-tunnel.internet.example"}, "tunnel"),
+        ({"event": "connection-refused", "server_name": "s"}, "bridge"),
         ({"event": "connection-refused", "reason": "plaintext", "detail": "x"}, "bridge"),
     ],
 )
 def test_a_record_belongs_to_one_column(record: dict[str, Any], path: str) -> None:
     assert traffic_line(record)["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("record", "word"),
+    [
+        (TUNNEL_RECORD, "TUNNELED"),
+        (DENIED, "REFUSED"),
+        (DENIED | {"verdict": "allow"}, "PASSED"),
+        (DENIED | {"forwarded": True}, "RESPONSE REFUSED"),
+        (TUNNEL_RECORD | UNREACHABLE, "NOT DELIVERED"),
+        (DENIED | UNREACHABLE, "NOT DELIVERED"),
+    ],
+)
+def test_a_live_line_has_the_word_of_its_record(record: dict[str, Any], word: str) -> None:
+    assert traffic_line(record)["word"] == word
 
 
 # Access control

@@ -169,8 +169,8 @@ def test_all_cases_can_be_sent_and_stopped(page: Page) -> None:
 def test_each_column_shows_what_its_proxy_saw(page: Page) -> None:
     choose(page, "malware-in-zlib")
     bridge, tunnel = page.locator(".path.bridge"), page.locator(".path.tunnel")
-    expect(bridge.locator(".verdict")).to_have_text("Refused at the perimeter")
-    expect(tunnel.locator(".verdict")).to_have_text("Passed: accepted by the site system")
+    expect(bridge.locator(".verdict")).to_have_text("✓ REFUSED")
+    expect(tunnel.locator(".verdict")).to_have_text("✗ NOT STOPPED")
     for text in ("pc1.corp.example", "engines.yara-x", "CcmMessaging.log", "nothing"):
         expect(bridge).to_contain_text(text)
     bridge.get_by_text("Inspected message").click()
@@ -179,7 +179,8 @@ def test_each_column_shows_what_its_proxy_saw(page: Page) -> None:
     expect(tunnel).to_contain_text("bytes, unchanged")
     assert "MP_HinvEndpoint" not in tunnel.inner_text()
     line = page.locator("#live-bridge li").last
-    expect(line).to_contain_text("refused 403")
+    expect(line).to_contain_text("✓ REFUSED 403")
+    expect(page.locator("#live-tunnel li").last).to_contain_text("✗ NOT STOPPED")
 
 
 def test_a_link_shows_a_case_and_sends_nothing(page: Page, up: Up) -> None:
@@ -232,7 +233,7 @@ def test_a_fault_can_be_switched_on_and_off(page: Page, fault: str) -> None:
         choose(page, case)
         expect(page.locator(".path.bridge .received strong")).to_have_text(result)
         expect(page.locator("#shown .note")).to_contain_text("Sent with fault")
-        expect(page.locator(".path.bridge.right")).to_have_count(1)
+        expect(page.locator(".path.bridge.outage")).to_have_count(1)
     finally:
         switch.uncheck()
         page.wait_for_selector("body[data-busy=no][data-faults='']")
