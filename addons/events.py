@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Connection
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands, events
 
@@ -46,6 +46,26 @@ class GiveWay(events.Event):
 
     denial: Deny
     """For a request under way."""
+
+
+class Forward(commands.ConnectionCommand):
+    """Forward everything that a connection receives to another connection, from now on.
+
+    `Forwarded` reports the bytes that were forwarded. The layer itself forwards the bytes that are
+    reported as `DataReceived`; these come first.
+    """
+
+    def __init__(self, connection: Connection, receiver: Connection) -> None:
+        """Nothing else may be sent to `receiver`."""
+        super().__init__(connection)
+        self.receiver = receiver
+
+
+@dataclass
+class Forwarded(events.ConnectionEvent):
+    """Bytes of a connection were forwarded."""
+
+    count: int
 
 
 @dataclass

@@ -7,13 +7,13 @@ limit.
 
 from __future__ import annotations
 
-from mitmproxy.connection import ConnectionState
+from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 
 from ibcm_bridge.addons.connections import ConnectionRecord
-from ibcm_bridge.addons.events import EndedTunnel, GiveWay, TunnelEndedHook
+from ibcm_bridge.addons.events import EndedTunnel, Forward, Forwarded, GiveWay, TunnelEndedHook
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -53,6 +53,9 @@ class RelayLayer(Layer):
             return
         elif isinstance(event, events.OpenConnectionCompleted):
             yield from self._opened(event.reply)
+        elif isinstance(event, Forwarded):
+            yield from self._deadline.move(self._idle_seconds)
+            self._count(event.connection, event.count)
         elif isinstance(event, events.DataReceived):
             yield from self._deadline.move(self._idle_seconds)
             yield from self._forward(event)
@@ -78,10 +81,13 @@ class RelayLayer(Layer):
         if error:
             yield from self._end(not_connected(error, self._publication.site_system))
             return
+        client, server = self.context.client, self.context.server
         ahead, self._ahead = self._ahead, None
         if ahead:
             self._from_client += len(ahead)
-            yield commands.SendData(self.context.server, bytes(ahead))
+            yield commands.SendData(server, bytes(ahead))
+        yield Forward(client, server)
+        yield Forward(server, client)
 
     def _forward(self, event: events.DataReceived) -> CommandGenerator[None]:
         if self._ahead is not None:
@@ -89,23 +95,28 @@ class RelayLayer(Layer):
             if len(self._ahead) > MAX_AHEAD:
                 text = f"more than {MAX_AHEAD} bytes before the site system was connected"
                 yield from self._end(text)
-        elif event.connection == self.context.client:
-            self._from_client += len(event.data)
-            yield commands.SendData(self.context.server, event.data)
+            return
+        self._count(event.connection, len(event.data))
+        yield commands.SendData(self._other(event.connection), event.data)
+
+    def _count(self, connection: Connection, size: int) -> None:
+        if connection == self.context.client:
+            self._from_client += size
         else:
-            self._to_client += len(event.data)
-            yield commands.SendData(self.context.client, event.data)
+            self._to_client += size
+
+    def _other(self, connection: Connection) -> Connection:
+        client, server = self.context.client, self.context.server
+        return server if connection == client else client
 
     def _close_direction(self, event: events.ConnectionClosed) -> CommandGenerator[None]:
-        client, server = self.context.client, self.context.server
         # Fully closed: the second direction to close, or a broken connection. The tunnel ends.
         if self._ahead is not None:
             yield from self._end("the client disconnected before the site system was reached")
         elif event.connection.state is ConnectionState.CLOSED:
             yield from self._end(None)
         else:
-            other = server if event.connection == client else client
-            yield commands.CloseTcpConnection(other, half_close=True)
+            yield commands.CloseTcpConnection(self._other(event.connection), half_close=True)
 
     def _end(self, error: str | None) -> CommandGenerator[None]:
         self._ended = True

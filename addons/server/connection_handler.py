@@ -24,15 +24,17 @@ from types import CoroutineType
 from typing import Any, Protocol
 
 from mitmproxy import ctx
-from mitmproxy.connection import ConnectionState
+from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events, mode_servers, server_hooks
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
+from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.tls import TlsData
 from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.connections import Connections
-from ibcm_bridge.addons.events import Defect, DefectHook, GiveWay
+from ibcm_bridge.addons.events import Defect, DefectHook, Forward, Forwarded, GiveWay
+from ibcm_bridge.addons.server.forwarding import ForwardingReader
 from ibcm_bridge.addons.server.hook_dispatch import Hooks, data_of
 from ibcm_bridge.addons.stages import DECISIONS, Decide, Decided
 from ibcm_bridge.decisions.denial import Deny
@@ -104,6 +106,24 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         self._busy = False
         self._ended = False
         self._waiting_hooks: set[asyncio.Task[None]] = set()
+        self._receivers: dict[Connection, Connection] = {}
+        """The connection to forward a connection to."""
+
+    async def handle_connection(self, connection: Connection) -> None:
+        """Read as mitmproxy does, and forward if the layer asked for it."""
+        io = self.transports[connection]
+        reader: Any = ForwardingReader(
+            io,
+            lambda: self._receiver_of(connection),
+            lambda count: self.server_event(Forwarded(connection, count)),
+        )
+        io.reader = reader
+        # mitmproxy expects only OSError of a reader.
+        await self._guarded(super().handle_connection(connection), "connection")
+
+    def _receiver_of(self, connection: Connection) -> ConnectionIO | None:
+        receiver = self._receivers.get(connection) if self._receivers else None
+        return self.transports.get(receiver) if receiver else None
 
     async def drain_writers(self) -> None:
         """Drain as mitmproxy does, and wait for running hooks before more is read.
@@ -164,7 +184,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         elif isinstance(command, commands.OpenConnection):
             assert command.connection not in self.transports
             task = self._task(self.open_connection(command), "site-system connection")
-            self.transports[command.connection] = _connection_io(task)
+            self.transports[command.connection] = ConnectionIO(handler=task)
         elif isinstance(command, commands.RequestWakeup):
             self.wakeup_timer.add(self._task(self.wakeup(command), "timer"))
         elif isinstance(command, commands.ConnectionCommand):
@@ -181,6 +201,8 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             assert writer
             if not writer.is_closing():
                 writer.write(command.data)
+        elif isinstance(command, Forward):
+            self._receivers[command.connection] = command.receiver
         elif isinstance(command, commands.CloseTcpConnection):
             self.close_connection(command.connection, command.half_close)
         elif isinstance(command, commands.CloseConnection):
@@ -298,9 +320,3 @@ def _completed(command: commands.StartHook | Decide, reply: Any) -> events.Comma
     if isinstance(command, Decide):
         return Decided(command, reply)
     return events.HookCompleted(command, reply)
-
-
-def _connection_io(task: asyncio.Task[None]) -> Any:
-    from mitmproxy.proxy.server import ConnectionIO  # noqa: PLC0415 - private, see tests/addons/contract
-
-    return ConnectionIO(handler=task)

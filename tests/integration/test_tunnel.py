@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -12,6 +15,7 @@ from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.site_systems.records import Handshake
 from tests.integration.lab import Lab
+from tests.integration.memory import peak_memory, reset_peak
 from tests.integration.raw_site_system import Peer, RawSiteSystem
 
 MP_TUNNEL, DP_TUNNEL = "mp-tunnel.internet.example", "dp-tunnel.internet.example"
@@ -132,6 +136,75 @@ def test_each_byte_is_forwarded_and_counted(lab: Lab, raw_site_system: RawSiteSy
     check_blind(lab, record, RAW_TUNNEL)
     counts = (record["bytes_from_client"], record["bytes_to_client"])
     assert counts == (len(hello + more), len(answer))
+
+
+LARGE = random.Random(17).randbytes(8_000_000)
+"""More than the sockets and a pipe hold."""
+
+
+def test_large_transfers_in_both_directions_at_once(
+    lab: Lab, raw_site_system: RawSiteSystem
+) -> None:
+    hello = lab.client_hello(RAW_TUNNEL)
+
+    def script(peer: Peer) -> None:
+        peer.read_exactly(len(hello))
+        sending = threading.Thread(target=peer.send, args=[LARGE[::-1]])
+        sending.start()
+        peer.read_exactly(len(LARGE))
+        sending.join()
+        peer.close_and_wait()
+
+    raw_site_system.behave(script)
+    with socket.create_connection(lab.bridge.address, 10) as connection:
+        connection.sendall(hello)
+        assert lab.read_exactly(connection, 1) == LARGE[-1:]
+        sending = threading.Thread(target=connection.sendall, args=[LARGE])
+        sending.start()
+        assert lab.read_to_end(connection) == LARGE[-2::-1]
+        sending.join()
+    record = lab.record()
+    assert bytes(raw_site_system.peers[0].received) == hello + LARGE
+    counts = (record["bytes_from_client"], record["bytes_to_client"])
+    assert counts == (len(hello + LARGE), len(LARGE))
+
+
+def test_bytes_sent_before_a_close_arrive(lab: Lab, raw_site_system: RawSiteSystem) -> None:
+    """Each side closes its direction after its last byte, which may still be on its way."""
+    raw_site_system.behave(lambda peer: (peer.send(LARGE), peer.close_and_wait()))
+    with socket.create_connection(lab.bridge.address, 10) as connection:
+        connection.sendall(lab.client_hello(RAW_TUNNEL))
+        assert lab.read_exactly(connection, 1) == LARGE[:1]
+        connection.shutdown(socket.SHUT_WR)
+        assert lab.read_to_end(connection) == LARGE[1:]
+    assert lab.record()["bytes_to_client"] == len(LARGE)
+
+
+def test_a_client_that_stops_reading_stops_the_site_system(
+    lab: Lab, raw_site_system: RawSiteSystem
+) -> None:
+    sent = [0]
+
+    def script(peer: Peer) -> None:
+        while True:
+            peer.send(LARGE[:65_536])
+            sent[0] += 65_536
+
+    raw_site_system.behave(script)
+    before = reset_peak(lab.bridge.pid)
+    with socket.create_connection(lab.bridge.address, 10) as connection:
+        connection.sendall(lab.client_hello(RAW_TUNNEL))
+        lab.until(lambda: sent[0])
+        seen = 0
+        while seen != sent[0]:
+            seen = sent[0]
+            assert seen < 100_000_000, "the site system is not stopped"
+            time.sleep(0.3)
+        lab.read_exactly(connection, seen)
+        lab.until(lambda: sent[0] > seen)
+    after = peak_memory(lab.bridge.pid)
+    if before is not None and after is not None:
+        assert after - before < 5_000_000
 
 
 def test_a_client_may_close_its_direction_first(lab: Lab, raw_site_system: RawSiteSystem) -> None:

@@ -31,6 +31,7 @@ from ibcm_bridge.addons.layers.site_system_legs import SiteSystemLegs
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.policy_generation import Generation
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
+from ibcm_bridge.addons.server.forwarding import ForwardingReader
 from ibcm_bridge.lab.protocol.client import Response
 from tests.addons.fails_closed.causes import Outcome, denied, good, observed, tunneled
 from tests.addons.fails_closed.failures import ERRORS, nothing_passes
@@ -90,6 +91,8 @@ BEFORE_A_DECISION = [
 
 AFTER_A_DECISION = [
     Place(tunnel.RelayLayer, "_forward", tunneled),
+    Place(tunnel.RelayLayer, "_count", tunneled, handshakes=1),
+    Place(ForwardingReader, "_splice", tunneled, handshakes=1, requests=1),
     Place(site_system_leg._Endpoint, "_handle_event"),
     Place(SiteSystemLeg, "send", handshakes=1),
     Place(SiteSystemLegs, "send", handshakes=1),
@@ -126,9 +129,10 @@ def test_a_layer_that_raises_closes_the_connection_and_forwards_nothing(
             patch.setattr(place.owner, place.name, fail)
             outcome = place.cause(running)
         assert not isinstance(outcome, Response), outcome
-    # Without a handler there is no record. A cancelled dial is mitmproxy's way to close a
+    # Without a handler there is no record. A cancelled dial or read is mitmproxy's way to close a
     # connection, not a defect.
-    cancelled = place.name == "open_connection" and error is asyncio.CancelledError
+    closes = place.name in ("open_connection", "_splice")
+    cancelled = closes and error is asyncio.CancelledError
     if place.owner is not BridgeConnectionHandler and not cancelled:
         running.wait_for_reason("bridge-defect")
         assert len(running.audit()) == 1

@@ -11,7 +11,7 @@ import pytest
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 
-from ibcm_bridge.addons.events import EndedTunnel
+from ibcm_bridge.addons.events import EndedTunnel, Forwarded
 from ibcm_bridge.addons.layers.tunnel import MAX_AHEAD, RelayLayer
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -50,6 +50,30 @@ def test_bytes_are_forwarded_and_counted_in_both_directions(relay: Driver, lab: 
     relay.close(relay.server)
     assert (ended(relay).bytes_from_client, ended(relay).bytes_to_client) == (11, 7)
     assert ended(relay).error is None
+
+
+def test_both_directions_may_be_forwarded_once_the_site_system_is_connected(
+    relay: Driver,
+) -> None:
+    relay.hold_dial = True
+    relay.start()
+    relay.receive(b"hello")
+    assert not relay.forwarding
+    relay.complete_dial()
+    client, server = relay.client, relay.server
+    assert relay.forwarding == [(client, server), (server, client)]
+    relay.feed(Forwarded(client, 10))
+    relay.feed(Forwarded(server, 200))
+    relay.feed(Forwarded(server, 3000))
+    relay.close()
+    relay.close(server)
+    assert (ended(relay).bytes_from_client, ended(relay).bytes_to_client) == (15, 3200)
+
+
+def test_nothing_may_be_forwarded_to_a_site_system_that_was_not_reached(relay: Driver) -> None:
+    relay.refuse_dial = "refused"
+    relay.start()
+    assert not relay.forwarding
 
 
 def test_forwarded_data_is_not_stored(relay: Driver) -> None:
@@ -177,6 +201,8 @@ def test_an_idle_tunnel_is_closed_and_a_busy_one_is_not(relay: Driver) -> None:
     for source in (relay.client, relay.server) * 3:
         relay.advance(LIMITS.tunnel_idle_seconds - 1)
         relay.receive(b"x", source)
+        relay.advance(LIMITS.tunnel_idle_seconds - 1)
+        relay.feed(Forwarded(source, 1))
     assert not relay.hook_calls
     relay.advance(LIMITS.tunnel_idle_seconds - 1)
     assert not relay.hook_calls

@@ -13,6 +13,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 
 from ibcm_bridge.addons.connections import Capacity, ConnectionRecord
+from ibcm_bridge.addons.events import Forward
 from ibcm_bridge.addons.layers.tls_ending import CutOff
 from ibcm_bridge.addons.stages import Decide, Decided
 from ibcm_bridge.policy.policy import Limits
@@ -50,6 +51,7 @@ class Driver:
         self.half_closed: list[Connection] = []
         self.closed: list[Connection] = []
         self.cut_off: list[Connection] = []
+        self.forwarding: list[tuple[Connection, Connection]] = []
         self._sent: dict[str, bytearray] = {}
         self._timers: list[tuple[float, commands.RequestWakeup]] = []
         self._queue: list[events.Event] = []
@@ -132,6 +134,8 @@ class Driver:
             self.closed.append(command.connection)
             if isinstance(command, CutOff):
                 self.cut_off.append(command.connection)
+        elif isinstance(command, Forward):
+            self.forwarding.append((command.connection, command.receiver))
         else:
             assert isinstance(command, commands.Log), command
 
