@@ -23,7 +23,10 @@ _NOT_TLS = "The remote server does not speak TLS."
 
 
 class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
-    """mitmproxy's client TLS layer, which also sends alerts and close_notify."""
+    """mitmproxy's client TLS layer. It also sends alerts and close_notify.
+
+    `client.sni` is set before.
+    """
 
     def __init__(
         self,
@@ -36,8 +39,15 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
         self._finished = finished
         self._refused = refused
 
+    def start_handshake(self) -> CommandGenerator[None]:
+        """Get the OpenSSL connection. The front door has read the ClientHello already."""
+        self.client_hello_parsed = True
+        yield from self.start_tls()
+
     def receive_handshake_data(self, data: bytes) -> CommandGenerator[tuple[bool, str | None]]:
         """Handle handshake data as mitmproxy does, and end the deadline with the handshake."""
+        if not self.tls:
+            return False, "connection closed early"
         done, error = yield from super().receive_handshake_data(data)
         if done or error:
             self._finished()

@@ -15,7 +15,6 @@ from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
-from mitmproxy.proxy.layers import tls
 
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import (
@@ -37,8 +36,8 @@ from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.policy.publications import PlaintextListener, TunnelPublication
-from ibcm_bridge.routing.client_hello import is_well_formed, is_whole
-from ibcm_bridge.routing.publication import ClientHelloFacts, route
+from ibcm_bridge.routing.client_hello import read_client_hello, whole_client_hello
+from ibcm_bridge.routing.publication import route
 
 _TLS_HANDSHAKE = 0x16
 _TLS_PREFIX = 3
@@ -100,16 +99,16 @@ class FrontDoorLayer(Layer):
             )
         # The limit also applies to a ClientHello that arrives at once.
         within = data[: self._limits.client_hello]
-        whole = is_whole(within)
-        if isinstance(whole, Deny):
-            return (yield from self._refuse(whole))
-        if not whole:
+        hello = whole_client_hello(within)
+        if isinstance(hello, Deny):
+            return (yield from self._refuse(hello))
+        if hello is None:
             if len(data) > self._limits.client_hello:
                 size = f"more than {self._limits.client_hello} bytes"
                 too_large = Deny(Reason.CLIENT_HELLO_TOO_LARGE, rules.LIMITS_CLIENT_HELLO, size)
                 yield from self._refuse(too_large)
             return None
-        facts = _facts(within)
+        facts = read_client_hello(hello)
         if isinstance(facts, Deny):
             return (yield from self._refuse(facts))
         self._connection.server_name = facts.server_name
@@ -125,6 +124,7 @@ class FrontDoorLayer(Layer):
             )
         else:
             self._connection.client_hello = within
+            self.context.client.sni = facts.server_name
             child = BridgedClientTls(
                 self.context,
                 self._deadline.lift,
@@ -187,15 +187,3 @@ class FrontDoorLayer(Layer):
         self._closed = True
         self._deadline.lift()
         yield commands.CloseConnection(self.context.client)
-
-
-def _facts(records: bytes) -> ClientHelloFacts | Deny:
-    """Parse a complete ClientHello, once."""
-    malformed = Deny(Reason.CLIENT_HELLO_MALFORMED, rules.LISTENER, "a malformed ClientHello")
-    try:
-        hello = tls.parse_client_hello(records)
-        if hello is None or not is_well_formed(hello.raw_bytes(wrap_in_record=False)):
-            return malformed
-        return ClientHelloFacts(hello.sni)
-    except (ValueError, EOFError):
-        return malformed

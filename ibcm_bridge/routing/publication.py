@@ -7,18 +7,10 @@ is selected later, by the path of each request: `request.resources.published_rol
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.publications import Listener, Publication
-
-
-@dataclass(frozen=True, slots=True)
-class ClientHelloFacts:
-    """The part of a ClientHello that routing uses: the server name, if any (RFC 6066)."""
-
-    server_name: str | None
+from ibcm_bridge.routing.client_hello import ClientHelloFacts
 
 
 def route(listener: Listener, hello: ClientHelloFacts) -> Publication | Deny:

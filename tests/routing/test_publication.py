@@ -17,7 +17,8 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.request.resources import published_role
 from ibcm_bridge.request.target import RequestTarget, read_request_target
-from ibcm_bridge.routing.publication import ClientHelloFacts, route
+from ibcm_bridge.routing.client_hello import ClientHelloFacts
+from ibcm_bridge.routing.publication import route
 
 TUNNEL = TunnelPublication("mp-tunnel.internet.example", 443, ("192.0.2.1", 443), ())
 

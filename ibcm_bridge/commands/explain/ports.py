@@ -15,7 +15,8 @@ from ibcm_bridge.policy.publications import (
     PlaintextPublication,
     Publication,
 )
-from ibcm_bridge.routing.publication import ClientHelloFacts, route
+from ibcm_bridge.routing.client_hello import ClientHelloFacts
+from ibcm_bridge.routing.publication import route
 
 
 class NoListenerError(ValueError):

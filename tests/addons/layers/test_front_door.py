@@ -135,9 +135,9 @@ def test_a_hello_is_parsed_once_in_any_segmentation(
     door: FrontDoor, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     parsed = []
-    original = front_door.tls.parse_client_hello
+    original = front_door.read_client_hello
     monkeypatch.setattr(
-        front_door.tls, "parse_client_hello", lambda data: parsed.append(data) or original(data)
+        front_door, "read_client_hello", lambda data: parsed.append(data) or original(data)
     )
     for byte in hello(lab):
         door.receive(bytes([byte]))
