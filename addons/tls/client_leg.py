@@ -10,7 +10,15 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import ffi, leg_context, lib
-from ibcm_bridge.addons.tls.verify_callback import ALERT_ERRORS, Judge, Note, Terms, verify_with
+from ibcm_bridge.addons.tls.verification import Authorities
+from ibcm_bridge.addons.tls.verify_callback import (
+    ALERT_ERRORS,
+    Judge,
+    Note,
+    Terms,
+    Verification,
+    verify_with,
+)
 from ibcm_bridge.authentication.client import may_be_anonymous
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.policy.publications import BridgePublication
@@ -61,7 +69,9 @@ def client_leg_context(publication: BridgePublication, callbacks: Callbacks) -> 
                 context.add_client_ca(authority)
         required = 0 if may_be_anonymous(publication) else SSL.VERIFY_FAIL_IF_NO_PEER_CERT
         mode = SSL.VERIFY_PEER | required
-        verify_with(context, mode, callbacks.judge, callbacks.note, _TERMS)
+        authorities = Authorities(trust)
+        verification = Verification(authorities, callbacks.judge, callbacks.note, _TERMS)
+        verify_with(context, mode, verification)
     _report_alerts(context, callbacks.alert_sent)
     return context
 

@@ -9,8 +9,14 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import leg_context, lib
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
-from ibcm_bridge.addons.tls.verification import CertificationPath
-from ibcm_bridge.addons.tls.verify_callback import REVOKED, Terms, openssl_text, verify_with
+from ibcm_bridge.addons.tls.verification import Authorities, CertificationPath
+from ibcm_bridge.addons.tls.verify_callback import (
+    REVOKED,
+    Terms,
+    Verification,
+    openssl_text,
+    verify_with,
+)
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -47,7 +53,9 @@ def site_system_leg_context(
         return judged if isinstance(judged, Deny) else None
 
     context = leg_context(SSL.TLS_CLIENT_METHOD, credential, trust.trust, settings)
-    verify_with(context, SSL.VERIFY_PEER, _judge, _note_refusal, _TERMS)
+    authorities = Authorities(trust.trust)
+    verification = Verification(authorities, _judge, _note_refusal, _TERMS)
+    verify_with(context, SSL.VERIFY_PEER, verification)
     lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
     context.set_info_callback(record_alert_received)
     return context

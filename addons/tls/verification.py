@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL, crypto
 
 from ibcm_bridge.authentication.certification_path import judge_path
@@ -99,18 +100,34 @@ def _verify(
     return judge_path(trust, lists, [certificate.to_cryptography() for certificate in path], now)
 
 
-def path_of(store_context: Any) -> list[x509.Certificate]:
-    """Return the path that OpenSSL built, in a verify callback. ValueError if it is unreadable."""
-    # X509_STORE_CTX_get1_chain(3) returns a copy; pyOpenSSL's objects free its certificates.
-    stack = _lib.X509_STORE_CTX_get1_chain(store_context)
-    try:
-        wrapped = [
-            crypto.X509._from_raw_x509_ptr(_lib.sk_X509_value(stack, index))
-            for index in range(_lib.sk_X509_num(stack))
-        ]
-    finally:
-        _lib.sk_X509_free(stack)
-    return [_read(certificate) for certificate in wrapped]
+class Authorities:
+    """The configured authorities of a trust, so that each is parsed once."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._by_encoding = {
+            certificate.public_bytes(Encoding.DER): certificate
+            for certificate in (*trust.anchors, *trust.intermediates)
+        }
+
+    def issuers_of(self, store_context: Any) -> list[x509.Certificate]:
+        """Return the path that OpenSSL built, without the end-entity certificate.
+
+        For a verify callback. ValueError if one is unreadable.
+        """
+        # X509_STORE_CTX_get1_chain(3) returns a copy; pyOpenSSL's objects free its certificates.
+        stack = _lib.X509_STORE_CTX_get1_chain(store_context)
+        try:
+            _end_entity, *issuers = [
+                crypto.X509._from_raw_x509_ptr(_lib.sk_X509_value(stack, index))
+                for index in range(_lib.sk_X509_num(stack))
+            ]
+        finally:
+            _lib.sk_X509_free(stack)
+        return [self._read(issuer) for issuer in issuers]
+
+    def _read(self, wrapped: crypto.X509) -> x509.Certificate:
+        encoded = crypto.dump_certificate(crypto.FILETYPE_ASN1, wrapped)
+        return self._by_encoding.get(encoded) or _parsed(encoded)
 
 
 def end_entity_of(store_context: Any) -> x509.Certificate:
@@ -121,12 +138,13 @@ def end_entity_of(store_context: Any) -> x509.Certificate:
 def certificate_at(pointer: Any) -> x509.Certificate:
     """Return the certificate at a pointer that OpenSSL also owns. ValueError if unreadable."""
     _lib.X509_up_ref(pointer)
-    return _read(crypto.X509._from_raw_x509_ptr(pointer))
+    wrapped = crypto.X509._from_raw_x509_ptr(pointer)
+    return _parsed(crypto.dump_certificate(crypto.FILETYPE_ASN1, wrapped))
 
 
-def _read(wrapped: crypto.X509) -> x509.Certificate:
+def _parsed(encoded: bytes) -> x509.Certificate:
     try:
-        return wrapped.to_cryptography()
+        return x509.load_der_x509_certificate(encoded)
     except x509.InvalidVersion as error:
         # InvalidVersion is not a ValueError, but the peer causes it: it is not a bridge defect.
         raise ValueError(str(error)) from error

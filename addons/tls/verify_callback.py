@@ -21,15 +21,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.context import ffi, lib
 from ibcm_bridge.addons.tls.verification import (
+    Authorities,
     CertificationPath,
     end_entity_of,
-    path_of,
     refused_by_openssl,
 )
 from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
@@ -93,10 +93,21 @@ def _explained(number: int, facts: CertificateFacts) -> str:
     return openssl_text(number)
 
 
-def verify_with(context: SSL.Context, mode: int, judge: Judge, note: Note, terms: Terms) -> None:
+class Verification(NamedTuple):
+    """How the certificates of a context's connections are verified."""
+
+    authorities: Authorities
+    judge: Judge
+    note: Note
+    terms: Terms
+
+
+def verify_with(context: SSL.Context, mode: int, verification: Verification) -> None:
+    note = verification.note
+
     def _verify(preverified: int, store_context: Any) -> int:
         try:
-            return _judge_certificate(preverified, store_context, judge, note, terms)
+            return _judge_certificate(preverified, store_context, verification)
         except BaseException as error:  # an exception must not reach OpenSSL
             lib.X509_STORE_CTX_set_error(store_context, UNSPECIFIED)
             with contextlib.suppress(BaseException):
@@ -110,17 +121,17 @@ def verify_with(context: SSL.Context, mode: int, judge: Judge, note: Note, terms
     context._ibcm_bridge_verify = callback  # type: ignore[attr-defined]
 
 
-def _judge_certificate(
-    preverified: int, store_context: Any, judge: Judge, note: Note, terms: Terms
-) -> int:
+def _judge_certificate(preverified: int, store_context: Any, verification: Verification) -> int:
+    authorities, judge, note, terms = verification
     connection = _connection(store_context)
     error: int = lib.X509_STORE_CTX_get_error(store_context)
     depth: int = lib.X509_STORE_CTX_get_error_depth(store_context)
     if preverified and depth > 0:
         return 1
     try:
-        facts: CertificateFacts | None = certificate_facts(end_entity_of(store_context))
-        path = path_of(store_context) if preverified else []
+        end_entity = end_entity_of(store_context)
+        facts: CertificateFacts | None = certificate_facts(end_entity)
+        path = [end_entity, *authorities.issuers_of(store_context)] if preverified else []
     except ValueError:
         facts, path = None, []
     if facts is None:

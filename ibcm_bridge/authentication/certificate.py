@@ -10,7 +10,6 @@ from hashlib import sha256
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat import asn1
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
@@ -50,6 +49,20 @@ class CertificateFacts:
         return sha256(self.public_key).hexdigest()
 
 
+def extension_of[T: x509.ExtensionType](
+    holder: x509.Certificate | x509.CertificateRevocationList, kind: type[T]
+) -> T | None:
+    """Return the value of an extension, or None if a certificate or a list does not have it.
+
+    It compares the OIDs: `get_extension_for_class` compares the classes, which are slow to compare.
+    """
+    for found in holder.extensions:
+        if found.oid == kind.oid:
+            assert isinstance(found.value, kind)
+            return found.value
+    return None
+
+
 def certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
     """Parse a certificate. ValueError if any part of it cannot be parsed."""
     try:
@@ -63,30 +76,23 @@ def certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
 
 
 def _certificate_facts(certificate: x509.Certificate) -> CertificateFacts:
-    extensions = certificate.extensions
-    try:
-        purposes = frozenset(
-            oid.dotted_string
-            for oid in extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        )
-    except x509.ExtensionNotFound:
-        purposes = None
-    try:
-        names = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    usage = extension_of(certificate, x509.ExtendedKeyUsage)
+    names = extension_of(certificate, x509.SubjectAlternativeName)
+    dns_names: tuple[str, ...] = ()
+    principal_names: tuple[str, ...] = ()
+    named_by_subject = True
+    if names is not None:
         dns_names = tuple(names.get_values_for_type(x509.DNSName))
         principal_names = tuple(_principal_names(names))
         named_by_subject = len(tuple(names)) > 0 and all(map(_leaves_name_to_subject, names))
-    except x509.ExtensionNotFound:
-        dns_names = principal_names = ()
-        named_by_subject = True
     common_names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return CertificateFacts(
         subject=certificate.subject.rfc4514_string()[:512],
         issuer=certificate.issuer.rfc4514_string()[:512],
         serial=_hexadecimal(certificate.serial_number),
-        sha256=certificate.fingerprint(SHA256()).hex(),
+        sha256=sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
         not_after=certificate.not_valid_after_utc.isoformat(),
-        purposes=purposes,
+        purposes=None if usage is None else frozenset(oid.dotted_string for oid in usage),
         dns_names=dns_names,
         principal_names=principal_names,
         common_name=str(common_names[0].value) if common_names and named_by_subject else None,

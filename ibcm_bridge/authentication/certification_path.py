@@ -18,12 +18,14 @@ import datetime
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 
+from ibcm_bridge.authentication.certificate import extension_of
 from ibcm_bridge.authentication.revocation import Lists, Notes, judge_revocation
 from ibcm_bridge.authentication.revocation_list import MALFORMED
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -46,15 +48,32 @@ def judge_path(
         text = "the path does not end at a trust anchor"
         return Deny(Reason.CERTIFICATE_UNTRUSTED, trust.rule, f"{text} (depth {len(path) - 1})")
     for depth, certificate in enumerate(path):
-        is_anchor = depth and depth == len(path) - 1
-        # No one verifies the signature of an anchor: it is trusted as configured.
-        weakness = weak_key(certificate) or (None if is_anchor else weak_signature(certificate))
-        if weakness is not None:
-            return Deny(Reason.CERTIFICATE_WEAK, trust.rule, f"{weakness} (depth {depth})")
-        malformed = malformation(certificate, issues=depth > 0)
-        if malformed is not None:
-            return Deny(Reason.CERTIFICATE_INVALID, trust.rule, f"{malformed} (depth {depth})")
+        is_anchor = depth > 0 and depth == len(path) - 1
+        find = _defect_of_authority if depth else _defect
+        found = find(certificate, depth > 0, is_anchor)
+        if found is not None:
+            return Deny(found.reason, trust.rule, f"{found.text} (depth {depth})")
     return judge_revocation(trust, lists, path, now)
+
+
+class _Defect(NamedTuple):
+    """Why a certificate is refused in any path."""
+
+    reason: Reason
+    text: str
+
+
+def _defect(certificate: x509.Certificate, issues: bool, is_anchor: bool) -> _Defect | None:
+    # No one verifies the signature of an anchor: it is trusted as configured.
+    weakness = weak_key(certificate) or (None if is_anchor else weak_signature(certificate))
+    if weakness is not None:
+        return _Defect(Reason.CERTIFICATE_WEAK, weakness)
+    malformed = malformation(certificate, issues=issues)
+    return None if malformed is None else _Defect(Reason.CERTIFICATE_INVALID, malformed)
+
+
+_defect_of_authority = functools.lru_cache(maxsize=64)(_defect)
+"""Cached: every handshake checks the same few authorities."""
 
 
 def issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
@@ -167,18 +186,6 @@ def malformation(certificate: x509.Certificate, *, issues: bool) -> str | None:
 
     `issues`: True if it is not the end-entity certificate.
     """
-    return (
-        _authority_malformation(certificate) if issues else _malformation(certificate, issues=False)
-    )
-
-
-@functools.lru_cache(maxsize=64)
-def _authority_malformation(certificate: x509.Certificate) -> str | None:
-    """Cached: every handshake checks the same few authorities (30 us each)."""
-    return _malformation(certificate, issues=True)
-
-
-def _malformation(certificate: x509.Certificate, *, issues: bool) -> str | None:
     try:
         form = _form(certificate, issues=issues)
     except MALFORMED:
@@ -188,9 +195,9 @@ def _malformation(certificate: x509.Certificate, *, issues: bool) -> str | None:
 
 
 def _form(certificate: x509.Certificate, *, issues: bool) -> _Form:
-    constraints = _extension(certificate, x509.BasicConstraints)
-    usage = _extension(certificate, x509.KeyUsage)
-    names = _extension(certificate, x509.SubjectAlternativeName)
+    constraints = extension_of(certificate, x509.BasicConstraints)
+    usage = extension_of(certificate, x509.KeyUsage)
+    names = extension_of(certificate, x509.SubjectAlternativeName)
     return _Form(
         issues=issues,
         version_3=certificate.version is x509.Version.v3,
@@ -202,13 +209,6 @@ def _form(certificate: x509.Certificate, *, issues: bool) -> _Form:
         signs_lists=usage is not None and usage.crl_sign,
         names=None if names is None else len(tuple(names)),
     )
-
-
-def _extension[T: x509.ExtensionType](certificate: x509.Certificate, kind: type[T]) -> T | None:
-    try:
-        return certificate.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
 
 
 def weak_key(certificate: x509.Certificate) -> str | None:

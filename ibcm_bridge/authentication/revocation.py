@@ -193,9 +193,9 @@ def _judge(
     serial = certificate.serial_number
     if current.revoke(serial) or any(serial in held.revoked for held in early):
         return Deny(Reason.CERTIFICATE_REVOKED, trust.rule, "certificate revoked")
-    name = authority.subject.rfc4514_string()[:200]
     newest = current.newest()
     if not newest:
+        name = authority.subject.rfc4514_string()[:200]
         later = next((held for held in early if held.base_number is None), None)
         if later is not None:
             return Deny(

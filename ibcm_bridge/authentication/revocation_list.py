@@ -7,6 +7,7 @@ all its critical extensions. A name and a key together identify an authority.
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from ibcm_bridge.authentication.certificate import extension_of
 from ibcm_bridge.policy.trust import Authority
 
 _UNDERSTOOD = (x509.DeltaCRLIndicator, x509.IssuingDistributionPoint)
@@ -32,8 +34,10 @@ class Scope:
 
     def covers(self, certificate: x509.Certificate) -> bool:
         """Return whether the list covers this certificate."""
-        if not (self.authorities if is_authority(certificate) else self.end_entities):
-            return False
+        if not (self.authorities and self.end_entities):
+            kind = self.authorities if is_authority(certificate) else self.end_entities
+            if not kind:
+                return False
         return self.points is None or not self.points.isdisjoint(_points(certificate))
 
     def describe(self) -> str:
@@ -130,9 +134,9 @@ def _read(crl: x509.CertificateRevocationList, signer: Authority | None) -> Revo
             # RFC 5280 §5.1.2.5: nextUpdate is required; without it the list would never expire.
             return f"the revocation list of {issuer} has no nextUpdate"
         scope = _scope(crl)
-        number = _extension(crl, x509.CRLNumber)
-        base = _extension(crl, x509.DeltaCRLIndicator)
-        claimed = _extension(crl, x509.AuthorityKeyIdentifier)
+        number = extension_of(crl, x509.CRLNumber)
+        base = extension_of(crl, x509.DeltaCRLIndicator)
+        claimed = extension_of(crl, x509.AuthorityKeyIdentifier)
         revoked, removed = _serials(crl)
     except MALFORMED as error:
         return f"the revocation list of {issuer} cannot be used: {error}"
@@ -153,10 +157,7 @@ def signed_by(crl: x509.CertificateRevocationList, authority: x509.Certificate) 
     """Return whether this authority signed the list and has cRLSign (RFC 5280 §4.2.1.3)."""
     if authority.subject != crl.issuer:
         return False
-    try:
-        usage = authority.extensions.get_extension_for_class(x509.KeyUsage).value
-    except x509.ExtensionNotFound:
-        usage = None
+    usage = extension_of(authority, x509.KeyUsage)
     if usage is not None and not usage.crl_sign:
         return False
     try:
@@ -169,7 +170,7 @@ def _scope(crl: x509.CertificateRevocationList) -> Scope:
     for extension in crl.extensions:
         if extension.critical and not isinstance(extension.value, _UNDERSTOOD):
             raise ValueError(f"critical extension {extension.oid.dotted_string}")
-    point = _extension(crl, x509.IssuingDistributionPoint)
+    point = extension_of(crl, x509.IssuingDistributionPoint)
     if point is None:
         return Scope()
     if point.indirect_crl or point.only_some_reasons or point.only_contains_attribute_certs:
@@ -181,15 +182,6 @@ def _scope(crl: x509.CertificateRevocationList) -> Scope:
         authorities=not point.only_contains_user_certs,
         points=None if point.full_name is None else frozenset(map(_text, point.full_name)),
     )
-
-
-def _extension[T: x509.ExtensionType](
-    crl: x509.CertificateRevocationList, kind: type[T]
-) -> T | None:
-    try:
-        return crl.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None
 
 
 def _serials(crl: x509.CertificateRevocationList) -> tuple[frozenset[int], frozenset[int]]:
@@ -213,24 +205,23 @@ def _text(name: x509.GeneralName) -> str:
 
 
 def _points(certificate: x509.Certificate) -> frozenset[str]:
-    try:
-        found = certificate.extensions.get_extension_for_class(x509.CRLDistributionPoints).value
-    except x509.ExtensionNotFound:
-        return frozenset()
-    return frozenset(_text(name) for point in found for name in point.full_name or ())
+    found = extension_of(certificate, x509.CRLDistributionPoints)
+    return frozenset(_text(name) for point in found or () for name in point.full_name or ())
 
 
 def is_authority(certificate: x509.Certificate) -> bool:
     """Return whether basicConstraints has cA (RFC 5280 §4.2.1.9)."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
+    constraints = extension_of(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.ca
 
 
+@functools.lru_cache(maxsize=64)
 def key_of(authority: x509.Certificate) -> Authority:
     """The name and the key of an authority. A renewed authority may have the same name and another
-    key, and two authorities may share a key (RFC 5280 §6.3.3 (b) also compares the name)."""
+    key, and two authorities may share a key (RFC 5280 §6.3.3 (b) also compares the name).
+
+    Cached: every handshake looks for the lists of the same few authorities.
+    """
     key = authority.public_key()
     return authority.subject, key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ibcm_bridge.addons.hooks import client_authentication
 from ibcm_bridge.addons.tls import verify_callback
+from ibcm_bridge.addons.tls.verification import Authorities
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.lab.protocol.client import Response
 from tests.addons.fails_closed.causes import posted
@@ -42,17 +45,27 @@ def test_the_handshake_is_refused_if_authentication_raises(
 
 @pytest.mark.parametrize("error", ERRORS)
 @pytest.mark.parametrize(
-    "name",
-    ["_judge_certificate", "_connection", "end_entity_of", "path_of", "certificate_facts"],
+    ("owner", "name"),
+    [
+        (verify_callback, "_judge_certificate"),
+        (verify_callback, "_connection"),
+        (verify_callback, "end_entity_of"),
+        (Authorities, "issuers_of"),
+        (verify_callback, "certificate_facts"),
+    ],
 )
 def test_the_handshake_is_refused_if_the_verify_callback_raises(
-    running: Running, monkeypatch: pytest.MonkeyPatch, name: str, error: type[BaseException]
+    running: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: Any,
+    name: str,
+    error: type[BaseException],
 ) -> None:
     def fail(*_: object) -> None:
         raise error("made to fail")
 
     with nothing_passes(running), monkeypatch.context() as patch:
-        patch.setattr(verify_callback, name, fail)
+        patch.setattr(owner, name, fail)
         assert running.alert(running.client()) == "internal error"
     # Without the connection, the reason cannot be stored.
     reason = "handshake-failed" if name == "_connection" else "bridge-defect"
