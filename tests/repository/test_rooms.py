@@ -97,7 +97,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "lab.site_systems": "os_errors lab.errors lab.namespaces lab.pki lab.protocol",
         "lab.clients": "lab.pki lab.protocol",
         "lab.bridge": "policy lab.namespaces lab.pki lab.site_systems",
-        "lab.cases": "policy lab.pki lab.protocol lab.site_systems lab.clients",
+        "lab.cases": "decisions policy lab.pki lab.protocol lab.site_systems lab.clients",
         "lab.comparison": (
             "decisions policy lab.namespaces lab.pki lab.protocol lab.site_systems lab.bridge "
             "lab.cases"

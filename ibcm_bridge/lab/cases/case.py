@@ -7,9 +7,10 @@ A case is data; `table` lists all cases. `bridge` is the outcome that the requir
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases.requests import MakeRequest, Senders
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -43,24 +44,60 @@ class ClientCertificate(StrEnum):
 
 @dataclass(frozen=True)
 class Expected:
-    """The required outcome, and the HTTP status or the TLS alert that the client receives."""
+    """The required outcome: what the client receives, and how the bridge decides.
+
+    A case holds the reason and the rule too: another check can refuse the same request with the
+    same status, and would hide that the check in the title of the case is missing.
+    """
 
     disposition: Disposition
     status: int | None = None
     alert: str | None = None
+    reason: Reason | None = None
+    """The reason of the refusal; None if the bridge allows the request."""
+    rule: str = ""
+    """The rule that refuses, or that allows the head."""
+    client_guid_binding: str | None = None
+    """The relation of the client GUID to the certificate; None without a client GUID."""
+    signed_with: str | None = None
+    """The kind of the key that signed the request; None without a signature."""
+
+    @property
+    def decision(self) -> dict[str, str | None]:
+        """The values of the audit record that tell how the bridge decided."""
+        return {
+            "reason": self.reason,
+            "rule": self.rule,
+            "client_guid_binding": self.client_guid_binding,
+            "signed_with": self.signed_with,
+        }
 
 
-OK = Expected(Disposition.ACCEPTED, 200)
+def accepted(rule: str, status: int = 200, *, signed_with: str | None = None) -> Expected:
+    """Expect the bridge to allow the request, and the site system to accept it."""
+    return Expected(Disposition.ACCEPTED, status, rule=rule, signed_with=signed_with)
 
 
-def refused(status: int) -> Expected:
+def identified(rule: str) -> Expected:
+    """Expect also that the client GUID is bound to the certificate, and that the signature is
+    verified with the registered key."""
+    expected = accepted(rule, signed_with="registered-key")
+    return replace(expected, client_guid_binding="bound")
+
+
+def refused(status: int, reason: Reason, rule: str) -> Expected:
     """Expect the bridge to refuse the request with this HTTP status."""
-    return Expected(Disposition.REFUSED_BY_PROXY, status)
+    return Expected(Disposition.REFUSED_BY_PROXY, status, None, reason, rule)
 
 
-def alert(name: str) -> Expected:
+def alert(name: str, reason: Reason, rule: str) -> Expected:
     """Expect the bridge to refuse the handshake with this TLS alert."""
-    return Expected(Disposition.REFUSED_BY_PROXY, alert=name)
+    return Expected(Disposition.REFUSED_BY_PROXY, None, name, reason, rule)
+
+
+def response_refused(reason: Reason, rule: str) -> Expected:
+    """Expect the bridge to forward the request, and to refuse the response."""
+    return Expected(Disposition.RESPONSE_REFUSED, 502, None, reason, rule)
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases import messages, requests
 from ibcm_bridge.lab.cases.case import (
-    OK,
     Case,
     ClientCertificate,
     Destination,
     Disposition,
     alert,
+    identified,
     refused,
 )
+from ibcm_bridge.lab.cases.identity import REGISTERED
 from ibcm_bridge.lab.cases.policy import (
     FORGED,
     FORGED_TUNNEL,
@@ -32,8 +34,8 @@ TWO_LEGS = (
         "The bridge inspects the message and forwards it byte for byte, so its signatures stay "
         "valid. The site system sees the bridge's certificate, and the client GUID in the message.",
         requests.inventory,
-        OK,
-        before=((ClientCertificate.COMPUTER, messages.registration),),
+        identified("management-point.verbs.CCM_POST"),
+        before=REGISTERED,
         other_requirements=("BRIDGE-TERMINATE", "TUNNEL-BLIND"),
     ),
     Case(
@@ -43,7 +45,7 @@ TWO_LEGS = (
         "The issuer is trusted, but the name does not match. The bridge sends nothing. Through a "
         "tunnel, only the client can detect this.",
         requests.inventory,
-        refused(502),
+        refused(502, Reason.SITE_SYSTEM_UNVERIFIED, "site_system"),
         Disposition.REFUSED_BY_CLIENT,
         to=WRONG_NAME,
         tunnel_to=WRONG_NAME_TUNNEL,
@@ -54,7 +56,7 @@ TWO_LEGS = (
         "BRIDGE-TERMINATE",
         "The name matches, but the issuer is not trusted.",
         requests.inventory,
-        refused(502),
+        refused(502, Reason.SITE_SYSTEM_UNVERIFIED, "site_system"),
         Disposition.REFUSED_BY_CLIENT,
         to=FORGED,
         tunnel_to=FORGED_TUNNEL,
@@ -65,7 +67,7 @@ TWO_LEGS = (
         "BRIDGE-HTTPS-ONLY",
         "Without SNI there is no publication. Both columns show the same listener.",
         requests.plaintext,
-        refused(403),
+        refused(403, Reason.PLAINTEXT, "listener.tls"),
         Disposition.REFUSED_BY_PROXY,
     ),
 )
@@ -78,7 +80,9 @@ CERTIFICATES = (
         "The bridge ends the handshake. Through the tunnel, the site system must refuse the "
         "client.",
         requests.inventory,
-        alert("certificate required"),
+        alert(
+            "certificate required", Reason.CERTIFICATE_MISSING, "bridge.internet.example.clients"
+        ),
         Disposition.REFUSED_BY_SITE_SYSTEM,
         client=ClientCertificate.NONE,
     ),
@@ -89,7 +93,7 @@ CERTIFICATES = (
         "The bridge refuses it at the perimeter. Through the tunnel, the site system on the "
         "internal network refuses it.",
         requests.inventory,
-        alert("certificate revoked"),
+        alert("certificate revoked", Reason.CERTIFICATE_REVOKED, "clients.trust"),
         Disposition.REFUSED_BY_SITE_SYSTEM,
         client=ClientCertificate.REVOKED,
     ),
@@ -99,7 +103,7 @@ CERTIFICATES = (
         "BRIDGE-AUTH-COMPUTER",
         "The certificate is valid, but its issuer is not trusted.",
         requests.inventory,
-        alert("unknown ca"),
+        alert("unknown ca", Reason.CERTIFICATE_UNTRUSTED, "clients.trust"),
         Disposition.REFUSED_BY_SITE_SYSTEM,
         client=ClientCertificate.FOREIGN,
     ),
@@ -109,7 +113,9 @@ CERTIFICATES = (
         "PKI-BOTH-ENDS",
         "OpenSSL accepts a certificate without extKeyUsage for any purpose; the bridge does not.",
         requests.inventory,
-        alert("unsupported certificate"),
+        alert(
+            "unsupported certificate", Reason.CERTIFICATE_PURPOSE, "bridge.internet.example.clients"
+        ),
         Disposition.REFUSED_BY_SITE_SYSTEM,
         client=ClientCertificate.NO_PURPOSE,
     ),
@@ -120,7 +126,7 @@ CERTIFICATES = (
         "The certificate is valid, but names a user. This publication requires a computer "
         "certificate. A site system accepts any client certificate of its CA.",
         requests.inventory,
-        alert("bad certificate"),
+        alert("bad certificate", Reason.CERTIFICATE_NAME, "bridge.internet.example.clients"),
         client=ClientCertificate.USER,
     ),
     Case(
@@ -130,7 +136,7 @@ CERTIFICATES = (
         "The same certificate on a publication with `certificate: user`, for legacy mobile "
         "devices.",
         requests.policy_download,
-        OK,
+        identified("management-point.verbs.GET"),
         client=ClientCertificate.USER,
         to=USERS,
         before=((ClientCertificate.USER, messages.registration),),
@@ -141,7 +147,7 @@ CERTIFICATES = (
         "BRIDGE-AUTH-COMPUTER",
         "A sibling directory that requires no client certificate.",
         requests.inventory_to("/ccm_system_altauth/request"),
-        refused(404),
+        refused(404, Reason.BYPASS_DIRECTORY, "roles.bypass_directories"),
     ),
     Case(
         "encoded-directory",
@@ -150,7 +156,7 @@ CERTIFICATES = (
         "IIS decodes %5c to a backslash and treats it as a slash. The bridge refuses ambiguous "
         "targets.",
         requests.inventory_to("/SMS_MP/..%5cccm_system_altauth/request"),
-        refused(400),
+        refused(400, Reason.TARGET_UNSAFE, "target.separator"),
     ),
 )
 
@@ -161,7 +167,7 @@ NAMES = (
         "DNS-INTERNET-FQDN",
         "No publication has this name. Both columns show the same listener.",
         requests.inventory,
-        alert("unrecognized name"),
+        alert("unrecognized name", Reason.UNKNOWN_NAME, "listener.publications"),
         Disposition.REFUSED_BY_PROXY,
         to=_UNKNOWN,
         tunnel_to=_UNKNOWN,
@@ -172,7 +178,7 @@ NAMES = (
         "DNS-INTERNET-FQDN",
         "The Host field must equal the TLS server name (SNI).",
         requests.plain("GET", "/SMS_MP/.sms_aut?MPLIST", ("Host", "mp01.corp.example")),
-        refused(421),
+        refused(421, Reason.HOST_MISMATCH, "head.host"),
     ),
 )
 
@@ -184,7 +190,7 @@ ONLY_TUNNELED = (
         "Enrolled devices do not support bridging, so they need the tunnel, which inspects "
         "nothing. The enrollment proxy point itself requires the certificate.",
         requests.enrollment,
-        refused(404),
+        refused(404, Reason.DIRECTORY, "bridge.internet.example.directories"),
         tunnel_to=_ENROLLMENT,
         other_requirements=("TUNNEL-ENROLLED", "TUNNEL-NO-CERT"),
         meant_for_tunnel=True,
@@ -195,7 +201,9 @@ ONLY_TUNNELED = (
         "TUNNEL-PASS",
         "A SCEP request to the policy module. The device does not have a certificate yet.",
         requests.scep,
-        alert("certificate required"),
+        alert(
+            "certificate required", Reason.CERTIFICATE_MISSING, "bridge.internet.example.clients"
+        ),
         client=ClientCertificate.NONE,
         tunnel_to=SCEP_TUNNEL,
         other_requirements=("BRIDGE-AUTH-COMPUTER", "TUNNEL-NO-CERT"),

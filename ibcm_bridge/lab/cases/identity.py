@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases import messages
-from ibcm_bridge.lab.cases.case import OK, Case, ClientCertificate, Disposition, refused
+from ibcm_bridge.lab.cases.case import (
+    Case,
+    ClientCertificate,
+    Disposition,
+    accepted,
+    identified,
+    refused,
+)
 
-_REGISTERED = ((ClientCertificate.COMPUTER, messages.registration),)
-_OTHER_REGISTERED = ((ClientCertificate.OTHER, messages.registration),)
+REGISTERED = ((ClientCertificate.COMPUTER, messages.registration),)
+"""The preceding request of cases that need a bound client GUID."""
+
+OTHER_REGISTERED = ((ClientCertificate.OTHER, messages.registration),)
 
 IDENTITY = (
     Case(
@@ -16,7 +26,7 @@ IDENTITY = (
         "Signed with the key that it registers. From the reply the bridge learns the client GUID, "
         "and binds it to the certificate of this connection.",
         messages.registration,
-        OK,
+        accepted("management-point.verbs.CCM_POST", signed_with="key-in-registration"),
     ),
     Case(
         "policy-request",
@@ -25,8 +35,8 @@ IDENTITY = (
         "Header and payload have the same GUID. It is bound to the certificate of the connection, "
         "and the message is signed with the registered key.",
         messages.policy_request,
-        OK,
-        before=_REGISTERED,
+        identified("management-point.verbs.CCM_POST"),
+        before=REGISTERED,
     ),
     Case(
         "heartbeat",
@@ -34,7 +44,8 @@ IDENTITY = (
         "BRIDGE-IDENTITY",
         "Header and body are two documents in one payload. The bridge inspects both.",
         messages.heartbeat,
-        OK,
+        identified("management-point.verbs.CCM_POST"),
+        before=REGISTERED,
     ),
     Case(
         "spoofed-guid",
@@ -43,9 +54,9 @@ IDENTITY = (
         "Another client registered this GUID. Through the tunnel, the management point detects the "
         "wrong signature and returns an empty reply.",
         messages.with_guid_of_another,
-        refused(403),
+        refused(403, Reason.IDENTITY_OF_ANOTHER, "messages.identity"),
         Disposition.REFUSED_BY_SITE_SYSTEM,
-        before=_OTHER_REGISTERED,
+        before=OTHER_REGISTERED,
     ),
     Case(
         "spoofed-payload",
@@ -54,8 +65,8 @@ IDENTITY = (
         "The header has no GUID, as before registration. This simulated management point checks "
         "only the header, and returns the policy.",
         messages.with_guid_of_another_in_payload,
-        refused(403),
-        before=_OTHER_REGISTERED,
+        refused(403, Reason.IDENTITY_OF_ANOTHER, "messages.identity"),
+        before=OTHER_REGISTERED,
     ),
     Case(
         "two-guids",
@@ -64,7 +75,7 @@ IDENTITY = (
         "The client in the header signed the message, to get the policy of the client in the "
         "payload.",
         messages.with_two_guids,
-        refused(403),
+        refused(403, Reason.IDENTITY_AMBIGUOUS, "identity.payload"),
     ),
     Case(
         "injected-guid",
@@ -73,7 +84,7 @@ IDENTITY = (
         "Management points executed SQL after `GUID:` in a header (CVE-2024-43468). The bridge "
         "requires the exact format of a GUID.",
         messages.injected_guid,
-        refused(403),
+        refused(403, Reason.IDENTITY_MALFORMED, "identity.SourceID"),
     ),
     Case(
         "forged-signature",
@@ -82,7 +93,7 @@ IDENTITY = (
         "The same text, compressed differently. A signature covers the compressed bytes. This "
         "management point also detects it.",
         messages.with_payload_changed_after_signing,
-        refused(403),
+        refused(403, Reason.SIGNATURE_FORGED, "signatures.PayloadSignature"),
         Disposition.REFUSED_BY_SITE_SYSTEM,
     ),
     Case(
@@ -92,7 +103,7 @@ IDENTITY = (
         "The signatures are valid, but the timestamp is old. Without this check, an attacker could "
         "replay captured header fields indefinitely.",
         messages.replayed_policy_download,
-        refused(403),
-        before=_REGISTERED,
+        refused(403, Reason.TIMESTAMP_STALE, "messages.clock_skew"),
+        before=REGISTERED,
     ),
 )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 
+from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases.case import (
-    OK,
     Case,
     ClientCertificate,
     Destination,
     Disposition,
     Expected,
+    accepted,
     refused,
 )
 from ibcm_bridge.lab.cases.policy import UPDATE_TUNNEL
@@ -67,14 +68,14 @@ UPDATES = (
         "Windows Update Agent presents no certificate, so this port requires none. The bridge "
         "allows a list of web services, and only the operations of a scan.",
         _scan,
-        OK,
+        accepted("software-update-point.verbs.POST"),
     ),
     _case(
         "update-administration",
         "WSUS administration (ApiRemoting30)",
         "An administration service on the same port as the client services.",
         _operation("apiremoting30/webservice.asmx", "GetServers", "/ApiRemoting30/WebService.asmx"),
-        refused(404),
+        refused(404, Reason.RESOURCE, "software-update-point.directories.apiremoting30"),
     ),
     _case(
         "update-synchronization",
@@ -85,14 +86,14 @@ UPDATES = (
             "GetConfigData",
             "/ServerSyncWebService/ServerSyncWebService.asmx",
         ),
-        refused(404),
+        refused(404, Reason.RESOURCE, "software-update-point.directories.serversyncwebservice"),
     ),
     _case(
         "update-rollup",
         "WSUS rollup operation in a client service",
         "The web service for client reports also has operations for downstream servers.",
         _operation(REPORTING, "GetRollupConfiguration"),
-        refused(403),
+        refused(403, Reason.SOAP_ACTION, "soap_actions.refused"),
     ),
     _case(
         "update-two-actions",
@@ -100,14 +101,14 @@ UPDATES = (
         "Web services dispatch on one or the other. The bridge requires that both name the same "
         "operation.",
         _operation(CLIENT, "GetServers", action=f"{NAMESPACES[CLIENT]}/GetConfig"),
-        refused(403),
+        refused(403, Reason.SOAP_ACTION, "soap_actions.agreement"),
     ),
     _case(
         "update-large-cookie",
         "WSUS cookie of 64 KiB",
         "Only the server can decrypt a cookie, but the bridge can limit its size.",
         _cookie(bytes(range(256)) * 256),
-        refused(403),
+        refused(403, Reason.SOAP_CONTENT, "bodies.soap.cookiedata"),
         tunnel=Disposition.REFUSED_BY_SITE_SYSTEM,
     ),
     _case(
@@ -116,7 +117,7 @@ UPDATES = (
         "An unpatched WSUS deserializes and runs the content of this cookie. The simulated "
         "software update point accepts only its own cookies.",
         _cookie(_SERIALIZED),
-        refused(403),
+        refused(403, Reason.SOAP_CONTENT, "bodies.soap.cookiedata"),
         tunnel=Disposition.REFUSED_BY_SITE_SYSTEM,
     ),
     _case(
@@ -124,6 +125,6 @@ UPDATES = (
         "WSUS inventory directory",
         "ConfigMgr clients send inventory to the management point, not to WSUS.",
         plain("GET", "/Inventory/"),
-        refused(404),
+        refused(404, Reason.RESOURCE, "software-update-point.directories.inventory"),
     ),
 )

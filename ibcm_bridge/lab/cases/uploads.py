@@ -8,7 +8,8 @@ import uuid
 import zipfile
 import zlib
 
-from ibcm_bridge.lab.cases.case import OK, Case, ClientCertificate, Disposition, refused
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.cases.case import Case, ClientCertificate, Disposition, accepted, refused
 from ibcm_bridge.lab.cases.requests import MakeRequest, Senders, eicar
 from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.lab.protocol.client import Request
@@ -111,7 +112,7 @@ UPLOADS = (
         "The bridge assembles the fragments, and holds the last one until it has inspected the "
         "whole file. Then the session is closed, and the management point has the file.",
         lambda who: Upload(_path("upload"), _report(who)).close(),
-        OK,
+        accepted("management-point.verbs.BITS_POST"),
         session_requests=(*_first("upload"), (ClientCertificate.COMPUTER, _last_of("upload"))),
     ),
     Case(
@@ -121,7 +122,7 @@ UPLOADS = (
         "No single fragment contains it; the file is compressed and in UTF-16. The bridge holds "
         "the last fragment, and cancels the session at the site system.",
         _malware_last,
-        refused(403),
+        refused(403, Reason.MALICIOUS_CONTENT, "engines.yara-x"),
         session_requests=tuple(_malware_first("upload-malware")),
         cancels_upload=True,
     ),
@@ -131,7 +132,7 @@ UPLOADS = (
         "BRIDGE-INSPECT",
         "The bridge opens zip and gzip up to a depth and a size, and inspects their content.",
         _nested_archive,
-        refused(403),
+        refused(403, Reason.MALICIOUS_CONTENT, "engines.yara-x"),
         session_requests=(
             (
                 ClientCertificate.COMPUTER,
@@ -146,7 +147,7 @@ UPLOADS = (
         "BRIDGE-INSPECT",
         "The bridge inflates up to a limit, in a separate process.",
         _bomb_in_a_fragment,
-        refused(403),
+        refused(403, Reason.INFLATED_TOO_LARGE, "ccm.inflated_limit"),
         session_requests=(
             (
                 ClientCertificate.COMPUTER,
@@ -162,7 +163,7 @@ UPLOADS = (
         "A server would store the incomplete file. The bridge has not inspected a whole file yet, "
         "so it refuses to close the session.",
         lambda who: Upload(_path("upload-closed-early"), _report(who)).close(),
-        refused(400),
+        refused(400, Reason.UPLOAD_INCOMPLETE, "uploads.close"),
         session_requests=tuple(_first("upload-closed-early")),
         cancels_upload=True,
     ),
@@ -172,7 +173,7 @@ UPLOADS = (
         "BRIDGE-INSPECT",
         "The bridge cannot inspect missing bytes. The response names the offset to continue from.",
         _gap,
-        refused(416),
+        refused(416, Reason.UPLOAD_GAP, "uploads.gap"),
         Disposition.REFUSED_BY_SITE_SYSTEM,
         session_requests=tuple(_first("upload-gap")[:2]),
     ),
@@ -182,7 +183,7 @@ UPLOADS = (
         "BRIDGE-INSPECT",
         "The server would choose which bytes to store, so the bridge refuses the second version.",
         _changed_bytes,
-        refused(400),
+        refused(400, Reason.UPLOAD_CHANGED, "uploads.overlap"),
         session_requests=tuple(_first("upload-changed")),
         cancels_upload=True,
     ),
@@ -193,7 +194,7 @@ UPLOADS = (
         "A session belongs to the key of the certificate that began it. For other clients the "
         "response is the same as for an unknown session.",
         _last_of("upload-stolen"),
-        refused(500),
+        refused(500, Reason.UPLOAD_OF_ANOTHER, "uploads.session"),
         client=ClientCertificate.OTHER,
         session_requests=tuple(_first("upload-stolen")),
     ),
@@ -203,7 +204,7 @@ UPLOADS = (
         "BRIDGE-INSPECT",
         "The first fragment announces the size. The bridge refuses it before it reads the bytes.",
         _too_large,
-        refused(403),
+        refused(403, Reason.UPLOAD_TOO_LARGE, "uploads.max_bytes"),
         session_requests=(
             (
                 ClientCertificate.COMPUTER,

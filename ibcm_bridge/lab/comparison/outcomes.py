@@ -97,10 +97,16 @@ def problems(case: Case, bridge: Outcome, tunnel: Outcome | None) -> Iterator[st
     """Yield each deviation from the requirement."""
     expected = case.bridge
     if bridge.disposition is not expected.disposition:
-        wanted, found = expected.disposition, bridge.disposition
-        yield f"{case.requirement} requires: {wanted}; through the bridge: {found}"
+        yield (
+            f"{case.requirement} requires: {expected.disposition}; "
+            f"through the bridge: {bridge.disposition}"
+        )
     if (bridge.status, bridge.alert) != (expected.status, expected.alert):
         yield f"through the bridge, the client received: {bridge.client_received}"
+    for key, wanted in expected.decision.items():
+        if (found := bridge.audit.get(key)) != wanted:
+            instead = f", instead of {wanted}" if wanted else ""
+            yield f"the audit has {key} {found or 'none'}{instead}"
     cited = bridge.audit.get("requirement")
     if cited is not None and cited not in (case.requirement, *case.other_requirements):
         yield f"the bridge cites {cited} instead of {case.requirement}"
