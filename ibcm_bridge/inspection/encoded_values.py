@@ -55,8 +55,12 @@ _NAMES = (b"powershell", b"pwsh")
 _SPACES = bytes.maketrans(b"\"'\t\r\n", b"     ")
 
 
-def decoded_views(views: Views, names: Iterable[str]) -> Views:
-    """The decoded values in the text of the views with these names, or a PowerShell command."""
+def decoded_views(views: Views, names: Iterable[str], apart: Iterable[str] = ()) -> Views:
+    """The decoded values in the text of the views with these names, or a PowerShell command.
+
+    In the views `apart`, values of neighboring elements are apart. A parser's text joins them, and
+    a value that follows other text would begin at another character.
+    """
     values: dict[bytes, None] = {}
     for name in names:
         text = views[name]
@@ -67,12 +71,20 @@ def decoded_views(views: Views, names: Iterable[str]) -> Views:
                 if _is_command(lower, begin):
                     script = decoded(text[begin:end]).decode("utf-16-le", "replace")
                     return {"command": COMMAND + script.encode("utf-8", "replace")}
-            value = text[begin:end]
-            shortest = MIN_HEXADECIMAL if _is_hexadecimal(value) else MIN_VALUE
-            if len(value) >= shortest:
-                values[value] = None
+            _add(values, text[begin:end])
+    for name in apart:
+        text = views[name]
+        for begin, end in runs(text):
+            if end - begin >= MIN_VALUE:
+                _add(values, text[begin:end])
     longest = heapq.nlargest(MAX_VALUES, values, key=len)
     return {f"value {number}": decoded(value) for number, value in enumerate(longest, 1)}
+
+
+def _add(values: dict[bytes, None], value: bytes) -> None:
+    shortest = MIN_HEXADECIMAL if _is_hexadecimal(value) else MIN_VALUE
+    if len(value) >= shortest:
+        values[value] = None
 
 
 def runs(text: bytes) -> Iterator[tuple[int, int]]:

@@ -61,7 +61,7 @@ def read_and_scan(
 def _with_decoded_values(content: Content) -> Content:
     """Add the decoded values. An archive in one is not refused for being an archive."""
     names = content.views if content.texts is None else content.texts
-    decoded = decoded_views(content.views, names)
+    decoded = decoded_views(content.views, names, content.apart)
     if not decoded:
         return content
     return Content({**content.views, **decoded}, content.message, content.opened | decoded.keys())
@@ -141,7 +141,7 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
     if problem := serialized_problem(field.text for field in request.fields):
         return Deny(Reason.SOAP_CONTENT, rules.DOCUMENT_SERIALIZED.of(subject.where), problem)
     parsed = parsed_text_view(request.parsed_text)
-    return Content({"sent": subject.body, **parsed}, texts=tuple(parsed))
+    return Content({"sent": subject.body, **parsed}, texts=tuple(parsed), apart=("sent",))
 
 
 def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
@@ -220,7 +220,8 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     if message.encrypted:
         del views["inflated"], views["text"]
     texts = ("header", "parsed-text") if "parsed-text" in views else ("header",)
-    return Content(views, facts, texts=texts)
+    apart = () if message.encrypted else ("text",)
+    return Content(views, facts, texts=texts, apart=apart)
 
 
 def _upload(subject: Subject, limit: int) -> Content | Deny:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import random
+from collections.abc import Callable
 from importlib.resources import files
 
 import pytest
@@ -144,6 +145,37 @@ def body(kind: str, content: str) -> Subject:
 
 
 TEST_FILE = b"x" * 600 + eicar().encode()
+
+
+def soap(fields: str) -> Subject:
+    namespace = "http://www.microsoft.com/SoftwareDistribution/Server/ClientWebService"
+    envelope = "http://schemas.xmlsoap.org/soap/envelope/"
+    xml = f'<e:Envelope xmlns:e="{envelope}"><e:Body>'
+    xml += f'<GetConfig xmlns="{namespace}">{fields}</GetConfig></e:Body></e:Envelope>'
+    action = f'"{namespace}/GetConfig"'.encode()
+    path = "clientwebservice/client.asmx"
+    rule = ROLES.bodies["soap"]
+    return Subject(rule, b"text/xml", xml.encode(), path=path, soap_action=(action,))
+
+
+@pytest.mark.parametrize("encode", [lambda data: base64.b64encode(data).decode(), bytes.hex])
+@pytest.mark.parametrize(
+    "subject",
+    [
+        lambda xml: message(f"</Value>{xml}<Value>"),
+        soap,
+        lambda xml: body("state-message", f"<r>{xml}</r>"),
+        lambda xml: body("bits-upload", f"<r>{xml}</r>"),
+    ],
+)
+def test_the_text_of_an_earlier_element_does_not_hide_a_value(
+    encode: Callable[[bytes], str], subject: Callable[[str], Subject]
+) -> None:
+    # Joined with `abc`, the value would begin at another character of four.
+    xml = f"<protocolVersion>abc</protocolVersion><b>{encode(TEST_FILE)}</b>"
+    result = read_and_scan(subject(xml), [YaraEngine(RULES)])
+    assert isinstance(result, Deny)
+    assert result.reason is Reason.MALICIOUS_CONTENT
 
 
 @pytest.mark.parametrize("encode", [lambda data: base64.b64encode(data).decode(), bytes.hex])
