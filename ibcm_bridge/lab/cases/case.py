@@ -62,6 +62,9 @@ class Expected:
     signed_with: str | None = None
     """The kind of the key that signed the request; None without a signature."""
 
+    note: str | None = None
+    """The note in the audit about the response, if any."""
+
     @property
     def decision(self) -> dict[str, str | None]:
         """The values of the audit record that tell how the bridge decided."""
@@ -70,6 +73,7 @@ class Expected:
             "rule": self.rule,
             "client_guid_binding": self.client_guid_binding,
             "signed_with": self.signed_with,
+            "note": self.note,
         }
 
 

@@ -7,20 +7,13 @@ from ibcm_bridge.lab.cases import messages, requests
 from ibcm_bridge.lab.cases.case import (
     DP_TUNNEL,
     Case,
-    ClientCertificate,
-    Destination,
     Disposition,
-    Expected,
     accepted,
     identified,
     refused,
     response_refused,
 )
 from ibcm_bridge.lab.cases.identity import REGISTERED
-from ibcm_bridge.lab.cases.policy import CATALOG, CATALOG_TUNNEL, SCEP, SCEP_TUNNEL
-from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT
-
-_FALLBACK = Destination("fsp.internet.example", PLAINTEXT_PORT)
 
 CONTENT = (
     Case(
@@ -29,6 +22,15 @@ CONTENT = (
         "BRIDGE-INSPECT",
         "The content is compressed and in UTF-16. It is visible only after inflating and decoding.",
         requests.malware,
+        refused(403, Reason.MALICIOUS_CONTENT, "engines.yara-x"),
+        other_requirements=("TUNNEL-BLIND",),
+    ),
+    Case(
+        "malware-in-base64",
+        "malware (EICAR) in base64 inside the XML",
+        "BRIDGE-INSPECT",
+        "The value of one element. The bridge decodes long values, and scans them too.",
+        requests.malware_in_base64,
         refused(403, Reason.MALICIOUS_CONTENT, "engines.yara-x"),
         other_requirements=("TUNNEL-BLIND",),
     ),
@@ -187,6 +189,32 @@ MANAGEMENT_AND_DISTRIBUTION = (
         dropped=("X-Original-URL",),
     ),
     Case(
+        "management-point-list",
+        "list of management points",
+        "VERB-MP",
+        "A GET. The bridge inspects the list for intranet names, and returns it.",
+        requests.plain("GET", "/SMS_MP/.sms_aut?MPLIST"),
+        accepted("management-point.verbs.GET"),
+    ),
+    Case(
+        "package-listing",
+        "package listing (PROPFIND)",
+        "VERB-DP",
+        "BITS needs the list of files before a download. Each URL in it has the public name.",
+        requests.package_listing,
+        accepted("distribution-point.verbs.PROPFIND", 207),
+        tunnel_to=DP_TUNNEL,
+    ),
+    Case(
+        "package-size",
+        "size of a package file (HEAD)",
+        "VERB-DP",
+        "BITS asks for the size and the time of a file first. The response has no body.",
+        requests.plain("HEAD", requests.PACKAGE),
+        accepted("distribution-point.verbs.HEAD"),
+        tunnel_to=DP_TUNNEL,
+    ),
+    Case(
         "package-download",
         "package download with Range",
         "HEADER-DP",
@@ -232,93 +260,5 @@ MANAGEMENT_AND_DISTRIBUTION = (
         requests.leaky_listing,
         response_refused(Reason.REPLY_HOST_NAMES, "messages.host_names"),
         tunnel_to=DP_TUNNEL,
-    ),
-)
-
-OTHER_ROLES = (
-    Case(
-        "state-message",
-        "state message to the FSP",
-        "VERB-FSP",
-        "Plain HTTP on both legs. The bridge inspects the report like other content.",
-        requests.state_message,
-        accepted("fallback-status-point.verbs.POST"),
-        None,
-        client=ClientCertificate.NONE,
-        to=_FALLBACK,
-    ),
-    Case(
-        "state-question",
-        "GET to the FSP",
-        "VERB-FSP",
-        "A fallback status point accepts only POST.",
-        requests.state_question,
-        refused(405, Reason.VERB, "fallback-status-point.verbs"),
-        None,
-        client=ClientCertificate.NONE,
-        to=_FALLBACK,
-    ),
-    Case(
-        "catalog-challenge",
-        "application catalog, anonymous",
-        "VERB-APPCATALOG",
-        "This publication requires no client certificate. The site system authenticates the user "
-        "by Windows authentication.",
-        requests.plain("GET", "/CMApplicationCatalog/"),
-        Expected(
-            Disposition.REFUSED_BY_SITE_SYSTEM,
-            401,
-            rule="application-catalog-website-point.verbs.GET",
-        ),
-        Disposition.REFUSED_BY_SITE_SYSTEM,
-        client=ClientCertificate.NONE,
-        to=CATALOG,
-        tunnel_to=CATALOG_TUNNEL,
-    ),
-    Case(
-        "catalog-signed-in",
-        "application catalog, Windows authentication",
-        "USER-WINDOWS-AUTH",
-        "The bridge forwards Authorization because this policy opts in, with a reason.",
-        requests.plain("GET", "/CMApplicationCatalog/", requests.TICKET),
-        accepted("application-catalog-website-point.verbs.GET"),
-        client=ClientCertificate.NONE,
-        to=CATALOG,
-        tunnel_to=CATALOG_TUNNEL,
-    ),
-    Case(
-        "catalog-verb",
-        "forbidden verb (PUT), application catalog",
-        "VERB-APPCATALOG",
-        "The application catalog allows POST and GET, also for an authenticated user.",
-        requests.plain("PUT", "/CMApplicationCatalog/", requests.TICKET),
-        refused(405, Reason.VERB, "application-catalog-website-point.verbs"),
-        client=ClientCertificate.NONE,
-        to=CATALOG,
-        tunnel_to=CATALOG_TUNNEL,
-    ),
-    Case(
-        "enrollment",
-        "SCEP enrollment through a bridged name",
-        "BRIDGE-INSPECT",
-        "NDES can also be bridged, under a separate name that requires no client certificate. A "
-        "device first requests the CA certificates. docs/lab.md shows the rest with strongSwan and "
-        "certmonger.",
-        requests.scep,
-        accepted("policy-module.verbs.GET"),
-        client=ClientCertificate.NONE,
-        to=SCEP,
-        tunnel_to=SCEP_TUNNEL,
-    ),
-    Case(
-        "enrollment-administration",
-        "NDES administration page",
-        "BRIDGE-INSPECT",
-        "This page, next to the SCEP path, shows enrollment passwords.",
-        requests.plain("GET", "/certsrv/mscep_admin/"),
-        refused(404, Reason.RESOURCE, "policy-module.directories.certsrv"),
-        client=ClientCertificate.NONE,
-        to=SCEP,
-        tunnel_to=SCEP_TUNNEL,
     ),
 )

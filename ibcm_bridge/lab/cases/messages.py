@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import replace
 
 from ibcm_bridge.lab.cases.requests import POLICY, Senders
 from ibcm_bridge.lab.clients.device import AGENT, posted
@@ -70,6 +71,21 @@ def with_payload_changed_after_signing(who: Senders) -> Request:
     sent = ccm.read_message(who.me.message("MP_HinvEndpoint", _inventory(who), reply_mode="ASync"))
     other = zlib.compress(zlib.decompress(sent.payload or b""), level=0)
     return posted(ccm.raw_message(sent.header_xml, other))
+
+
+def unsigned_policy_request(who: Senders) -> Request:
+    """3.2: without the hook that signs a message."""
+    xml = documents.policy_request(who.me.guid)
+    return posted(
+        ccm.ccm_post_body(
+            endpoint="MP_PolicyManager", body_xml=xml, client_guid=who.me.guid, sent=who.me.now
+        )
+    )
+
+
+def registration_of_another(who: Senders) -> Request:
+    """3.1: registers the certificate of another client, signed with the sender's own key."""
+    return replace(who.me, certificate=who.other.certificate).with_guid("").registration()
 
 
 def replayed_policy_download(who: Senders) -> Request:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import zlib
 from collections.abc import Callable
@@ -69,9 +70,47 @@ def download(*more: tuple[str, str]) -> MakeRequest:
     return lambda _who: Request("GET", PACKAGE, fields)
 
 
+def overlapping_ranges(_who: Senders) -> Request:
+    """RFC 9110 §17.15."""
+    ranges = ",".join(f"{first}-{RANGE[1]}" for first in range(8))
+    fields = (("User-Agent", "Microsoft BITS/7.8"), ("Range", f"bytes={ranges}"))
+    return Request("GET", PACKAGE, fields)
+
+
+def package_listing(_who: Senders) -> Request:
+    """7."""
+    return listing("/SMS_DP_SMSPKG$/LAB00001")
+
+
+def without_signature(who: Senders) -> Request:
+    """RFC 9110 §7.6.1: Connection lists a field that the management point needs."""
+    signed = policy_download(who)
+    return dataclasses.replace(
+        signed, headers=(*signed.headers, ("Connection", "CCMClientIDSignature"))
+    )
+
+
+def body_of_a_get(_who: Senders) -> Request:
+    hidden = b"GET /SMS_MP_AltAuth/.sms_aut?MPLIST HTTP/1.1\r\nHost: x\r\n\r\n"
+    return Request("GET", "/SMS_MP/.sms_aut?MPLIST", (("User-Agent", "SMS CCM 5.0"),), hidden)
+
+
+def wrong_media_type(who: Senders) -> Request:
+    fields = (("User-Agent", "ccmhttp"), ("Content-Type", "text/xml"))
+    return dataclasses.replace(inventory(who), headers=fields)
+
+
 def malware(who: Senders) -> Request:
     xml = documents.inventory_report(who.me.guid).replace(
         "</Report>", f"<!-- {eicar()} --></Report>"
+    )
+    return posted(_report(who, xml))
+
+
+def malware_in_base64(who: Senders) -> Request:
+    value = base64.b64encode(f"{eicar()}{' ' * 40}".encode()).decode()
+    xml = documents.inventory_report(who.me.guid).replace(
+        "</Report>", f"<Value>{value}</Value></Report>"
     )
     return posted(_report(who, xml))
 
@@ -124,6 +163,16 @@ def plaintext(_who: Senders) -> Request:
 
 def state_message(who: Senders) -> Request:
     return fallback_status(who.me.guid)
+
+
+def state_malware(who: Senders) -> Request:
+    """8.1: in UTF-16, with EICAR."""
+    report = state_message(who)
+    assert report.body is not None
+    text = report.body.decode().replace("utf-8", "utf-16").replace("UTF-8", "UTF-16")
+    begin = text.rindex("</")
+    body = f"\ufeff{text[:begin]}<!-- {eicar()} -->{text[begin:]}".encode("utf-16-le")
+    return dataclasses.replace(report, body=body)
 
 
 def state_question(_who: Senders) -> Request:

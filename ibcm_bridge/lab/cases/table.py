@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from ibcm_bridge.lab.cases.case import Case
 from ibcm_bridge.lab.cases.connections import CERTIFICATES, NAMES, ONLY_TUNNELED, TWO_LEGS
-from ibcm_bridge.lab.cases.content import CONTENT, MANAGEMENT_AND_DISTRIBUTION, OTHER_ROLES
+from ibcm_bridge.lab.cases.content import CONTENT, MANAGEMENT_AND_DISTRIBUTION
+from ibcm_bridge.lab.cases.heads import HEADS
 from ibcm_bridge.lab.cases.identity import IDENTITY
+from ibcm_bridge.lab.cases.other_roles import OTHER_ROLES
 from ibcm_bridge.lab.cases.unsupported import NOT_SUPPORTED
 from ibcm_bridge.lab.cases.updates import UPDATES
 from ibcm_bridge.lab.cases.uploads import UPLOADS
@@ -16,6 +18,7 @@ FAMILIES: dict[str, tuple[Case, ...]] = {
     "Client identity": IDENTITY,
     "Message content": CONTENT,
     "Uploads": UPLOADS,
+    "Request heads": HEADS,
     "Management point and distribution point": MANAGEMENT_AND_DISTRIBUTION,
     "Software update point": UPDATES,
     "Other site system roles": OTHER_ROLES,

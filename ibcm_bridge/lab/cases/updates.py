@@ -121,6 +121,15 @@ UPDATES = (
         tunnel=Disposition.REFUSED_BY_SITE_SYSTEM,
     ),
     _case(
+        "update-script",
+        "script beside the agent's files",
+        "Appendix D of the WSUS documentation denies file extensions. The bridge denies them for "
+        "every path of the role.",
+        plain("GET", "/SelfUpdate/wuident.asp"),
+        refused(404, Reason.RESOURCE, "software-update-point.denied_extensions"),
+        tunnel=Disposition.REFUSED_BY_SITE_SYSTEM,
+    ),
+    _case(
         "update-inventory",
         "WSUS inventory directory",
         "ConfigMgr clients send inventory to the management point, not to WSUS.",

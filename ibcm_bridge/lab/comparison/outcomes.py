@@ -107,6 +107,8 @@ def problems(case: Case, bridge: Outcome, tunnel: Outcome | None) -> Iterator[st
         if (found := bridge.audit.get(key)) != wanted:
             instead = f", instead of {wanted}" if wanted else ""
             yield f"the audit has {key} {found or 'none'}{instead}"
+    if fields := internal_fields(bridge.observation.client_result):
+        yield f"the response has fields about the site system: {', '.join(fields)}"
     cited = bridge.audit.get("requirement")
     if cited is not None and cited not in (case.requirement, *case.other_requirements):
         yield f"the bridge cites {cited} instead of {case.requirement}"
@@ -118,6 +120,15 @@ def problems(case: Case, bridge: Outcome, tunnel: Outcome | None) -> Iterator[st
         seen = {"method", "target", "client_name", "client_certificate"} & tunnel.audit.keys()
         if seen or "TUNNEL-BLIND" not in tunnel.audit.get("note", ""):
             yield "the audit record of the tunnel has facts that a tunnel cannot see (TUNNEL-BLIND)"
+
+
+_INTERNAL_FIELDS = frozenset(("server", "via", "x-powered-by", "x-aspnet-version"))
+
+
+def internal_fields(result: ClientResult) -> tuple[str, ...]:
+    """Return the header fields of a response that describe the site system."""
+    fields = result.headers if isinstance(result, Response) else ()
+    return tuple(name for name, _ in fields if name.lower() in _INTERNAL_FIELDS)
 
 
 def _disposition(seen: Observation) -> Disposition:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ibcm_bridge.lab.cases.case import Case
+from ibcm_bridge.lab.cases.case import Case, Disposition
 from ibcm_bridge.lab.cases.table import CASES
-from ibcm_bridge.lab.comparison.outcomes import Observation, outcome, problems
+from ibcm_bridge.lab.comparison.outcomes import Observation, internal_fields, outcome, problems
 from ibcm_bridge.lab.protocol.client import Response
 
 SPOOFED = next(case for case in CASES if case.id == "spoofed-guid")
@@ -49,8 +49,17 @@ def test_another_decision_with_the_same_status_causes_a_problem(
     assert problems_of(SPOOFED, RECORD | changed) == [problem]
 
 
+def test_a_field_about_the_site_system_is_a_deviation() -> None:
+    assert not internal_fields(Response(200, "OK", (("Content-Type", "text/xml"),), b""))
+    assert internal_fields(Response(200, "OK", (("server", "IIS"), ("Via", "x")), b"")) == (
+        "server",
+        "Via",
+    )
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_each_case_names_its_rule(case: Case) -> None:
     assert case.bridge.rule
     # A refusal has a reason, an allowed request has none.
-    assert (case.bridge.reason is None) == (case.bridge.status in (200, 206, 401))
+    by_bridge = (Disposition.REFUSED_BY_PROXY, Disposition.RESPONSE_REFUSED)
+    assert (case.bridge.reason is not None) == (case.bridge.disposition in by_bridge)
