@@ -1,0 +1,66 @@
+"""Runs the bridge as the lab does. A test can break one of its decisions while it runs.
+
+    python breakable_bridge.py PORT run --config FILE
+
+It connects to PORT on loopback, and receives the names of breaks; an empty name repairs it again.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import runpy
+import sys
+import threading
+from multiprocessing.connection import Client, Connection
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[3]))
+
+from tests.lab.cases.breaks import BREAKS, Break
+
+type Place = tuple[object, str]
+
+
+def places_of(target: str) -> tuple[object, list[Place]]:
+    """Return the original, and each place that refers to it: its importers have the name, too."""
+    module, _, path = target.partition(":")
+    *owners, name = path.split(".")
+    owner = functools.reduce(getattr, owners, importlib.import_module(module))
+    original = getattr(owner, name)
+    importers = [
+        found
+        for found in tuple(sys.modules.values())
+        if found.__name__.startswith("ibcm_bridge") and getattr(found, name, None) is original
+    ]
+    return original, [(place, name) for place in (owner, *importers)]
+
+
+def apply(broken: Break) -> tuple[object, list[Place]]:
+    """Break the bridge; return what repairs it."""
+    original, places = places_of(broken.target)
+    replacement = broken.replacement(original)
+    for owner, name in places:
+        setattr(owner, name, replacement)
+    return original, places
+
+
+def obey(test: Connection[None, str]) -> None:
+    """Break and repair the bridge as told, and acknowledge each."""
+    original: object = None
+    places: list[Place] = []
+    while True:
+        try:
+            name = test.recv()
+        except EOFError:
+            return
+        for owner, attribute in places:
+            setattr(owner, attribute, original)
+        original, places = apply(BREAKS[name]) if name else (None, [])
+        test.send(None)
+
+
+if __name__ == "__main__":
+    port = int(sys.argv.pop(1))
+    threading.Thread(target=obey, args=(Client(("127.0.0.1", port)),), daemon=True).start()
+    runpy.run_module("ibcm_bridge.commands.child_process", run_name="__main__", alter_sys=True)
