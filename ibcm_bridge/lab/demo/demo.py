@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 import tempfile
 import time
@@ -18,8 +17,10 @@ from pathlib import Path
 
 from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.comparison.outcomes import CaseResult
-from ibcm_bridge.lab.demo.report import case_data, write_report
-from ibcm_bridge.lab.demo.table import family_lines, heading, row_lines
+from ibcm_bridge.lab.demo.printed import Printed, PrintedJson, PrintedTable
+from ibcm_bridge.lab.demo.report import write_report
+from ibcm_bridge.lab.demo.table import Table
+from ibcm_bridge.lab.demo.terminal import Progress, Terminal
 from ibcm_bridge.lab.errors import LabError, error_message
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.os_errors import cannot_write
@@ -30,46 +31,49 @@ def run_demo(report: Path | None, *, as_json: bool = False, untested: bool = Fal
 
     `untested`: also run with a mitmproxy version that is not tested.
     """
-    if report is not None:
+    if report is not None and (why := _why_unwritable(report)):
         # Fail before the cases run, not after.
-        try:
-            report.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=report):
-                pass
-        except OSError as error:
-            return _fail(_no_report(error, report))
-    began = time.monotonic()
+        return _fail(why)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A code page without these marks must not end the demo; the words say the same.
         sys.stdout.reconfigure(errors="replace")
-    print_result = _print_json if as_json else _print_row
-    if not as_json:
-        print("ibcm-bridge demo: a lab, not for production.\n")
-        print(heading())
+    terminal = Terminal.found(sys.stdout)
+    printed: Printed = PrintedJson() if as_json else PrintedTable(Table(terminal))
+    progress = Progress(sum(map(len, FAMILIES.values())), terminal.width)
+    began = time.monotonic()
+    printed.begin()
     results: dict[str, list[CaseResult]] = {}
     try:
-        for family, result in _results(untested):
-            print_result(family, result, family not in results)
+        for family, result in _results(untested, progress):
+            progress.clear()
+            printed.result(family, result)
             results.setdefault(family, []).append(result)
     except LabError as error:
         return _fail(str(error))
+    finally:
+        progress.clear()
     every = [result for family in results.values() for result in family]
     failed = [result for result in every if result.problems]
-    seconds = time.monotonic() - began
-    if not as_json:
-        good = len(every) - len(failed)
-        print(f"{good} of {len(every)} cases as required, {seconds:.1f} s.")
+    printed.end(every, time.monotonic() - began)
     for result in failed:
         for problem in result.problems:
             print(f"  {result.case.id}: {problem}", file=sys.stderr)
     if report is not None:
         try:
-            page = write_report(report, results)
+            printed.report(write_report(report, results))
         except OSError as error:
             return _fail(_no_report(error, report))
-        if not as_json:
-            print(f"Report: {page}")
     return 1 if failed else 0
+
+
+def _why_unwritable(report: Path) -> str:
+    """Return why no report can be written to this folder; empty if it can."""
+    try:
+        report.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=report):
+            return ""
+    except OSError as error:
+        return _no_report(error, report)
 
 
 def _fail(why: str) -> int:
@@ -82,17 +86,7 @@ def _no_report(error: OSError, report: Path) -> str:
     return cannot_write(error, f"the report in {report}", "choose another folder: --report DIR")
 
 
-def _print_row(family: str, result: CaseResult, begins: bool) -> None:
-    if begins:
-        print("\n".join(family_lines(family)))
-    print("\n".join(row_lines(result)), flush=True)
-
-
-def _print_json(family: str, result: CaseResult, _begins: bool) -> None:
-    print(json.dumps(case_data(family, result)), flush=True)
-
-
-def _results(untested: bool) -> Iterator[tuple[str, CaseResult]]:
+def _results(untested: bool, progress: Progress) -> Iterator[tuple[str, CaseResult]]:
     """Yield each result. LabError if the lab cannot start."""
     try:
         with (
@@ -101,6 +95,7 @@ def _results(untested: bool) -> Iterator[tuple[str, CaseResult]]:
         ):
             for family, cases in FAMILIES.items():
                 for case in cases:
+                    progress.begin(case.title)
                     yield family, perimeter.comparison.result(case)
     except (OSError, RuntimeError) as error:
         # None until the first temporary file.

@@ -1,59 +1,117 @@
-"""The demo as a table of three columns, 80 characters wide."""
+"""The demo as a table: three columns, or stacked on a terminal with fewer than 100."""
 
 from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterable, Sequence
 
 from ibcm_bridge.lab.comparison.outcomes import CaseResult, Outcome, tunneled_bytes
-from ibcm_bridge.lab.comparison.verdicts import NO_TUNNEL, judge
+from ibcm_bridge.lab.comparison.verdicts import NO_TUNNEL, Grade, judge, score
+from ibcm_bridge.lab.demo.terminal import Terminal
 
-_WIDTHS = (21, 33, 20)
-_RULE = "-+-".join("-" * width for width in _WIDTHS)
+STACKED_BELOW = 100
 
 _LONG = re.compile(r"(?<=Content_)[0-9a-f-]{30,}[.0-9]*|(?<=GUID:[0-9A-F]{4})[0-9A-F-]{32}")
 """The GUID of a content, or most of a client GUID. The report has the complete values."""
 
+_INDENT = "    "
 
-def heading() -> str:
-    """Return the headings of the columns."""
-    return _line(("Case", "Through the bridge", "Through the tunnel"))
-
-
-def family_lines(family: str) -> list[str]:
-    """Return the heading of a family of cases."""
-    return [_RULE, family.upper(), _RULE]
+type Cell = tuple[str, Grade | None]
+"""A line of a cell, and the grade that colors it."""
 
 
-def row_lines(result: CaseResult) -> list[str]:
-    """Return a case as lines, and an empty line."""
-    case = result.case
-    mark = "" if not result.problems else "NOT AS REQUIRED"
-    columns = (
-        [*_wrapped(case.title, 0), case.requirement, *([mark] if mark else [])],
-        _outcome(result, result.bridge, 1),
-        _outcome(result, result.tunnel, 2) if result.tunnel else [f"- {NO_TUNNEL}: not TLS"],
-    )
-    height = max(len(column) for column in columns) + 1
-    padded = [column + [""] * (height - len(column)) for column in columns]
-    return [_line((a, b, c)) for a, b, c in zip(*padded, strict=True)]
+class Table:
+    """Renders the results as lines for a terminal."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal = terminal
+        rest = terminal.width - 6
+        self._widths = (rest * 28 // 100, rest * 42 // 100, rest * 30 // 100)
+        self._stacked = terminal.width < STACKED_BELOW
+
+    def heading(self) -> list[str]:
+        """Return the headings of the columns."""
+        if self._stacked:
+            return []
+        titles = ("Case", "Through the bridge", "Through the tunnel")
+        return [self._line([(title, None) for title in titles])]
+
+    def family(self, name: str) -> list[str]:
+        """Return the heading of a family of cases."""
+        if self._stacked:
+            rule = "-" * (self._terminal.width - len(name) - 4)
+            return [self._terminal.bold(f"-- {name.upper()} {rule}"), ""]
+        rule = "-+-".join("-" * width for width in self._widths)
+        return [rule, self._terminal.bold(name.upper()), rule]
+
+    def row(self, result: CaseResult) -> list[str]:
+        """Return a case as lines, and an empty line."""
+        return self._stacked_row(result) if self._stacked else self._columns(result)
+
+    def score(self, results: Sequence[CaseResult], seconds: float) -> list[str]:
+        """Return the score: the cases as required, and what the tunnel did not stop."""
+        good = sum(1 for result in results if not result.problems)
+        lines = [f"{good} of {len(results)} cases as required, {seconds:.1f} s."]
+        missed = (Grade.WRONG.mark, Grade.LATE.mark)
+        counted = [
+            f"{count} {label}"
+            for label, count in score(results)["tunnel"].most_common()
+            if label.startswith(missed)
+        ]
+        if counted:
+            lines += textwrap.wrap(f"Tunnel: {', '.join(counted)}.", self._terminal.width)
+        return lines
+
+    def _stacked_row(self, result: CaseResult) -> list[str]:
+        case, width = result.case, self._terminal.width
+        title = textwrap.wrap(f"{case.title} ({case.requirement})", width)
+        lines = [self._terminal.bold(line) for line in title]
+        if result.problems:
+            lines.append(self._terminal.paint("NOT AS REQUIRED", Grade.WRONG))
+        for path, outcome in (("bridge", result.bridge), ("tunnel", result.tunnel)):
+            for text, grade in _cell(result, outcome, width - len(_INDENT) * 2 - len(path)):
+                lines.append(f"{_INDENT}{path:6}{_INDENT}{self._painted(text, grade)}".rstrip())
+                path = " " * len(path)  # noqa: PLW2901
+        return [*lines, ""]
+
+    def _columns(self, result: CaseResult) -> list[str]:
+        case = result.case
+        titles: list[Cell] = [(line, None) for line in _wrapped(case.title, self._widths[0])]
+        titles.append((case.requirement, None))
+        if result.problems:
+            titles.append(("NOT AS REQUIRED", Grade.WRONG))
+        columns = (
+            titles,
+            _cell(result, result.bridge, self._widths[1]),
+            _cell(result, result.tunnel, self._widths[2]),
+        )
+        height = max(map(len, columns)) + 1
+        padded = [[*column, *[("", None)] * (height - len(column))] for column in columns]
+        return [self._line(cells) for cells in zip(*padded, strict=True)]
+
+    def _line(self, cells: Iterable[Cell]) -> str:
+        padded = [
+            self._painted(text, grade) + " " * (width - len(text))
+            for (text, grade), width in zip(cells, self._widths, strict=True)
+        ]
+        return " | ".join(padded).rstrip()
+
+    def _painted(self, text: str, grade: Grade | None) -> str:
+        return text if grade is None else self._terminal.paint(text, grade)
 
 
-def _outcome(result: CaseResult, outcome: Outcome, column: int) -> list[str]:
+def _cell(result: CaseResult, outcome: Outcome | None, width: int) -> list[Cell]:
+    if outcome is None:
+        return [(f"- {NO_TUNNEL}: not TLS", None)]
+    verdict = judge(result, outcome)
     saw = _LONG.sub("...", outcome.proxy_saw)
     if outcome.audit.get("event") == "tunnel" and outcome.audit.get("verdict") == "allow":
         saw = f"a name, {tunneled_bytes(outcome.audit):,} bytes"
-    return [
-        *_wrapped(f"{judge(result, outcome).label}: {outcome.client_received}", column),
-        *_wrapped(f"saw {saw}", column),
-    ]
+    happened = _wrapped(f"{verdict.label}: {outcome.client_received}", width)
+    seen = _wrapped(f"saw {saw}", width)
+    return [*((line, verdict.grade) for line in happened), *((line, None) for line in seen)]
 
 
-def _line(cells: tuple[str, str, str]) -> str:
-    return " | ".join(
-        cell.ljust(width) for cell, width in zip(cells, _WIDTHS, strict=True)
-    ).rstrip()
-
-
-def _wrapped(text: str, column: int) -> list[str]:
-    return textwrap.wrap(text, _WIDTHS[column], subsequent_indent="  ", break_on_hyphens=False)
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, subsequent_indent="  ", break_on_hyphens=False)

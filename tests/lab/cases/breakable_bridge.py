@@ -46,7 +46,7 @@ def apply(broken: Break) -> tuple[object, list[Place]]:
 
 
 def obey(test: Connection[None, str]) -> None:
-    """Break and repair the bridge as told, and acknowledge each."""
+    """Break and repair the bridge on each message of the test, and acknowledge it."""
     original: object = None
     places: list[Place] = []
     while True:
