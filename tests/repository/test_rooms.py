@@ -102,18 +102,19 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "decisions policy lab.namespaces lab.pki lab.protocol lab.site_systems lab.bridge "
             "lab.cases"
         ),
+        "lab.picture": "lab.cases lab.comparison",
         "lab.perimeter": (
             "storage lab.errors lab.namespaces lab.pki lab.site_systems lab.bridge lab.cases "
             "lab.comparison"
         ),
-        "lab.demo": "os_errors lab.errors lab.cases lab.comparison lab.perimeter",
+        "lab.demo": ("os_errors lab.errors lab.cases lab.comparison lab.picture lab.perimeter"),
         "lab.simulated": (
             "storage lab.errors lab.namespaces lab.pki lab.protocol lab.site_systems "
             "lab.clients lab.perimeter"
         ),
         "lab.page": (
             "decisions messages policy_file lab.pki lab.protocol lab.site_systems lab.clients "
-            "lab.cases lab.comparison lab.perimeter lab.demo"
+            "lab.cases lab.comparison lab.picture lab.perimeter lab.demo"
         ),
         "lab.commands": (
             "policy policy_file storage lab.errors lab.namespaces lab.pki lab.protocol "

@@ -109,7 +109,7 @@ CERTIFICATES = (
     ),
     Case(
         "no-purpose",
-        "clientAuth EKU missing",
+        "EKU clientAuth missing",
         "PKI-BOTH-ENDS",
         "OpenSSL accepts a certificate without extKeyUsage for any purpose; the bridge does not.",
         requests.inventory,

@@ -7,12 +7,11 @@ site systems, and the proxy's from its audit.
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
-
-from cryptography import x509
 
 from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.cases.case import Case, ClientCertificate, Destination, senders
@@ -133,7 +132,10 @@ class Comparison:
         request = _of_session(request, session)
         self._site_systems.clear()
         before = len(self._bridge.audit())
-        client_result, presented = self._send_to(case, request, destination)
+        client = self.client(destination, self._clients[case.client])
+        began = time.perf_counter()
+        client_result = self._send_to(client, request, destination)
+        seconds = time.perf_counter() - began
         cancellations = 1 if bridged and case.cancels_upload else 0
         written = self._bridge.wait_for_records(before + 1 + cancellations)[before:]
         if len(written) != 1 + cancellations:
@@ -147,11 +149,13 @@ class Comparison:
         handshakes = 0 if cancellations else len(self._site_systems.handshakes())
         seen = Observation(
             client_result,
-            presented,
+            client.presented,
             received,
             handshakes,
             record,
             bridged,
+            client.handshake,
+            seconds,
             cancelled=cancellations > 0,
         )
         return outcome(case, seen)
@@ -166,19 +170,18 @@ class Comparison:
         return session
 
     def _send_to(
-        self, case: Case, request: Request, destination: Destination
-    ) -> tuple[ClientResult, x509.Certificate | None]:
+        self, client: LabClient, request: Request, destination: Destination
+    ) -> ClientResult:
         if request.plaintext:
             address = self._bridge.addresses[destination.port]
-            return _plaintext_result(address, request, destination.name, self._namespace), None
-        client = self.client(destination, self._clients[case.client])
+            return _plaintext_result(address, request, destination.name, self._namespace)
         try:
             with client:
-                return client.send(request), client.presented
+                return client.send(request)
         except (HandshakeRefused, ConnectionEnded) as refused:
-            return refused, client.presented
+            return refused
         except ssl.SSLCertVerificationError as refused:
-            return ClientRefused(refused.verify_message.rstrip(".")), None
+            return ClientRefused(refused.verify_message.rstrip("."))
 
     def client(self, destination: Destination, credential: LabCredential | None) -> LabClient:
         """Return a client for this destination; it connects on the first request."""

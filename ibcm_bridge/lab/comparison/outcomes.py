@@ -11,7 +11,13 @@ from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases.case import Case, Disposition
-from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Request, Response
+from ibcm_bridge.lab.protocol.client import (
+    ConnectionEnded,
+    HandshakeRefused,
+    Request,
+    Response,
+)
+from ibcm_bridge.lab.protocol.client import Handshake as TlsHandshake
 from ibcm_bridge.lab.protocol.reply_documents import ERROR_PAGE
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, ClientAuthentication
@@ -73,6 +79,10 @@ class Observation:
     """ClientHellos that reached a site system."""
     record: dict[str, Any]
     bridged: bool
+    handshake: TlsHandshake | None = None
+    """The client's TLS handshake; None if it was not completed, or without TLS."""
+    seconds: float = 0.0
+    """From the first byte of the client to the end of its response."""
     cancelled: bool = False
     """True if the bridge cancelled the upload session at the site system."""
 

@@ -12,6 +12,7 @@ from typing import Any
 from ibcm_bridge.lab.cases.table import NOT_SHOWN
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
 from ibcm_bridge.lab.comparison.verdicts import Grade, judge, score
+from ibcm_bridge.lab.picture.drawing import css, picture
 
 type Families = Mapping[str, Sequence[CaseResult]]
 
@@ -134,7 +135,7 @@ def _page(families: Families) -> Iterator[str]:
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield "<title>ibcm-bridge: bridging and tunneling, side by side</title>"
-    yield f"<style>{_STYLE}</style></head><body><main>"
+    yield f"<style>{_STYLE}\n{css()}</style></head><body><main>"
     yield "<h1>SSL bridging and SSL tunneling, side by side</h1>"
     yield (
         '<p class="lead">The requests of ConfigMgr clients, sent to a bridged and to a tunneled '
@@ -198,7 +199,7 @@ def _section(result: CaseResult) -> str:
         f'<span class="requirement">{escape(cited)}</span></h3>'
         f'<p class="explanation">{escape(case.explanation)}<br>'
         f"<code>{escape(request)}</code> from a client with {escape(case.client.value)}.</p>"
-        f'{problems}<div class="paths">'
+        f'{problems}{picture(result)}<div class="paths">'
         f"{_path('Through the bridge', result, result.bridge)}"
         f"{_path('Through the tunnel', result, result.tunnel)}"
         "</div></section>"

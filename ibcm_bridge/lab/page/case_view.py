@@ -13,6 +13,7 @@ from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
 from ibcm_bridge.lab.comparison.verdicts import judge
 from ibcm_bridge.lab.demo.report import case_data
+from ibcm_bridge.lab.picture.drawing import picture
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 from ibcm_bridge.messages.views import recognize, render
@@ -59,6 +60,7 @@ def details(family: str, result: CaseResult, faults: Sequence[str] = ()) -> dict
     """Return all data of a case that was sent."""
     return {
         **summary(result, faults),
+        "picture": picture(result, faults),
         "sent": sent(result.request),
         "paths": {
             "bridge": _path(result, result.bridge, faults),

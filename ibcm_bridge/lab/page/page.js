@@ -1,12 +1,15 @@
 // The lab's page: sends actions to the lab, and shows its events.
+import { listCases, markCurrent, markResult } from "./case_list.js";
+import { showResults, showScore } from "./results.js";
 import { make, showCase, showLifeCycle, showSummary } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token") ?? "";
-const state = { cases: new Map(), results: {}, verdicts: new Map(), lifeCycle: [], faults: [], shown: "" };
+const state = { cases: new Map(), results: {}, verdicts: new Map(), lifeCycle: [], shown: "" };
 const LINES = 60;
 const LIFE_CYCLE = "life_cycle";
-const wide = matchMedia("(min-width: 52.01rem)");
+const ALL = "all";
+const NOT_RUNNING = "The lab does not respond. Is it still running?";
 
 async function call(path, parameters) {
   const request = { headers: { "X-Lab-Token": token } };
@@ -23,8 +26,6 @@ async function call(path, parameters) {
   return response.json();
 }
 
-const NOT_RUNNING = "The lab does not respond. Is it still running?";
-
 const showError = (text) => { at("error").textContent = text; };
 
 const announce = (text) => { at("announcement").textContent = text; };
@@ -40,77 +41,79 @@ async function copy(text) {
 
 const send = (ids) => { showError(""); return call("/do/send", { cases: ids }); };
 
-// The list of cases
-
-function marks(result) {
-  if (!result) return [];
-  return ["bridge", "tunnel"].map((path) => {
-    const outcome = result[path];
-    if (!outcome) return make("span", {}, "–");
-    return make("span", { class: outcome.grade, title: `${path}: ${outcome.word}, ${outcome.client_received}`, role: "img",
-      "aria-label": `${path} ${outcome.word}` }, outcome.mark);
-  });
-}
-
-function listCases(cases) {
-  const families = Map.groupBy ? Map.groupBy(cases, (item) => item.family)
-    : cases.reduce((map, item) => map.set(item.family, [...(map.get(item.family) ?? []), item]), new Map());
-  for (const [family, members] of families) {
-    const items = members.map((item) => make("li", {}, make("button",
-      { id: `case-${item.id}`, "data-case": item.id, onclick: () => { choose(item.id); send([item.id]); } },
-      make("span", {}, item.title), make("span", { class: "marks" }))));
-    at("cases").append(make("details", { open: wide.matches && "" },
-      make("summary", {}, family),
-      make("button", { class: "family", "data-family": family, onclick: () => send(members.map((item) => item.id)) }, `Send these ${members.length}`),
-      make("ol", {}, ...items)));
-  }
-}
-
-function mark(id) {
-  at(`case-${id}`)?.querySelector(".marks").replaceChildren(...marks(state.results[id]));
-}
-
 // The shown case
 
 function choose(id) {
-  if (location.hash.slice(1) === id) show(id);
+  if (address() === id) show(id);
   else location.hash = id;
-  if (!wide.matches) at("shown").scrollIntoView();
+  openList(false);
 }
 
-async function show(id) {
-  const known = state.cases.has(id) || id === LIFE_CYCLE;
-  state.shown = known ? id : "";
-  for (const button of document.querySelectorAll("nav [aria-current]")) button.removeAttribute("aria-current");
-  if (id === LIFE_CYCLE) return at("shown").replaceChildren(...showLifeCycle(state.lifeCycle));
-  if (!known) return at("shown").replaceChildren(...welcome());
-  at(`case-${id}`).setAttribute("aria-current", "true");
-  at(`case-${id}`).closest("details").open = true;
+const address = () => decodeURIComponent(location.hash.slice(1));
+const first = () => state.cases.keys().next().value;
+
+function fill(head, below = []) {
+  const focused = at("shown").contains(document.activeElement) ? document.activeElement.id : "";
+  at("shown").replaceChildren(...head.filter(Boolean));
+  at("more").replaceChildren(...below.filter(Boolean));
+  if (focused) at(focused)?.focus({ preventScroll: true });
+}
+
+function titled(text) { document.title = `${text} · ibcm-bridge lab`; }
+
+async function show(wanted) {
+  const id = wanted || first();
+  const moved = state.shown !== id;
+  state.shown = id;
+  if (moved) scrollTo(0, 0);
+  markCurrent(id);
+  for (const name of ["case", "reference"]) delete at("shown").dataset[name];
+  if (id === LIFE_CYCLE) { titled("Client life cycle"); return fill(showLifeCycle(state.lifeCycle)); }
+  if (id === ALL) { titled("All cases"); return fill(showResults([...state.cases.values()], state.results, lab.grades)); }
+  if (!state.cases.has(id)) { titled("Unknown case"); return fill(unknown(id)); }
   const item = await call(`/case/${id}`);
   if (state.shown !== id) return undefined;
+  titled(item.title);
   const reference = item.result?.paths.bridge.audit.reference;
   Object.assign(at("shown").dataset, { case: id, ...(reference && { reference }) });
-  if (!reference) delete at("shown").dataset.reference;
-  const focused = at("shown").contains(document.activeElement) ? document.activeElement.id : "";
-  at("shown").replaceChildren(...showCase(item, { send: () => send([id]), copy, address: location.href }));
-  if (focused) at(focused)?.focus();
-  return undefined;
+  const { head, below } = showCase(item, { send: () => send([id]), copy, address: location.href });
+  return fill(head, below);
 }
 
-const welcome = () => [
-  make("h2", {}, "Choose a case"),
-  make("p", { class: "explanation" }, "Each case is sent twice by the same client: through the bridge, which terminates TLS and inspects the request, and through the tunnel, which forwards bytes. The page shows what each proxy saw, and the result."),
-  make("p", {}, ...lab.grades.map((grade) => make("strong", { class: grade.grade }, `${grade.mark} ${grade.meaning} `))),
+const unknown = (id) => [
+  make("h2", {}, "Unknown case"),
+  make("p", { id: "unknown" }, `This lab has no case “${id}”. The link can be from another version. Choose a case from the list.`),
 ];
+
+function step(by) {
+  const ids = [...state.cases.keys()];
+  const here = ids.indexOf(state.shown);
+  const next = ids[here < 0 ? 0 : here + by];
+  if (next) location.hash = next;
+}
+
+const KEYS = { j: () => step(1), ArrowRight: () => step(1), k: () => step(-1), ArrowLeft: () => step(-1), s: () => at("send")?.click() };
+
+function pressed(event) {
+  const away = event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, pre, ol[tabindex]");
+  if (!away) KEYS[event.key]?.();
+}
+
+function openList(open) {
+  document.body.classList.toggle("list-open", open);
+  at("list").setAttribute("aria-expanded", open);
+}
+
+// Live traffic and verdicts
 
 function addLine(line) {
   const lines = at(`live-${line.path}`);
-  const word = make("strong", {}, line.word);
   lines.append(make("li", { "data-reference": line.reference }, make("time", {}, line.time), " ",
-    word, ` ${line.status} ${line.text}`));
+    make("strong", {}, line.word), ` ${line.status} ${line.text}`));
   judgeLine(lines.lastChild);
   while (lines.children.length > LINES) lines.firstChild.remove();
   lines.scrollTop = lines.scrollHeight;
+  at("live-count").textContent = `(${at("live-bridge").children.length + at("live-tunnel").children.length})`;
 }
 
 // The verdict of a case, on the line of its request
@@ -124,6 +127,7 @@ function judgeLine(line) {
 
 function keep(result) {
   state.results[result.id] = result;
+  markResult(result);
   for (const path of ["bridge", "tunnel"]) {
     const verdict = result[path];
     if (!verdict?.reference) continue;
@@ -133,6 +137,8 @@ function keep(result) {
   }
 }
 
+function score() { at("score").replaceChildren(...showScore(Object.values(state.results), lab.grades)); }
+
 function showState(now) {
   const title = state.cases.get(now.running)?.title ?? (now.running === LIFE_CYCLE ? "client life cycle" : now.running);
   at("running").textContent = now.running ? `Sending: ${title}${now.queued ? `, ${now.queued} queued` : ""}` : "Ready";
@@ -140,13 +146,23 @@ function showState(now) {
   document.body.dataset.busy = now.running || now.queued ? "yes" : "no";
   at("stop").disabled = !now.queued;
   for (const box of document.querySelectorAll("#faults input")) box.checked = now.faults.includes(box.value);
+  at("fault-banner").replaceChildren(...lab.faults.filter((fault) => now.faults.includes(fault.id)).flatMap((fault) => [
+    make("strong", {}, `! Fault on: ${fault.title} `),
+    make("button", { onclick: () => setFault(fault.id, false) }, "Switch off"), " "]));
 }
 
+// At most once per frame: results can come faster.
+let pending = 0;
+function refresh() {
+  pending ||= requestAnimationFrame(() => { pending = 0; if (state.shown === ALL) show(ALL); });
+}
+
+const setFault = (id, on) => call("/do/fault", { id, on });
+
 function listFaults(faults) {
-  at("faults").replaceChildren(...faults.map((fault) => make("p", { class: "fault" },
-    make("label", {}, make("input", { type: "checkbox", value: fault.id,
-      onchange: (event) => call("/do/fault", { id: fault.id, on: event.target.checked }) }), ` ${fault.title}`),
-    make("span", {}, fault.explanation))));
+  at("faults").replaceChildren(...faults.map((fault) => make("label", { class: "fault", title: fault.explanation },
+    make("input", { type: "checkbox", value: fault.id, onchange: (event) => setFault(fault.id, event.target.checked) }),
+    make("span", {}, ` ${fault.title}`), make("small", {}, fault.explanation))));
 }
 
 function follow() {
@@ -158,23 +174,26 @@ function follow() {
     Object.values(all.results).forEach(keep);
     for (const path of ["bridge", "tunnel"]) at(`live-${path}`).replaceChildren();
     all.traffic.forEach(addLine);
-    Object.keys(all.results).forEach(mark);
-    showState(all);
-    show(location.hash.slice(1));
+    score();
+    // The first picture needs a result. A link to a case sends nothing.
+    if (!address() && !state.results[first()] && !all.running) send([first()]);
+    else showState(all);
+    show(address());
   });
   on("state", showState);
   on("traffic", addLine);
   on("failure", (failure) => showError(`${failure.action}: ${failure.error}`));
   on("result", (result) => {
     keep(result);
-    mark(result.id);
+    score();
     announce(result.announcement);
     if (state.shown === result.id) show(result.id);
+    if (state.shown === ALL) refresh();
   });
-  on("life_cycle", (step) => {
-    if (step.begins) state.lifeCycle = [];
-    else state.lifeCycle.push(step);
-    if (state.shown === LIFE_CYCLE) at("shown").replaceChildren(...showLifeCycle(state.lifeCycle));
+  on("life_cycle", (event) => {
+    if (event.begins) state.lifeCycle = [];
+    else state.lifeCycle.push(event);
+    if (state.shown === LIFE_CYCLE) show(LIFE_CYCLE);
   });
   events.onerror = () => {
     at("running").textContent = "Not connected";
@@ -184,11 +203,15 @@ function follow() {
 
 const lab = await call("/lab");
 lab.cases.forEach((item) => state.cases.set(item.id, item));
-listCases(lab.cases);
+listCases(lab.cases, { send, choose: (id) => { choose(id); send([id]); } });
 listFaults(lab.faults);
 at("summary").replaceChildren(...showSummary(lab.summary, copy));
-at("all").onclick = () => send(lab.cases.map((item) => item.id));
+at("list").onclick = () => openList(!document.body.classList.contains("list-open"));
+at("previous").onclick = () => step(-1);
+at("next").onclick = () => step(1);
+at("all").onclick = () => { choose(ALL); send(lab.cases.map((item) => item.id)); };
 at("life").onclick = () => { choose(LIFE_CYCLE); call("/do/life", {}); };
 at("stop").onclick = () => call("/do/stop", {});
-addEventListener("hashchange", () => show(location.hash.slice(1)));
+addEventListener("hashchange", () => show(address()));
+addEventListener("keydown", pressed);
 follow();

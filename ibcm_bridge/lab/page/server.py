@@ -30,6 +30,7 @@ from ibcm_bridge.lab.page.case_view import card
 from ibcm_bridge.lab.page.controller import CASES, Controller
 from ibcm_bridge.lab.page.guard import TOKEN_HEADER, Guard
 from ibcm_bridge.lab.perimeter.faults import FAULTS
+from ibcm_bridge.lab.picture.drawing import css
 
 MAX_BODY = 64 * 1024
 TRAFFIC_MILLISECONDS = 200
@@ -40,7 +41,10 @@ MAX_STREAMS = 32
 
 _FILES = {
     "page.css": "text/css; charset=utf-8",
+    "picture.css": "text/css; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
+    "case_list.js": "text/javascript; charset=utf-8",
+    "results.js": "text/javascript; charset=utf-8",
     "view.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
@@ -112,7 +116,7 @@ class PageServer:
         application = Application(
             [
                 (r"/", _Index, known),
-                (r"/files/([^/]+)/([a-z.]+)", _File, known),
+                (r"/files/([^/]+)/([a-z_.]+)", _File, known),
                 (r"/events", _Events, known),
                 (r"/lab", _Lab, known),
                 (r"/case/([a-z0-9.-]+)", _Case, known),
@@ -204,7 +208,7 @@ class _File(_Guarded):
         if name not in _FILES:
             raise HTTPError(404)
         self.set_header("Content-Type", _FILES[name])
-        self.finish(_read(name))
+        self.finish(css() if name == "picture.css" else _read(name))
 
 
 class _Events(_ByAddress):

@@ -43,11 +43,19 @@ function received(path) {
   return [list(facts), folded("Received header fields", fieldText(request.fields)), folded("Decoded body", request.view)];
 }
 
-function column(title, name, path, item) {
+function verdict(title, name, path, item) {
   if (!path) {
-    const why = item.no_tunnel || "Not sent yet.";
-    return make("section", { class: `path ${name}` }, make("h2", {}, title), make("p", { class: "verdict" }, "—"), make("p", {}, name === "tunnel" ? why : "Not sent yet."));
+    const why = name === "tunnel" && item.no_tunnel ? item.no_tunnel : "Not sent yet.";
+    return make("section", { class: `card ${name}` }, make("h3", {}, title), make("p", { class: "verdict" }, "–"), make("p", {}, why));
   }
+  return make("section", { class: `card ${name} ${path.verdict.grade}` },
+    make("h3", {}, title),
+    make("p", { class: "verdict" }, `${path.verdict.mark} ${path.verdict.word}`),
+    make("p", { class: "received" }, make("strong", {}, path.client_received), `, ${path.verdict.detail}`));
+}
+
+function column(title, name, path, item) {
+  if (!path) return "";
   const decided = [];
   if (path.rule) decided.push(["Rule", make("code", {}, path.rule)]);
   if (path.reason) decided.push(["Reason", make("code", {}, path.reason)], ["Detail", path.detail]);
@@ -57,13 +65,12 @@ function column(title, name, path, item) {
   return make(
     "section", { class: `path ${name} ${path.verdict.grade}` },
     make("h2", {}, title),
-    make("p", { class: "verdict" }, `${path.verdict.mark} ${path.verdict.word}`),
-    make("p", { class: "detail" }, path.verdict.detail),
-    make("p", { class: "received" }, "The client received: ", make("strong", {}, path.client_received), path.certificate_presented ? ` (from ${path.certificate_presented})` : ""),
-    folded("Response body", path.response_text),
     ...(decided.length ? [make("h3", {}, "Decision"), list(decided)] : []),
     path.requirement && !known ? cite(path.requirement) : "",
     make("h3", {}, "The proxy saw"), list(path.proxy_saw), inspected,
+    make("h3", {}, "The client received"),
+    make("p", {}, path.client_received, path.certificate_presented ? ` from ${path.certificate_presented}` : ""),
+    folded("Response body", path.response_text),
     make("h3", {}, "The site system received"), ...received(path),
     make("h3", {}, "Expected in the client's log"), make("p", {}, path.client_log),
     path.client_next ? make("p", { class: "requirement" }, `Next: ${path.client_next}.`) : "",
@@ -80,6 +87,15 @@ function curl(lines, copy) {
   return [...block(`Through the bridge${first}`, lines.bridge), ...block("Through the tunnel", lines.tunnel)];
 }
 
+// The picture is drawn, and its texts are escaped, by the lab.
+function drawn(picture) {
+  const template = document.createElement("template");
+  template.innerHTML = picture;
+  return make("div", { id: "picture" }, ...template.content.children);
+}
+
+const PATHS = [["Bridge", "bridge"], ["Tunnel", "tunnel"]];
+
 export function showCase(item, { send, copy, address }) {
   const result = item.result;
   const paths = result ? result.paths : { bridge: null, tunnel: null };
@@ -88,22 +104,24 @@ export function showCase(item, { send, copy, address }) {
     result.faults.length ? make("p", { class: "note" }, `Sent with fault: ${result.faults.join(", ")}.`) : "",
     ...(result.faults.length ? [] : result.problems.map((problem) => make("p", { class: "note" }, `Not as required: ${problem}`))),
   ] : [];
-  return [
+  const [head, below] = [[
     make("h2", {}, item.title),
-    make("p", { class: "explanation" }, item.explanation),
-    make("p", {}, make("code", { id: "line" }, request.line), ` from a client with ${item.client}`),
-    cite(item.requirement), ...item.other_requirements.map(cite),
+    make("p", { class: "explanation" }, item.explanation, " ", make("code", {}, item.requirement.id)),
+    make("div", { class: "cards" }, ...PATHS.map(([title, name]) => verdict(title, name, paths[name], item))),
+    ...notes,
+    result ? drawn(result.picture) : "",
     make("div", { class: "row" },
-      make("button", { class: "first", id: "send", onclick: send }, result ? "Send again" : "Send on both paths"),
+      make("button", { class: "first", id: "send", title: "Send (s)", onclick: send }, result ? "Send again" : "Send on both paths"),
       make("a", { href: `#${item.id}`, id: "address" }, "Link to this case"),
       make("button", { onclick: () => copy(address) }, "Copy link")),
-    ...notes,
-    make("div", { class: "paths" },
-      column("Through the bridge", "bridge", paths.bridge, item),
-      column("Through the tunnel", "tunnel", paths.tunnel, item)),
+  ], [
+    result ? make("div", { class: "paths" }, ...PATHS.map(([title, name]) => column(title, name, paths[name], item))) : "",
+    make("h3", {}, "Requirements"), cite(item.requirement), ...item.other_requirements.map(cite),
+    make("p", {}, make("code", { id: "line" }, request.line), ` from a client with ${item.client}`),
     ...sent(request),
     make("h3", {}, "With curl"), ...curl(item.preview.curl, copy),
-  ];
+  ]];
+  return { head, below };
 }
 
 export function showLifeCycle(steps) {

@@ -25,6 +25,7 @@ import re
 import socket
 import ssl
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,16 @@ class ConnectionEnded(Exception):
     """The server closed the connection before the end of the response."""
 
 
+@dataclass(frozen=True)
+class Handshake:
+    """A completed TLS handshake, as the client sees it."""
+
+    version: str
+    """`TLS 1.3`."""
+    resumed: bool
+    seconds: float
+
+
 class LabClient:
     """One persistent connection; the first request (or `connect`) opens it."""
 
@@ -118,6 +129,8 @@ class LabClient:
         self._socket: ssl.SSLSocket | None = None
         self.presented: x509.Certificate | None = None
         """The certificate of the server, once connected."""
+        self.handshake: Handshake | None = None
+        """None before it is complete."""
         self._has_response = False
         self._ended = False
 
@@ -151,6 +164,7 @@ class LabClient:
             with self._namespace.inside():
                 plain = socket.create_connection(self._address, self._timeout)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            began = time.perf_counter()
             try:
                 self._socket = self._context.wrap_socket(plain, server_hostname=self._server_name)
             except ssl.SSLCertVerificationError:
@@ -159,6 +173,11 @@ class LabClient:
             except (ssl.SSLError, ConnectionError) as error:
                 plain.close()
                 raise HandshakeRefused(_alert(error)) from error
+            self.handshake = Handshake(
+                tls_version(self._socket),
+                bool(self._socket.session_reused),
+                time.perf_counter() - began,
+            )
             if der := self._socket.getpeercert(binary_form=True):
                 self.presented = x509.load_der_x509_certificate(der)
         return self._socket
@@ -265,6 +284,11 @@ def plaintext_request(
         while chunk := connection.recv(65536):
             received += chunk
     return bytes(received)
+
+
+def tls_version(connection: ssl.SSLSocket) -> str:
+    """Return the version as people write it: `TLS 1.3`."""
+    return (connection.version() or "TLS").replace("TLSv", "TLS ")
 
 
 def load_credential(context: ssl.SSLContext, credential: LabCredential) -> None:

@@ -38,6 +38,9 @@ class ReceivedRequest:
     """The user that Windows authenticated; empty if the directory does not require it."""
     peer_port: int
     status: int
+    tls_version: str = ""
+    """`TLS 1.3`; empty without TLS."""
+    tls_resumed: bool = False
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from tornado.netutil import add_accept_handler, bind_sockets
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.protocol.client import load_credential
+from ibcm_bridge.lab.protocol.client import load_credential, tls_version
 from ibcm_bridge.lab.protocol.content import CHUNK, ServerResponse, chunks, part
 from ibcm_bridge.lab.protocol.uploads import UploadServer
 from ibcm_bridge.lab.site_systems.records import (
@@ -287,6 +287,8 @@ class SiteSystems:
             user=authentication.user,
             peer_port=stream.peer_port,
             status=response.status,
+            tls_version=stream.tls_version,
+            tls_resumed=stream.tls_resumed,
         )
         self.records.add(received)
         fields = {"Server": "Microsoft-IIS/10.0", "Content-Length": str(len(response.body))}
@@ -347,6 +349,8 @@ class _Stream(IOStream):
     peer_port = 0
     user_authentication: UserAuthentication
     certificate: x509.Certificate | None = None
+    tls_version = ""
+    tls_resumed = False
     _head = b""
 
     async def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> bytes:
@@ -354,6 +358,8 @@ class _Stream(IOStream):
         if self.certificate is None and isinstance(self.socket, ssl.SSLSocket):
             der = self.socket.getpeercert(binary_form=True)
             self.certificate = x509.load_der_x509_certificate(der) if der else None
+            self.tls_version = tls_version(self.socket)
+            self.tls_resumed = bool(self.socket.session_reused)
         return self._head
 
     def fields(self) -> tuple[tuple[str, str], ...]:

@@ -211,6 +211,8 @@ def test_the_report_loads_nothing(finished: tuple[str, Path]) -> None:
     page = (finished[1] / "index.html").read_text("utf-8")
     assert not re.search(r"""(src|href)=["'](?!#)""", page)
     assert "url(" not in page
+    # Each case has a picture for a screen, and one for a phone.
+    assert page.count("<svg") == 2 * len(CASES)
     assert "<script" not in page
 
 

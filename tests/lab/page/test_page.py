@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +138,7 @@ def test_each_button_sends_its_case_and_shows_the_result(page: Page, up: Up) -> 
         bridge = page.locator(".path.bridge")
         expect(bridge).to_have_class("path bridge right")
         got = case.bridge.alert or str(case.bridge.status)
-        expect(bridge.locator(".received strong")).to_contain_text(got)
+        expect(page.locator(".card.bridge .received strong")).to_contain_text(got)
         expect(page.locator("#shown .note")).to_have_count(0)
         result = up.case(case.id)["result"]
         if "reason" in (record := result["paths"]["bridge"]["audit"]):
@@ -161,7 +163,7 @@ def test_all_cases_can_be_sent_and_stopped(page: Page) -> None:
     page.wait_for_selector("body[data-busy=no]")
     expect(page.locator("#running")).to_have_text("Ready")
     page.click("#all")
-    expect(page.locator("#announcement")).to_contain_text(CASES[-1].title, timeout=PATIENCE)
+    expect(page.locator("#announcement")).to_contain_text(CASES[-1].title, timeout=10 * PATIENCE)
     for case in CASES:
         expect(page.locator(f"nav [data-case='{case.id}'] .marks span").first).to_have_text("✓")
 
@@ -169,8 +171,8 @@ def test_all_cases_can_be_sent_and_stopped(page: Page) -> None:
 def test_each_column_shows_what_its_proxy_saw(page: Page) -> None:
     choose(page, "malware-in-zlib")
     bridge, tunnel = page.locator(".path.bridge"), page.locator(".path.tunnel")
-    expect(bridge.locator(".verdict")).to_have_text("✓ REFUSED")
-    expect(tunnel.locator(".verdict")).to_have_text("✗ NOT STOPPED")
+    expect(page.locator(".card.bridge .verdict")).to_have_text("✓ REFUSED")
+    expect(page.locator(".card.tunnel .verdict")).to_have_text("✗ NOT STOPPED")
     for text in ("pc1.corp.example", "engines.yara-x", "CcmMessaging.log", "nothing"):
         expect(bridge).to_contain_text(text)
     bridge.get_by_text("Inspected message").click()
@@ -190,6 +192,108 @@ def test_a_link_shows_a_case_and_sends_nothing(page: Page, up: Up) -> None:
     other = page.context.new_page()
     other.goto(address)
     other.wait_for_selector(f"#shown[data-case=forbidden-verb][data-reference='{reference}']")
+
+
+def test_without_a_case_in_the_address_the_first_case_is_sent(up: Up, browser: Browser) -> None:
+    page = browser.new_page()
+    page.goto(up.page)
+    page.wait_for_selector(f"#shown[data-case={CASES[0].id}][data-reference] svg.wide")
+    page.close()
+
+
+def test_a_link_to_an_unknown_case_is_reported(page: Page, up: Up) -> None:
+    page.goto(f"{up.page}#no-such-case")
+    expect(page.locator("#unknown")).to_contain_text("no case “no-such-case”")
+    page.keyboard.press("j")
+    page.wait_for_selector(f"#shown[data-case={CASES[0].id}]")
+
+
+@pytest.mark.parametrize(("following", "previous"), [("j", "k"), ("ArrowRight", "ArrowLeft")])
+def test_keys_show_the_next_and_the_previous_case(
+    page: Page, following: str, previous: str
+) -> None:
+    page.wait_for_selector(f"#shown[data-case={CASES[0].id}]")
+    page.keyboard.press(following)
+    page.wait_for_selector(f"#shown[data-case={CASES[1].id}]")
+    expect(page).to_have_title(re.compile(re.escape(CASES[1].title[1:])))
+    expect(page.locator(f"#case-{CASES[1].id}")).to_have_attribute("aria-current", "true")
+    page.keyboard.press(previous)
+    page.wait_for_selector(f"#shown[data-case={CASES[0].id}]")
+    page.click("#next")
+    page.wait_for_selector(f"#shown[data-case={CASES[1].id}]")
+    page.click("#previous")
+    page.wait_for_selector(f"#shown[data-case={CASES[0].id}]")
+
+
+def test_the_list_of_cases_is_one_stop_of_the_tab_key(page: Page) -> None:
+    page.wait_for_selector("#send")
+    stops = 0
+    while page.evaluate("document.activeElement.id") != "send":
+        page.keyboard.press("Tab")
+        stops += 1
+        assert stops < 12
+    page.locator("nav [tabindex='0']").focus()
+    page.keyboard.press("ArrowDown")
+    assert page.evaluate("document.activeElement.closest('nav') !== null")
+    assert page.locator("nav [tabindex='0']").count() == 1
+
+
+def test_all_cases_end_in_a_table_and_a_counted_score(page: Page, up: Up) -> None:
+    page.click("#all")
+    expect(page.locator("#announcement")).to_contain_text(CASES[-1].title, timeout=10 * PATIENCE)
+    page.wait_for_selector("body[data-busy=no]")
+    expect(page.locator("#results tbody th[scope=row]")).to_have_count(len(CASES))
+    results = [up.case(case.id)["result"] for case in CASES]
+    for path in ("bridge", "tunnel"):
+        words = Counter(result[path]["word"] for result in results if result[path])
+        total = page.locator(".total").nth(("bridge", "tunnel").index(path))
+        for word, count in words.items():
+            expect(total).to_contain_text(f"{count} ")
+            expect(total).to_contain_text(word)
+        grades = Counter(result[path]["mark"] for result in results if result[path])
+        for mark, count in grades.items():
+            expect(page.locator("#score .score-part", has_text=path)).to_contain_text(
+                f"{mark} {count}"
+            )
+    page.click("#results tbody a >> nth=1")
+    page.wait_for_selector(f"#shown[data-case={CASES[1].id}]")
+
+
+def test_on_a_projector_verdicts_and_picture_need_no_scrolling(up: Up, browser: Browser) -> None:
+    """1280x720 at 150 %."""
+    context = browser.new_context(viewport={"width": 853, "height": 480}, device_scale_factor=1.5)
+    page = context.new_page()
+    page.goto(up.page)
+    page.wait_for_selector("#picture svg.wide")
+    for part in (".card.bridge .verdict", ".card.tunnel .verdict", "#picture svg.wide"):
+        box = page.locator(part).bounding_box()
+        assert box
+        assert box["y"] + box["height"] <= 480
+    page.click("#list")
+    expect(page.locator(f"#case-{CASES[0].id}")).to_be_visible()
+    context.close()
+
+
+@pytest.mark.parametrize(("motion", "name"), [("no-preference", "ibcm-first"), ("reduce", "none")])
+def test_the_picture_moves_only_where_the_system_allows_it(
+    up: Up, browser: Browser, motion: Any, name: str
+) -> None:
+    context = browser.new_context(reduced_motion=motion)
+    page = context.new_page()
+    page.goto(up.page)
+    page.wait_for_selector("#picture svg.wide")
+    dot = "getComputedStyle(document.querySelector('.wide .request.first .dot')).animationName"
+    assert page.evaluate(dot) == name
+    context.close()
+
+
+def test_a_printed_case_has_verdicts_and_picture_only(page: Page) -> None:
+    page.wait_for_selector("#picture svg.wide")
+    page.emulate_media(media="print")
+    expect(page.locator("#picture svg.wide")).to_be_visible()
+    expect(page.locator(".card.tunnel .verdict")).to_be_visible()
+    for hidden in ("header", "nav", ".faults", ".live"):
+        expect(page.locator(hidden)).to_be_hidden()
 
 
 def test_a_case_can_be_sent_by_keyboard(page: Page) -> None:
@@ -212,8 +316,8 @@ def test_a_case_can_be_sent_by_keyboard(page: Page) -> None:
 
 def test_a_life_cycle_is_allowed_on_both_paths(page: Page) -> None:
     page.click("#life")
-    expect(page.locator("#steps td.allow")).to_have_count(2 * len(LIFE), timeout=PATIENCE)
-    expect(page.locator("#steps td.deny")).to_have_count(0)
+    expect(page.locator("#steps td.right")).to_have_count(2 * len(LIFE), timeout=PATIENCE)
+    expect(page.locator("#steps td.wrong")).to_have_count(0)
 
 
 FAULTS = {
@@ -231,14 +335,15 @@ def test_a_fault_can_be_switched_on_and_off(page: Page, fault: str) -> None:
     page.wait_for_selector(f"body[data-busy=no][data-faults={fault}]")
     try:
         choose(page, case)
-        expect(page.locator(".path.bridge .received strong")).to_have_text(result)
+        expect(page.locator(".card.bridge .received strong")).to_have_text(result)
         expect(page.locator("#shown .note")).to_contain_text("Sent with fault")
-        expect(page.locator(".path.bridge.outage")).to_have_count(1)
+        expect(page.locator("#fault-banner")).to_contain_text("Fault on")
+        expect(page.locator(".card.bridge.outage")).to_have_count(1)
     finally:
-        switch.uncheck()
+        page.click("#fault-banner button")
         page.wait_for_selector("body[data-busy=no][data-faults='']")
     choose(page, case)
-    expect(page.locator(".path.bridge .received strong")).to_have_text("200 OK")
+    expect(page.locator(".card.bridge .received strong")).to_have_text("200 OK")
     expect(page.locator("#shown .note")).to_have_count(0)
 
 
@@ -249,11 +354,14 @@ def test_on_a_phone_there_is_one_column(up: Up, browser: Browser, scheme: Any) -
     page.goto(f"{up.page}#no-certificate")
     page.wait_for_selector("#shown[data-case=no-certificate]")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    left = [page.locator(f".path.{side}").bounding_box() for side in ("bridge", "tunnel")]
+    left = [page.locator(f".card.{side}").bounding_box() for side in ("bridge", "tunnel")]
     assert left[0]
     assert left[1]
     assert left[0]["x"] == left[1]["x"]
     assert left[0]["y"] + left[0]["height"] <= left[1]["y"]
+    page.click("#send")
+    expect(page.locator("#picture svg.narrow")).to_be_visible()
+    expect(page.locator("#picture svg.wide")).to_be_hidden()
     context.close()
 
 

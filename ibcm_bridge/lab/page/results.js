@@ -1,0 +1,51 @@
+// The score, and the table of all results. Both are counted from the results.
+import { make } from "./view.js";
+
+const PATHS = [["bridge", "Bridge"], ["tunnel", "Tunnel"]];
+
+function count(results, path, key) {
+  const counts = new Map();
+  for (const result of results) {
+    const label = result[path] ? key(result[path]) : "- NO TUNNEL";
+    counts.set(label, (counts.get(label) ?? 0) + 1);
+  }
+  return [...counts].sort((a, b) => b[1] - a[1]);
+}
+
+export function showScore(results, grades) {
+  if (!results.length) return [];
+  return PATHS.flatMap(([path, title]) => {
+    const counted = new Map(count(results, path, (outcome) => outcome.grade));
+    const parts = grades.filter((grade) => counted.has(grade.grade)).map((grade) =>
+      make("strong", { class: grade.grade, title: grade.meaning }, ` ${grade.mark} ${counted.get(grade.grade)}`));
+    return [make("span", { class: "score-part" }, `${title.toLowerCase()}`, ...parts), " "];
+  });
+}
+
+export function showResults(cases, results, grades) {
+  const sent = Object.values(results);
+  const totals = PATHS.map(([path, title]) => {
+    const labels = count(sent, path, (outcome) => `${outcome.mark} ${outcome.word}`);
+    return make("p", { class: "total" }, make("strong", {}, `${title}: `), labels.map(([label, number]) => `${number} ${label}`).join(" · ") || "not sent yet");
+  });
+  const legend = make("p", { class: "requirement" }, grades.map((grade) => `${grade.mark} ${grade.meaning}`).join(" · "));
+  const cell = (id, path) => {
+    const result = results[id];
+    if (!result) return make("td", {}, "…");
+    const outcome = result[path];
+    if (!outcome) return make("td", {}, "- NO TUNNEL");
+    return make("td", { class: outcome.grade }, make("strong", {}, `${outcome.mark} ${outcome.word}`), ` ${outcome.client_received}`);
+  };
+  let family = "";
+  const rows = cases.flatMap((item) => {
+    const begins = item.family === family ? [] : [make("tr", {}, make("th", { colspan: "3", scope: "rowgroup", class: "rowgroup" }, item.family))];
+    family = item.family;
+    return [...begins, make("tr", {}, make("th", { scope: "row" }, make("a", { href: `#${item.id}` }, item.title)), cell(item.id, "bridge"), cell(item.id, "tunnel"))];
+  });
+  const head = ["Case", "Bridge", "Tunnel"].map((title) => make("th", { scope: "col" }, title));
+  return [
+    make("h2", {}, `All cases: ${sent.length} of ${cases.length} sent`),
+    ...totals, legend,
+    make("table", { id: "results" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)),
+  ];
+}
