@@ -13,6 +13,7 @@ from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.layers.site_system_leg import LegServer
 from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.connection import LegConnection
+from ibcm_bridge.addons.tls.kept_session import SiteSystemKey
 
 
 class SiteSystemAuthentication:
@@ -32,9 +33,16 @@ class SiteSystemAuthentication:
         publication_tls = self._connections.of(data.context.client).tls
         assert publication_tls is not None
         assert isinstance(data.conn, LegServer)
-        terms = data.conn.terms.tls
-        assert terms is not None
-        connection = LegConnection(publication_tls.site_system_contexts[terms.settings], None)
-        site_system_leg.expect_name(connection, data.conn.terms.server_name, terms.verify_name)
+        terms = data.conn.terms
+        assert terms.tls is not None
+        server_name, verify_name, settings = (
+            terms.server_name,
+            terms.tls.verify_name,
+            terms.tls.settings,
+        )
+        connection = LegConnection(publication_tls.site_system_contexts[settings], None)
+        site_system_leg.expect_name(connection, server_name, verify_name)
+        key = SiteSystemKey(terms.address, server_name, verify_name, settings)
+        site_system_leg.resume_session(connection, publication_tls.site_system_sessions.of(key))
         connection.set_connect_state()
         data.ssl_conn = connection

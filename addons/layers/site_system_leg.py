@@ -19,7 +19,13 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
 from ibcm_bridge.addons.layers.tls_ending import TlsEnding
-from ibcm_bridge.addons.tls.site_system_leg import alert_received, verification_failure
+from ibcm_bridge.addons.tls.site_system_leg import (
+    alert_received,
+    close_session,
+    forget_session,
+    keep_session,
+    verification_failure,
+)
 from ibcm_bridge.site_system_leg.origination import Origination
 
 
@@ -92,6 +98,8 @@ class SiteSystemLeg:
 
     def keep(self) -> None:
         """Keep the leg for the next request. The response is complete, and the leg is now idle."""
+        if not self.kept and self._tls is not None:
+            keep_session(self._tls.tls)
         self._idle_since = time.monotonic()
 
     def usable(self, idle_seconds: float) -> bool:
@@ -128,6 +136,18 @@ class SiteSystemLeg:
 
 class _LegTls(TlsEnding, ServerTLSLayer):
     """mitmproxy's server TLS layer."""
+
+    def on_handshake_error(self, err: str) -> CommandGenerator[None]:
+        """Do not offer the session again that the site system may have refused."""
+        if self.tls:
+            forget_session(self.tls)
+        yield from super().on_handshake_error(err)
+
+    def send_close(self, command: commands.CloseConnection) -> CommandGenerator[None]:
+        """Leave the session to later legs."""
+        if self.tls:
+            close_session(self.tls)
+        yield from super().send_close(command)
 
     @property
     def alert(self) -> str | None:

@@ -9,6 +9,7 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.tls.client_leg import Callbacks, client_leg_context
 from ibcm_bridge.addons.tls.current_trust import ClientTrust, CurrentTrust
+from ibcm_bridge.addons.tls.kept_session import KeptSessions
 from ibcm_bridge.addons.tls.site_system_leg import site_system_leg_context
 from ibcm_bridge.policy.publications import BridgePublication
 from ibcm_bridge.policy.tls_settings import TlsSettings
@@ -32,6 +33,7 @@ class PublicationTls:
             for settings in {role.site_system.tls for role in publication.directories.values()}
         }
         """Contexts by the TLS settings for a site system."""
+        self.site_system_sessions = KeptSessions(self.site_system_trust)
 
     def trusts(self) -> Iterator[tuple[str, CurrentTrust]]:
         """Yield each trust to renew, with the policy key that configures it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 from OpenSSL import SSL
@@ -9,6 +10,7 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import leg_context, lib
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
+from ibcm_bridge.addons.tls.kept_session import KeptSession, Proof
 from ibcm_bridge.addons.tls.verification import Authorities, CertificationPath
 from ibcm_bridge.addons.tls.verify_callback import (
     REVOKED,
@@ -47,10 +49,13 @@ def site_system_leg_context(
     """
 
     def _judge(
-        _connection: SSL.Connection, path: CertificationPath, _facts: CertificateFacts
+        connection: SSL.Connection, path: CertificationPath, _facts: CertificateFacts
     ) -> Deny | None:
         judged = trust.judge(path)
-        return judged if isinstance(judged, Deny) else None
+        if isinstance(judged, Deny):
+            return judged
+        _state_of(connection).proof = Proof(path, time.monotonic())
+        return None
 
     context = leg_context(SSL.TLS_CLIENT_METHOD, credential, trust.trust, settings)
     authorities = Authorities(trust.trust)
@@ -62,37 +67,70 @@ def site_system_leg_context(
 
 
 @dataclass(slots=True)
-class _Failure:
-    """Why a site-system leg failed, as far as known; the app data of its connection."""
+class _LegState:
+    """The state of a site-system leg; the app data of its connection."""
 
     alert: str | None = None
+    """The fatal alert that ended it."""
     refusal: Deny | None = None
+    """Why the site system's certificate was refused."""
+    proof: Proof | None = None
+    """How the site system was verified, for this leg or for the session that it resumes."""
+    kept: KeptSession | None = None
 
 
-def _failure_of(connection: SSL.Connection) -> _Failure:
-    failure = connection.get_app_data()
-    if not isinstance(failure, _Failure):
-        connection.set_app_data(failure := _Failure())
-    return failure
+def _state_of(connection: SSL.Connection) -> _LegState:
+    state = connection.get_app_data()
+    if not isinstance(state, _LegState):
+        connection.set_app_data(state := _LegState())
+    return state
+
+
+def resume_session(connection: SSL.Connection, kept: KeptSession) -> None:
+    """Offer a kept session to the site system, and take the place of the next one."""
+    state = _state_of(connection)
+    state.kept, state.proof = kept, kept.offer(connection)
+
+
+def keep_session(connection: SSL.Connection) -> None:
+    """Keep the session for later legs. In TLS 1.3 it comes after the handshake."""
+    state = _state_of(connection)
+    if state.kept is not None and state.proof is not None:
+        state.kept.keep(connection, state.proof)
+
+
+def forget_session(connection: SSL.Connection) -> None:
+    """Make a full handshake on the next leg, because this one failed."""
+    if (kept := _state_of(connection).kept) is not None:
+        kept.forget()
+
+
+def close_session(connection: SSL.Connection) -> None:
+    """Let other legs resume the session of a leg that is being closed.
+
+    OpenSSL would end the session: it takes a connection without close_notify as failed
+    (SSL_shutdown(3)). A fatal alert ends it in any case.
+    """
+    connection.set_shutdown(SSL.SENT_SHUTDOWN)
 
 
 def alert_received(connection: SSL.Connection) -> str | None:
     """Return the fatal alert that ended a site-system connection, or None."""
-    return _failure_of(connection).alert
+    return _state_of(connection).alert
 
 
 def record_alert_received(connection: SSL.Connection, where: int, value: int) -> None:
     """Record a fatal alert; the info callback of site-system legs."""
     # As in client_leg._report_alerts; level 1 is a warning, such as close_notify.
     if where & _ALERT_READ == _ALERT_READ and value >> 8 != 1:
-        _failure_of(connection).alert = ALERTS.get(value & 0xFF, f"alert {value & 0xFF}")
+        _state_of(connection).alert = ALERTS.get(value & 0xFF, f"alert {value & 0xFF}")
 
 
 def _note_refusal(
     connection: SSL.Connection, _certificate: CertificateFacts | None, refusal: Deny | None
 ) -> None:
-    failure = _failure_of(connection)
-    failure.refusal = failure.refusal or refusal
+    state = _state_of(connection)
+    state.refusal = state.refusal or refusal
 
 
 def verification_failure(connection: SSL.Connection) -> str | None:
@@ -100,7 +138,7 @@ def verification_failure(connection: SSL.Connection) -> str | None:
     number: int = lib.SSL_get_verify_result(connection._ssl)
     if number == 0:  # X509_V_OK
         return None
-    text, refusal = openssl_text(number), _failure_of(connection).refusal
+    text, refusal = openssl_text(number), _state_of(connection).refusal
     if refusal is None or refusal.reason is Reason.BRIDGE_DEFECT:
         return text
     # OpenSSL's text stays unchanged, so that it can be searched for. Other texts lose the depth of

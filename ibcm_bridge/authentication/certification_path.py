@@ -56,6 +56,14 @@ def judge_path(
     return judge_revocation(trust, lists, path, now)
 
 
+def is_in_time(path: Sequence[x509.Certificate], now: datetime.datetime) -> bool:
+    """Return whether every certificate is valid now, by the dates as OpenSSL compares them."""
+    return all(
+        certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
+        for certificate in path
+    )
+
+
 class _Defect(NamedTuple):
     """Why a certificate is refused in any path."""
 

@@ -23,6 +23,7 @@ from ibcm_bridge.addons.tls.verification import verify_client_path
 from ibcm_bridge.authentication.certification_path import (
     MALFORMATIONS,
     _Form,
+    is_in_time,
     is_self_signed,
     judge_path,
     malformation,
@@ -276,3 +277,19 @@ def test_the_detail_of_a_malformation_has_its_section_and_its_depth(
     verdict = judge_path(trust, loaded_lists(trust, NOW), [computer, computer, pki.root], NOW)
     assert isinstance(verdict, Deny)
     assert (verdict.reason, verdict.detail) == (Reason.CERTIFICATE_INVALID, f"{text} (depth 1)")
+
+
+def test_a_path_is_in_time_from_its_latest_begin_to_its_first_end(pki: LabPki) -> None:
+    # OpenSSL takes a certificate as expired at its end (X509_cmp_time(3)).
+    path = (pki.computer("pc1.corp.example").certificate, pki.issuing, pki.root)
+    begins = max(certificate.not_valid_before_utc for certificate in path)
+    ends = min(certificate.not_valid_after_utc for certificate in path)
+    second = timedelta(seconds=1)
+    assert [is_in_time(path, now) for now in (begins - second, begins, ends - second, ends)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert is_in_time(path[1:], ends), "the first end is that of the end-entity certificate"
+    assert not is_in_time(path, path[-1].not_valid_after_utc)

@@ -10,6 +10,7 @@ import pytest
 from mitmproxy.proxy import commands
 
 from ibcm_bridge.addons import connections
+from ibcm_bridge.addons.hooks import site_system_authentication
 from ibcm_bridge.addons.layers import (
     exchange,
     exchange_layer,
@@ -32,6 +33,7 @@ from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.policy_generation import Generation
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.addons.server.forwarding import ForwardingReader
+from ibcm_bridge.addons.tls.kept_session import KeptSessions
 from ibcm_bridge.lab.protocol.client import Response
 from tests.addons.fails_closed.causes import Outcome, denied, good, observed, tunneled
 from tests.addons.fails_closed.failures import ERRORS, nothing_passes
@@ -96,6 +98,8 @@ AFTER_A_DECISION = [
     Place(tunnel.RelayLayer, "_count", tunneled, handshakes=1),
     Place(ForwardingReader, "_splice", tunneled, handshakes=1, requests=1),
     Place(site_system_leg._Endpoint, "_handle_event"),
+    Place(KeptSessions, "of"),
+    Place(site_system_authentication.site_system_leg, "resume_session"),
     Place(SiteSystemLeg, "send", handshakes=1),
     Place(SiteSystemLegs, "send", handshakes=1),
     Place(site_system_legs, "response_reader", handshakes=1, requests=1),

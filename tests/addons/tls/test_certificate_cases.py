@@ -15,7 +15,7 @@ from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.addons.tls.site_system_leg import (
-    _failure_of,
+    _state_of,
     expect_name,
     site_system_leg_context,
     verification_failure,
@@ -68,7 +68,7 @@ def by_site_system_leg(lab: Lab, path: Presented) -> Deny | None:
     leg = SSL.Connection(context, None)
     expect_name(leg, NAME, NAME)
     handshake(leg, presenting(path, SSL.TLS_SERVER_METHOD))
-    refusal = _failure_of(leg).refusal
+    refusal = _state_of(leg).refusal
     assert (verification_failure(leg) is None) is (refusal is None)
     return refusal
 

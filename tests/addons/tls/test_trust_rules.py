@@ -13,7 +13,7 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.tls import verify_callback
 from ibcm_bridge.addons.tls.client_leg import Callbacks, client_leg_context
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
-from ibcm_bridge.addons.tls.site_system_leg import _failure_of, site_system_leg_context
+from ibcm_bridge.addons.tls.site_system_leg import _state_of, site_system_leg_context
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -64,7 +64,7 @@ def site_system_refusal(pki: LabPki, trust: Trust, credential: LabCredential) ->
     )
     leg = SSL.Connection(context, None)
     handshake(leg, other_side(SSL.TLS_SERVER_METHOD, credential))
-    return _failure_of(leg).refusal
+    return _state_of(leg).refusal
 
 
 def client_refusal(pki: LabPki, trust: Trust, credential: LabCredential) -> Deny | None:

@@ -1,0 +1,92 @@
+"""TLS sessions with site systems, which later legs resume (RFC 8446 §2.2, RFC 5246 §7.3).
+
+A site system that resumes a session sends no certificate, and OpenSSL verifies none. So a session
+is offered only if its certification path would be accepted now: the dates and the revocation lists
+are checked again. Otherwise the leg makes a full handshake, which accepts or refuses the
+certificate that the site system has now. What else a full handshake verifies cannot change: a
+session is kept for one publication of one policy, one address, one name and one set of TLS
+settings.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+from OpenSSL import SSL
+
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust
+from ibcm_bridge.addons.tls.verification import CertificationPath
+from ibcm_bridge.authentication.certification_path import is_in_time
+from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.tls_settings import TlsSettings
+
+SESSION_SECONDS = 3_600.0
+"""After this time a full handshake proves again that the site system has its key."""
+
+
+class SiteSystemKey(NamedTuple):
+    """What a session may be used for."""
+
+    address: Address
+    server_name: str
+    verify_name: str
+    settings: TlsSettings
+
+
+class Proof(NamedTuple):
+    """The path that a full handshake has verified, and when."""
+
+    path: CertificationPath
+    when: float
+
+
+class KeptSession:
+    """The newest session with one site system."""
+
+    def __init__(self, trust: CurrentTrust) -> None:
+        self._trust = trust
+        self._kept: tuple[SSL.Session, Proof] | None = None
+
+    def offer(self, connection: SSL.Connection) -> Proof | None:
+        """Offer the session to the site system, if its path would be accepted now."""
+        if self._kept is None:
+            return None
+        session, proof = self._kept
+        if not self._is_accepted(proof):
+            self.forget()
+            return None
+        connection.set_session(session)
+        return proof
+
+    def keep(self, connection: SSL.Connection, proof: Proof) -> None:
+        """Keep the session of a connection for later ones."""
+        session = connection.get_session()
+        if session is not None:
+            self._kept = session, proof
+
+    def forget(self) -> None:
+        """Offer it no more."""
+        self._kept = None
+
+    def _is_accepted(self, proof: Proof) -> bool:
+        if time.monotonic() - proof.when >= SESSION_SECONDS:
+            return False
+        if not is_in_time(proof.path, self._trust.clock()):
+            return False
+        return not isinstance(self._trust.judge(proof.path), Deny)
+
+
+class KeptSessions:
+    """The sessions of one publication. The policy limits how many site systems it has."""
+
+    def __init__(self, trust: CurrentTrust) -> None:
+        self._trust = trust
+        self._sessions: dict[SiteSystemKey, KeptSession] = {}
+
+    def of(self, key: SiteSystemKey) -> KeptSession:
+        """Return the place of the session with a site system."""
+        if (found := self._sessions.get(key)) is None:
+            found = self._sessions[key] = KeptSession(self._trust)
+        return found
