@@ -88,7 +88,8 @@ def _judge(
     record: ConnectionRecord = connection.get_app_data()
     trust = _trust(record.tls)
     refusal = _accept(record, trust.judge(path), certificate)
-    if refusal is None:
+    assert record.tls is not None
+    if refusal is None and record.tls.publication.clients_resume:
         trust.remember(path)
     return refusal
 

@@ -43,6 +43,8 @@ class SiteSystemAuthentication:
         connection = LegConnection(publication_tls.site_system_contexts[settings], None)
         site_system_leg.expect_name(connection, server_name, verify_name)
         key = SiteSystemKey(terms.address, server_name, verify_name, settings)
-        site_system_leg.resume_session(connection, publication_tls.site_system_sessions.of(key))
+        kept = publication_tls.site_system_sessions.of(key)
+        if kept is not None:
+            site_system_leg.resume_session(connection, kept)
         connection.set_connect_state()
         data.ssl_conn = connection

@@ -47,15 +47,18 @@ def client_leg_context(publication: BridgePublication, callbacks: Callbacks) -> 
     Without `client_trust`, no CertificateRequest is sent. If clients may be anonymous, they may
     present no certificate. TLS 1.2 and higher, HTTP/1.1 only (HTTP-1.1).
 
-    Sessions are resumed from OpenSSL's cache. It belongs to this context and holds at most 20,480
-    sessions, so neither publications nor processes share sessions. Tickets are disabled: they
-    would store the client's certificate outside the process and could not be revoked.
+    Where the policy allows it, sessions are resumed from OpenSSL's cache. It belongs to this
+    context and holds at most 20,480 sessions, so neither publications nor processes share sessions.
+    Tickets are disabled: they would store the client's certificate outside the process and could
+    not be revoked. In TLS 1.3 OpenSSL sends two ids of sessions in any case: the bindings lack
+    SSL_CTX_set_num_tickets(3).
     """
     trust = publication.client_trust
     context = leg_context(
         SSL.TLS_SERVER_METHOD, publication.credential, trust, publication.client_tls
     )
-    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER)
+    resumable = publication.clients_resume
+    context.set_session_cache_mode(SSL.SESS_CACHE_SERVER if resumable else SSL.SESS_CACHE_OFF)
     context.set_timeout(SESSION_SECONDS)
     # Required when client certificates are requested (SSL_CTX_set_session_id_context(3)). It is
     # random, so that no other context accepts a session of this one.

@@ -8,7 +8,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from ibcm_bridge.addons.clock import Clock, utc_now
-from ibcm_bridge.addons.tls.verification import CertificationPath, verify_client_path
+from ibcm_bridge.addons.tls.verification import CertificationPath, client_verifier
 from ibcm_bridge.authentication.certification_path import judge_path
 from ibcm_bridge.authentication.revocation import Notes, loaded_lists
 from ibcm_bridge.decisions.denial import Deny
@@ -39,6 +39,7 @@ class ClientTrust(CurrentTrust):
 
     def __init__(self, trust: Trust, clock: Clock = utc_now) -> None:
         super().__init__(trust, clock)
+        self._verifier = client_verifier(trust)
         self._configured = {*trust.anchors, *trust.intermediates}
         self._sent: collections.OrderedDict[bytes, CertificationPath] = collections.OrderedDict()
         """Authorities by the SHA-256 fingerprint of the end-entity certificate, oldest first."""
@@ -60,4 +61,6 @@ class ClientTrust(CurrentTrust):
         if sent:
             # Resumption creates a new session, so this path is the newest again.
             self._sent.move_to_end(key)
-        return verify_client_path(self.trust, (certificate, *sent), self.lists, self.clock())
+        if self._verifier.trust is not self.trust:
+            self._verifier = client_verifier(self.trust)
+        return self._verifier.verify((certificate, *sent), self.lists, self.clock())

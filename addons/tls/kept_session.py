@@ -81,12 +81,15 @@ class KeptSession:
 class KeptSessions:
     """The sessions of one publication. The policy limits how many site systems it has."""
 
-    def __init__(self, trust: CurrentTrust) -> None:
+    def __init__(self, trust: CurrentTrust, *, resume: bool) -> None:
         self._trust = trust
+        self._resume = resume
         self._sessions: dict[SiteSystemKey, KeptSession] = {}
 
-    def of(self, key: SiteSystemKey) -> KeptSession:
-        """Return the place of the session with a site system."""
+    def of(self, key: SiteSystemKey) -> KeptSession | None:
+        """Return the place of the session with a site system; None if legs resume no session."""
+        if not self._resume:
+            return None
         if (found := self._sessions.get(key)) is None:
             found = self._sessions[key] = KeptSession(self._trust)
         return found

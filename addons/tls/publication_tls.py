@@ -33,7 +33,9 @@ class PublicationTls:
             for settings in {role.site_system.tls for role in publication.directories.values()}
         }
         """Contexts by the TLS settings for a site system."""
-        self.site_system_sessions = KeptSessions(self.site_system_trust)
+        self.site_system_sessions = KeptSessions(
+            self.site_system_trust, resume=publication.legs_resume
+        )
 
     def trusts(self) -> Iterator[tuple[str, CurrentTrust]]:
         """Yield each trust to renew, with the policy key that configures it."""

@@ -58,48 +58,6 @@ def fill_store(store: crypto.X509Store, trust: Trust) -> None:
         store.add_cert(crypto.X509.from_cryptography(certificate))
 
 
-def verify_client_path(
-    trust: Trust,
-    certificates: CertificationPath,
-    lists: Lists | None = None,
-    now: datetime.datetime | None = None,
-) -> Notes | Deny:
-    """Verify a client's certificates without a connection, as the client leg would.
-
-    `certificates` are in handshake order: the end-entity certificate first. `lists` and `now`
-    default to the lists of the trust and the system clock.
-    """
-    return _verify(trust, certificates, _lib.X509_PURPOSE_SSL_CLIENT, lists, now)
-
-
-def verify_authority(trust: Trust, certificate: x509.Certificate) -> Notes | Deny:
-    """Verify that an issuing authority chains to a trust anchor and is not revoked."""
-    return _verify(trust, [certificate], None, None, None)
-
-
-def _verify(
-    trust: Trust,
-    certificates: CertificationPath,
-    purpose: int | None,
-    lists: Lists | None,
-    now: datetime.datetime | None,
-) -> Notes | Deny:
-    now = now or datetime.datetime.now(datetime.UTC)
-    store = crypto.X509Store()
-    fill_store(store, trust)
-    store.set_time(now)
-    if purpose is not None:
-        _lib.X509_STORE_set_purpose(store._store, purpose)
-    leaf, *others = [crypto.X509.from_cryptography(certificate) for certificate in certificates]
-    try:
-        path = crypto.X509StoreContext(store, leaf, others).get_verified_chain()
-    except crypto.X509StoreContextError as error:
-        number, depth, text = error.errors
-        return refused_by_openssl(trust.rule, number, depth, text)
-    lists = loaded_lists(trust, now) if lists is None else lists
-    return judge_path(trust, lists, [certificate.to_cryptography() for certificate in path], now)
-
-
 class Authorities:
     """The configured authorities of a trust, so that each is parsed once."""
 
@@ -123,11 +81,65 @@ class Authorities:
             ]
         finally:
             _lib.sk_X509_free(stack)
-        return [self._read(issuer) for issuer in issuers]
+        return [self.read(issuer) for issuer in issuers]
 
-    def _read(self, wrapped: crypto.X509) -> x509.Certificate:
+    def read(self, wrapped: crypto.X509) -> x509.Certificate:
+        """Return a certificate of a path. ValueError if it is unreadable."""
         encoded = crypto.dump_certificate(crypto.FILETYPE_ASN1, wrapped)
         return self._by_encoding.get(encoded) or _parsed(encoded)
+
+
+class PathVerifier:
+    """Verifies certificates without a connection. It fills its store once."""
+
+    def __init__(self, trust: Trust, purpose: int | None = None) -> None:
+        self.trust = trust
+        self._authorities = Authorities(trust)
+        self._store = crypto.X509Store()
+        fill_store(self._store, trust)
+        if purpose is not None:
+            _lib.X509_STORE_set_purpose(self._store._store, purpose)
+
+    def verify(
+        self, certificates: CertificationPath, lists: Lists, now: datetime.datetime
+    ) -> Notes | Deny:
+        """Verify certificates in handshake order: the end-entity certificate first."""
+        self._store.set_time(now)
+        end_entity, *others = [crypto.X509.from_cryptography(found) for found in certificates]
+        try:
+            path = crypto.X509StoreContext(self._store, end_entity, others).get_verified_chain()
+        except crypto.X509StoreContextError as error:
+            number, depth, text = error.errors
+            return refused_by_openssl(self.trust.rule, number, depth, text)
+        issuers = [self._authorities.read(issuer) for issuer in path[1:]]
+        return judge_path(self.trust, lists, [certificates[0], *issuers], now)
+
+
+def client_verifier(trust: Trust) -> PathVerifier:
+    """Return a verifier that verifies as the client leg does."""
+    return PathVerifier(trust, _lib.X509_PURPOSE_SSL_CLIENT)
+
+
+def verify_client_path(
+    trust: Trust,
+    certificates: CertificationPath,
+    lists: Lists | None = None,
+    now: datetime.datetime | None = None,
+) -> Notes | Deny:
+    """Verify a client's certificates without a connection, as the client leg would.
+
+    `certificates` are in handshake order: the end-entity certificate first. `lists` and `now`
+    default to the lists of the trust and the system clock.
+    """
+    now = now or datetime.datetime.now(datetime.UTC)
+    lists = loaded_lists(trust, now) if lists is None else lists
+    return client_verifier(trust).verify(certificates, lists, now)
+
+
+def verify_authority(trust: Trust, certificate: x509.Certificate) -> Notes | Deny:
+    """Verify that an issuing authority chains to a trust anchor and is not revoked."""
+    now = datetime.datetime.now(datetime.UTC)
+    return PathVerifier(trust).verify([certificate], loaded_lists(trust, now), now)
 
 
 def end_entity_of(store_context: Any) -> x509.Certificate:

@@ -109,6 +109,10 @@ class BridgePublication:
     client_tls: TlsSettings = DEFAULT_TLS
     """The settings for clients. A client with a TPM that cannot sign RSASSA-PSS fails in TLS 1.3
     (RFC 8446 §4.2.3), even if it offers it, but connects with TLS 1.2."""
+    clients_resume: bool = False
+    """True if clients may resume TLS sessions."""
+    legs_resume: bool = True
+    """True if site-system legs resume TLS sessions."""
 
 
 @dataclass(frozen=True, slots=True)

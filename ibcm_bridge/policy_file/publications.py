@@ -98,6 +98,8 @@ def read_bridge(
         upload_hosts=UploadHosts(row.upload_hosts),
         send_ca_names=row.clients.ca_names == "send",
         client_tls=_tls(row.clients),
+        clients_resume=row.clients.resumption == "allow",
+        legs_resume=row.site_systems.resumption == "allow",
     )
 
 

@@ -25,7 +25,7 @@ from tests.addons.tls.test_resumption import Client, handshake
 
 @pytest.fixture
 def running(lab: Lab, tmp_path: Path) -> Iterator[Running]:
-    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
+    policy = changed(lab.policy, tmp_path / "audit.jsonl", clients_resume=True)
     # Files are checked only at the start: all later changes are those of the test.
     with Running(lab, policy, check_seconds=3_600) as running:
         yield running

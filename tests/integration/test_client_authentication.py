@@ -6,6 +6,7 @@ import re
 import ssl
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -28,6 +29,12 @@ REFUSED = {
     "without_purpose": (Reason.CERTIFICATE_PURPOSE, POLICY, 43),
     "user": (Reason.CERTIFICATE_NAME, POLICY, 42),
 }
+
+
+@pytest.fixture(scope="module")
+def change_policy(policy: dict[str, Any]) -> None:
+    """Let clients resume TLS sessions."""
+    policy["publications"][0]["clients"]["resumption"] = "allow"
 
 
 def alert_of(run: subprocess.CompletedProcess[str]) -> int | None:

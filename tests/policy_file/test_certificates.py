@@ -337,6 +337,22 @@ def test_the_highest_tls_version_with_clients_can_be_set(load: Load) -> None:
         assert "highest_tls: invalid value; write '1.2' or '1.3', in quotes" in found
 
 
+def test_the_resumption_of_sessions_can_be_set_for_each_leg(load: Load) -> None:
+    publication = bridge(load())
+    assert (publication.clients_resume, publication.legs_resume) == (False, True)
+    trust = "      trust:\n"
+    for clients in ("allow", "refuse"):
+        found = bridge(load((trust, f"      resumption: {clients}\n{trust}")))
+        assert found.clients_resume is (clients == "allow")
+        assert found.legs_resume
+    for legs in ("allow", "refuse"):
+        found = bridge(load((", and their CAs\n", f"\n      resumption: {legs}\n")))
+        assert found.legs_resume is (legs == "allow")
+        assert not found.clients_resume
+    found = problems(load, (trust, f"      resumption: true\n{trust}"))
+    assert "clients.resumption: invalid value; write allow or refuse" in found
+
+
 @pytest.mark.parametrize("value", CipherSuites)
 def test_the_cipher_suites_with_clients_can_be_set(load: Load, value: CipherSuites) -> None:
     assert bridge(load()).client_tls.suites is CipherSuites.STANDARD

@@ -77,6 +77,9 @@ class TrustRow(Row, examples=[_TRUST]):
     without_crl: list[WithoutCrlRow] = optional([], "CAs that publish no list, each with a reason")
 
 
+Resumption = Literal["allow", "refuse"]
+
+
 class ClientsRow(Row, examples=[{"trust": _TRUST}]):
     """Accepted client certificates: their kind, and their CAs."""
 
@@ -93,6 +96,9 @@ class ClientsRow(Row, examples=[{"trust": _TRUST}]):
         "1.3", "highest TLS version with clients; 1.2 for TPMs without PSS"
     )
     tls: CipherSetting = optional("standard", "cipher suites with clients in TLS 1.2")
+    resumption: Resumption = optional(
+        "refuse", "whether clients may resume TLS sessions; their cache can use 160 MB of memory"
+    )
 
 
 class SiteSystemsRow(Row, examples=[{"certificate": _PAIR, "trust": _TRUST}]):
@@ -100,3 +106,4 @@ class SiteSystemsRow(Row, examples=[{"certificate": _PAIR, "trust": _TRUST}]):
 
     certificate: CertificateRow = required("the bridge's client certificate (clientAuth)")
     trust: TrustRow = required("CAs of the site systems' certificates")
+    resumption: Resumption = optional("allow", "whether new legs resume TLS sessions")

@@ -241,6 +241,16 @@ def test_a_session_is_for_one_address_name_and_settings(
     assert kept.of(key()) is not kept.of(other)
 
 
+def test_no_leg_resumes_where_the_policy_refuses_it(
+    lab: Lab, tmp_path: Path, legs: list[bool]
+) -> None:
+    policy = changed(lab.policy, tmp_path / "audit.jsonl", legs_resume=False)
+    with Running(lab, policy) as running:
+        assert [ask(running), ask(running)] == [200, 200]
+        assert_legs(legs, False, False)
+        assert not sessions(running)
+
+
 def test_each_publication_keeps_its_own_sessions(lab: Lab, tmp_path: Path) -> None:
     publication = bridged_publication(lab.policy)
     policy = changed(lab.policy, tmp_path / "audit.jsonl")

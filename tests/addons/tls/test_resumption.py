@@ -75,7 +75,7 @@ def clock() -> Clock:  # type: ignore[override]
 
 
 def bridge(lab: Lab, tmp_path: Path, clock: Clock, **changes: Any) -> Running:
-    policy = changed(lab.policy, tmp_path / "audit.jsonl", **changes)
+    policy = changed(lab.policy, tmp_path / "audit.jsonl", clients_resume=True, **changes)
     return Running(lab, policy, clock=clock, check_seconds=3_600)
 
 
@@ -115,6 +115,26 @@ def test_a_session_is_resumed_and_the_client_recorded(
     assert [record["tls_resumed"] for record in others] == [True] * 3
     assert {record["client_name"] for record in running.audit()} == {"pc1.corp.example"}
     assert all(record["client_certificate"] == full["client_certificate"] for record in others)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_by_default_no_session_is_resumed_or_stored(
+    lab: Lab, tmp_path: Path, version: ssl.TLSVersion
+) -> None:
+    credential, crl = lab.pki.branch("pc7.branch.example")
+    trust = bridged_publication(lab.policy).client_trust
+    assert trust is not None
+    trust = Trust(trust.anchors, trust.intermediates, (*trust.crls, crl))
+    with Running(lab, changed(lab.policy, tmp_path / "audit.jsonl", client_trust=trust)) as running:
+        client = Client(lab, version, credential)
+        session: ssl.SSLSession | None = client.ask(running, None).session
+        for _ in range(3):
+            again = client.ask(running, session)
+            assert not again.resumed
+            assert again.response.startswith(b"HTTP/1.1 200 ")
+            session = again.session
+        assert not any("tls_resumed" in record for record in running.audit())
+        assert not client_trust(running)._sent
 
 
 def revoke(lab: Lab, running: Running, _clock: Clock) -> None:
@@ -213,7 +233,7 @@ def test_another_publication_does_not_resume(
     lab: Lab, tmp_path: Path, clock: Clock, version: ssl.TLSVersion
 ) -> None:
     # The other publication refuses this client; a session of the first must not bypass that.
-    policy = changed(lab.policy, tmp_path / "audit.jsonl")
+    policy = changed(lab.policy, tmp_path / "audit.jsonl", clients_resume=True)
     publication = bridged_publication(policy)
     other_name = "users.internet.example"
     credential = lab.pki.server(other_name, BRIDGED)
