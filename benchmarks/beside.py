@@ -5,8 +5,8 @@ GUID, and every peer of `peers.programs` on this machine gets the same load.
 
 1. Messages: peers share kept connections to the site system, the bridge has one for each client.
 2. New connections: every proxy makes a new connection to the site system for each.
-3. The same; the peers resume their TLS sessions with the site system.
-4. The same as 2; the client resumes its TLS session. The bridge alone.
+3. The same; every proxy resumes its TLS session with the site system.
+4. The same as 3; the client resumes its TLS session too. The bridge alone.
 5. Downloads, and the same bytes through a tunnel.
 6. Connected clients that wait: memory while they are connected, and after each wave of them.
 """
@@ -18,6 +18,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
+from benchmarks.bridges import Bound, Sessions
 from benchmarks.comparison import (
     BRIDGE,
     GUID,
@@ -34,7 +35,7 @@ from benchmarks.comparison import (
 from benchmarks.load import Job
 from benchmarks.peers.programs import PEERS, Way
 from benchmarks.processes import memory
-from benchmarks.proxies import Bound, Proxies, Target, running_proxies
+from benchmarks.proxies import Proxies, Target, running_proxies
 from benchmarks.report import document
 
 MESSAGE = "CCM_POST, 3 KB inflating to 28 KB, signed and enforced, on kept connections"
@@ -59,13 +60,15 @@ def measure_beside(plan: Plan, directory: Path, clients: int, waves: int) -> dic
     with running_proxies(directory, plan.download_bytes, bound=bound, peers=here) as proxies:
         both = {BRIDGE: proxies.bridge, MITMDUMP: proxies.mitmdump}
         ours = {BRIDGE: proxies.bridge}
+        full = {BRIDGE: proxies.bridges[Sessions.NONE]}
+        returning = {BRIDGE: proxies.bridges[Sessions.ALL]}
         pooled = {**both, **proxies.peers(Way.POOLED)}
         tunnels = {BRIDGE: proxies.tunnel, **proxies.peers(Way.TUNNEL)}
         measures = [
             *messages(plan, proxies, pooled, message_request(bound.key), MESSAGE),
-            *connections(plan, proxies, {**both, **proxies.peers(Way.NEW)}, NEW),
+            *connections(plan, proxies, {**both, **full, **proxies.peers(Way.NEW)}, NEW),
             *connections(plan, proxies, {**ours, **proxies.peers(Way.RESUMED)}, RESUMED),
-            *connections(plan, proxies, ours, RETURNING, resume=True),
+            *connections(plan, proxies, returning, RETURNING, resume=True),
             *downloads(plan, proxies, pooled, DOWNLOAD),
             *downloads(plan, proxies, tunnels, TUNNEL),
             *_waiting(proxies, proxies.bridge, clients, waves),

@@ -8,7 +8,7 @@ change a count, and PYTHONHASHSEED=0 makes hashes equal, so that counts of two v
 compared on a busy machine. Instructions of the kernel and of inspection workers are not counted.
 
 - message: the CCM_POST of `benchmarks.beside`, signed and enforced, on a kept connection
-- connection: a new mTLS connection on both legs, and one GET
+- connection: a new mTLS connection, a leg that resumes its TLS session, and one GET
 """
 
 from __future__ import annotations
@@ -31,10 +31,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
+from benchmarks.bridges import Bound, prepared_bridge
 from benchmarks.child import Child
 from benchmarks.comparison import GUID, message_request, small_request
 from benchmarks.load import Job
-from benchmarks.proxies import Bound, LoadClient, SiteSystemProcess, prepared_bridge
+from benchmarks.proxies import LoadClient, SiteSystemProcess
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 

@@ -24,24 +24,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from benchmarks.bridges import Bound, Sessions, check_audit, prepared_bridge
 from benchmarks.child import Child
 from benchmarks.load import Done, Job
 from benchmarks.peers.programs import Peer, Way
 from benchmarks.peers.running import RunningPeer, SiteSystem
 from benchmarks.processes import forget_peak_memory, memory, settled_processor_seconds
-from ibcm_bridge.authentication.certificate import certificate_facts
-from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.lab.bridge.process import RunningBridge, free_port
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import LabCredential
-from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TUNNELED
-from ibcm_bridge.lab.site_systems.site_systems import Address
-from ibcm_bridge.messages.client_guid import read_guid
-from ibcm_bridge.storage.binding_registry import Registry
 
 START_SECONDS = 30.0
 
@@ -72,14 +65,19 @@ class Proxies:
 
     def __init__(
         self,
-        bridge: RunningBridge,
+        bridges: Mapping[Sessions, RunningBridge],
         mitmdump: _Mitmdump,
         peers: Mapping[str, RunningPeer],
         client: LoadClient,
     ) -> None:
         self._client = client
         self._peers = peers
-        self.bridge = Target(bridge.pid, bridge.address[1], BRIDGED)
+        bridge = bridges[Sessions.SHIPPED]
+        self.bridges = {
+            sessions: Target(running.pid, running.address[1], BRIDGED)
+            for sessions, running in bridges.items()
+        }
+        self.bridge = self.bridges[Sessions.SHIPPED]
         self.tunnel = Target(bridge.pid, bridge.address[1], TUNNELED["distribution-point"])
         self.mitmdump = Target(mitmdump.pid, mitmdump.port, BRIDGED)
 
@@ -133,8 +131,13 @@ def running_proxies(
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     with contextlib.ExitStack() as stack:
         site_system = stack.enter_context(SiteSystemProcess(pki, directory, content_bytes))
-        (directory / "bridge").mkdir()
-        bridge = stack.enter_context(prepared_bridge(directory, pki, site_system.port, bound))
+        bridges = {
+            sessions: stack.enter_context(
+                prepared_bridge(directory, pki, site_system.port, bound, sessions)
+            )
+            for sessions in Sessions
+        }
+        bridge = bridges[Sessions.SHIPPED]
         made = directory / "bridge" / "pki"
         mitmdump = stack.enter_context(_Mitmdump(directory, made, site_system.port))
         beside = SiteSystem(BRIDGED, ("127.0.0.1", site_system.port))
@@ -143,66 +146,8 @@ def running_proxies(
             for peer in peers
         }
         client = stack.enter_context(LoadClient(made))
-        yield Proxies(bridge, mitmdump, running, client)
-    _check_audit(bridge)
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A client with a bound client GUID, and the key that signs its messages."""
-
-    guid: str
-    key: RSAPrivateKey
-
-
-_ENFORCED = "\nmessages: {identity: enforce, signatures: enforce, bindings: bindings.sqlite}\n"
-
-
-def prepared_bridge(
-    directory: Path, pki: LabPki, site_system_port: int, bound: Bound | None
-) -> RunningBridge:
-    """A bridge that is not started yet, with its files in `directory`/bridge."""
-    policy = shipped_policy() + (_ENFORCED if bound else "")
-    own = directory / "bridge"
-    bridge = RunningBridge(own, pki, OneForBoth(site_system_port), policy=policy)
-    if bound:
-        client = LabCredential.read(own / "pki" / "clients", "computer").certificate
-        signing_key = bound.key.public_key().public_bytes(
-            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-        )
-        guid = read_guid(bound.guid)
-        assert guid is not None
-        binding = Binding(
-            guid,
-            Source.REGISTRATION,
-            datetime.datetime.now(datetime.UTC),
-            certificate_facts(client).key_sha256,
-            signing_key=signing_key,
-        )
-        with Registry(own / "bindings.sqlite") as registry:
-            registry.add(binding)
-    return bridge
-
-
-def _check_audit(bridge: RunningBridge) -> None:
-    requests = [record for record in bridge.audit() if record["event"] == "request"]
-    messages = [record for record in requests if record["method"] == "CCM_POST"]
-    for record in requests:
-        if record["verdict"] != "allow":
-            raise RuntimeError(f"the bridge refused a request: {record}")
-    for record in messages:
-        if not any(view.startswith("inflated:") for view in record["inspected"]):
-            raise RuntimeError(f"the bridge did not inspect a message: {record}")
-    if not messages:
-        raise RuntimeError("the bridge's audit has no message")
-
-
-class OneForBoth:
-    """The addresses that `RunningBridge` needs: one stand-in for both site systems."""
-
-    def __init__(self, port: int) -> None:
-        address = Address("127.0.0.1", port)
-        self.addresses = {"management-point": address, "distribution-point": address}
+        yield Proxies(bridges, mitmdump, running, client)
+    check_audit(bridge)
 
 
 class SiteSystemProcess(Child):
