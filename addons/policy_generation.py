@@ -38,6 +38,7 @@ from ibcm_bridge.addons.renewal.renewal import keep_current, stop_renewal
 from ibcm_bridge.addons.renewal.revocation_renewal import crl_renewals
 from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
+from ibcm_bridge.addons.stages import GuardedHooks
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.addons.traffic_observer import TrafficObserver
 from ibcm_bridge.inspection.engines import CompiledRules
@@ -105,10 +106,10 @@ class Generation:
                 await stop_renewal(task)
             await self.workers.stop()
 
-    def front_door(self, context: Context) -> Layer:
+    def front_door(self, context: Context, hooks: GuardedHooks) -> Layer:
         """Return the first layer of a connection."""
         record = self._connections.of(context.client)
-        return FrontDoorLayer(context, record, self.policy.limits, self.hooks.has)
+        return FrontDoorLayer(context, record, self.policy.limits, hooks)
 
     def _renew_rules(self, setup: EngineSetup, compiled: CompiledRules) -> None:
         engines = setup.make(compiled)

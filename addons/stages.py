@@ -1,6 +1,6 @@
 """The stages of a request, from its head to its response, and the decision at each.
 
-A layer yields `Decide` with a stage and gets the next value: the addon methods named after the
+A layer calls the hooks with a stage and gets the next value: the addon methods named after the
 stage's hook decide. Values are immutable, and a decision is stored nowhere else:
 
     HeadRead -> Authorized
@@ -18,9 +18,9 @@ Each decision can be a `Deny` instead.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterable
+from collections.abc import Awaitable, Generator, Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Protocol, get_args
 
 from mitmproxy.proxy import commands, events
 
@@ -196,16 +196,39 @@ DECISIONS = frozenset(
 
 
 @dataclass(eq=False)
-class Decide(commands.Command):
-    """Decide on a stage. The result is the next value, or a Deny, also if an addon raises."""
+class WaitFor(commands.Command):
+    """Wait for a hook or a decision that was called and has no result yet."""
 
-    stage: Stage[Any]
+    called: commands.StartHook | Stage[Any]
+    result: Awaitable[Any] | None
+    """None if there will be none, because the connection was aborted."""
     blocking = True
 
 
 @dataclass(repr=False)
-class Decided(events.CommandCompleted):
-    """The result of a `Decide`."""
+class Waited(events.CommandCompleted):
+    """The result of a `WaitFor`."""
 
-    command: Decide
+    command: WaitFor
     reply: Any
+
+
+class GuardedHooks(Protocol):
+    """The hooks of a connection, which never raise."""
+
+    def has(self, name: str) -> bool:
+        """Return whether anything is called for a hook."""
+
+    def call(self, called: commands.StartHook | Stage[Any]) -> Any:
+        """Return the result of a hook or a decision; a `WaitFor` if there is none yet.
+
+        The result of a decision is the next value, or a Deny, also if an addon raises.
+        """
+
+
+def result_of(
+    hooks: GuardedHooks, called: commands.StartHook | Stage[Any]
+) -> Generator[Any, Any, Any]:
+    """Call a hook or a decision in a layer, and wait for its result if necessary."""
+    result = hooks.call(called)
+    return (yield result) if isinstance(result, WaitFor) else result

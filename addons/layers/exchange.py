@@ -34,13 +34,13 @@ from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded, new_
 from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientStream, LegWait
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.layers.response_stream import ResponseStream
-from ibcm_bridge.addons.layers.shown_flow import ShownFlow, Watched
+from ibcm_bridge.addons.layers.shown_flow import ShownFlow
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, ResponseBegun, SiteSystemLegs
 from ibcm_bridge.addons.stages import (
     BodyInspected,
     BodyRead,
-    Decide,
     ErrorCollected,
+    GuardedHooks,
     HeadRead,
     PacketAnnounced,
     PacketRead,
@@ -48,6 +48,7 @@ from ibcm_bridge.addons.stages import (
     ReplyAllowed,
     ReplyCollected,
     Stage,
+    result_of,
 )
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
@@ -86,8 +87,7 @@ class BridgedConnection:
     connection: ConnectionRecord
     stream: ClientStream
     legs: SiteSystemLegs
-    watched: Watched
-    """Hooks that only show are called if an addon watches, because the call is expensive."""
+    hooks: GuardedHooks
 
 
 class Exchange:
@@ -103,10 +103,11 @@ class Exchange:
         self._note = note
         self._began = time.monotonic()
         self._connection = bridged.connection
+        self._hooks = bridged.hooks
         self._stream = bridged.stream
         self._legs = bridged.legs
         self._wait = wait
-        self._shown = ShownFlow(bridged.context, bridged.watched)
+        self._shown = ShownFlow(bridged.context, bridged.hooks)
         self._body = b""
         self._part: UploadPart | None = None
         """The part of an upload that it carries, after it is stored."""
@@ -153,13 +154,13 @@ class Exchange:
         return _allowed(decided)
 
     def _authorize(self, head: RequestHead) -> Steps[Authorized | Deny]:
-        authorized = yield from _decide(HeadRead(self._client, self._published, head))
+        authorized = yield from _decide(self._hooks, HeadRead(self._client, self._published, head))
         if isinstance(authorized, Deny):
             return authorized
         self.authorized = authorized
         if authorized.packet is None:
             return authorized
-        considered = yield from _decide(PacketAnnounced(self._client, authorized))
+        considered = yield from _decide(self._hooks, PacketAnnounced(self._client, authorized))
         if isinstance(considered, Deny):
             return considered
         self.session = considered.session
@@ -180,16 +181,16 @@ class Exchange:
 
     def _approve(self, authorized: Authorized, body: bytes) -> Steps[Approved | Deny]:
         if authorized.packet is not None:
-            part = yield from _decide(PacketRead(self._client, authorized, body))
+            part = yield from _decide(self._hooks, PacketRead(self._client, authorized, body))
             if isinstance(part, Deny):
                 return part
             self._part = part
         inspected = yield from _decide(
-            BodyRead(authorized, body, self._part, self._connection.holder)
+            self._hooks, BodyRead(authorized, body, self._part, self._connection.holder)
         )
         if isinstance(inspected, Deny):
             return inspected
-        return (yield from _decide(BodyInspected(self._client, inspected)))
+        return (yield from _decide(self._hooks, BodyInspected(self._client, inspected)))
 
     # 5 to 7: the gate, the leg, sending; and the head of the response
 
@@ -225,7 +226,7 @@ class Exchange:
         packet = PacketResponseRead(
             self._client, authorized, self._part, response.status_code, response.headers
         )
-        followed = yield from _decide(packet)
+        followed = yield from _decide(self._hooks, packet)
         return followed if isinstance(followed, Deny) else None
 
     # 8: the response
@@ -290,7 +291,7 @@ class Exchange:
         content_type = b"".join(field_values(response, b"content-type")[:1])
         codings = tuple(field_values(response, b"content-encoding"))
         body = yield from stream.collect(MAX_ERROR_PAGE)
-        decided = yield from _decide(ErrorCollected(content_type, codings, body))
+        decided = yield from _decide(self._hooks, ErrorCollected(content_type, codings, body))
         self._stream.hold_response(0)
         judged = _allowed(decided)
         self._observed = judged.observed
@@ -306,12 +307,13 @@ class Exchange:
         approved, reading = begun.approved, begun.approved.authorized.reply
         assert reading is not None
         content_type = b"".join(field_values(begun.response, b"content-type")[:1])
-        inspected = yield from _decide(ReplyCollected(reading, content_type, body))
+        inspected = yield from _decide(self._hooks, ReplyCollected(reading, content_type, body))
         if isinstance(inspected, Deny):
             return inspected
         self._observed = inspected.observed
         if inspected.message is not None:
-            learned = yield from _decide(ReplyAllowed(self._client, approved, inspected.message))
+            allowed = ReplyAllowed(self._client, approved, inspected.message)
+            learned = yield from _decide(self._hooks, allowed)
             if isinstance(learned, Deny):
                 return learned
             self._observed += learned.observed
@@ -393,9 +395,9 @@ class Exchange:
         return publication
 
 
-def _decide[Next](known: Stage[Next]) -> Steps[Next | Deny]:
+def _decide[Next](hooks: GuardedHooks, known: Stage[Next]) -> Steps[Next | Deny]:
     """Get the decision on a stage."""
-    decided: Next | Deny = yield Decide(known)
+    decided: Next | Deny = yield from result_of(hooks, known)
     if isinstance(decided, (known.result, Deny)):
         return decided
     return Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, f"no decision on {known.hook}")

@@ -14,9 +14,9 @@ from ibcm_bridge.addons.events import ExchangeEndedHook
 from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientStream
 from ibcm_bridge.addons.layers.exchange import BridgedConnection, Exchange
 from ibcm_bridge.addons.layers.procedure import Procedure, Steps
-from ibcm_bridge.addons.layers.shown_flow import Watched
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, SiteSystemLegs
 from ibcm_bridge.addons.layers.withdrawal import withdraw
+from ibcm_bridge.addons.stages import GuardedHooks, result_of
 from ibcm_bridge.decisions.denial import Refused
 from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.site_system_leg.origination import WhenClosed
@@ -30,7 +30,7 @@ class ExchangeLayer(Layer):
         context: Context,
         connection: ConnectionRecord,
         limits: Limits,
-        watched: Watched,
+        hooks: GuardedHooks,
     ) -> None:
         super().__init__(context)
         self._connection = connection
@@ -39,7 +39,7 @@ class ExchangeLayer(Layer):
         self.legs = SiteSystemLegs(
             context, connection, self._procedure.feed, limits.site_system_idle_seconds
         )
-        self._bridged = BridgedConnection(context, connection, self._stream, self.legs, watched)
+        self._bridged = BridgedConnection(context, connection, self._stream, self.legs, hooks)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         leg = self.legs.leg_of(event)
@@ -72,7 +72,7 @@ class ExchangeLayer(Layer):
         self.legs.release()
         self._connection.under_way = ()
         if (ended := exchange.end()) is not None:
-            yield ExchangeEndedHook(ended)
+            yield from result_of(self._bridged.hooks, ExchangeEndedHook(ended))
         yield from self._stream.end_request(keep_alive=keep_alive)
         return keep_alive
 

@@ -26,8 +26,8 @@ from ibcm_bridge.addons.events import (
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
-from ibcm_bridge.addons.layers.shown_flow import Watched
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
+from ibcm_bridge.addons.stages import GuardedHooks
 from ibcm_bridge.addons.tls.alerts import alert_record
 from ibcm_bridge.authentication.client import admit_anonymous
 from ibcm_bridge.decisions import rules
@@ -51,12 +51,12 @@ class FrontDoorLayer(Layer):
         context: Context,
         connection: ConnectionRecord,
         limits: Limits,
-        watched: Watched,
+        hooks: GuardedHooks,
     ) -> None:
         super().__init__(context)
         self._connection = connection
         self._limits = limits
-        self._watched = watched
+        self._hooks = hooks
         self._received = bytearray()
         self._deadline = Deadline()
         self._child: Layer | None = None
@@ -131,7 +131,7 @@ class FrontDoorLayer(Layer):
                 lambda: self._connection.handshake_refusal is not None,
             )
             child.child_layer = ExchangeLayer(
-                self.context, self._connection, self._limits, self._watched
+                self.context, self._connection, self._limits, self._hooks
             )
         return (yield from self._continue_with(child, data))
 
@@ -148,7 +148,7 @@ class FrontDoorLayer(Layer):
         self._connection.publication = listener.publication
         self._connection.admit(client)
         self._deadline.lift()
-        layer = ExchangeLayer(self.context, self._connection, self._limits, self._watched)
+        layer = ExchangeLayer(self.context, self._connection, self._limits, self._hooks)
         return (yield from self._continue_with(layer, data))
 
     def _continue_with(self, child: Layer, data: bytes) -> CommandGenerator[None]:

@@ -10,7 +10,6 @@ and the check would take a tenth of a request's time, so it is skipped.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import h11
 from mitmproxy import flow, http
@@ -27,11 +26,9 @@ from mitmproxy.proxy.layers.http._hooks import (
 from ibcm_bridge.addons.connections import Origin
 from ibcm_bridge.addons.events import ReplyShownHook
 from ibcm_bridge.addons.layers.procedure import Steps
+from ibcm_bridge.addons.stages import GuardedHooks, result_of
 from ibcm_bridge.decisions.denial import Deny, Refused
 from ibcm_bridge.request.head import RequestHead
-
-type Watched = Callable[[str], bool]
-"""Return whether any addon has a function for the hook of this name."""
 
 type _FlowHook = (
     HttpRequestHeadersHook
@@ -58,8 +55,9 @@ class ShownFlow:
     addons decide nothing, but each method raises Refused if one of them fails.
     """
 
-    def __init__(self, context: Context, watched: Watched) -> None:
-        self._watched = frozenset(name for name in _HOOK_NAMES if watched(name))
+    def __init__(self, context: Context, hooks: GuardedHooks) -> None:
+        self._hooks = hooks
+        self._watched = frozenset(name for name in _HOOK_NAMES if hooks.has(name))
         self._flow = http.HTTPFlow(context.client, context.server, True) if self._watched else None
         self._has_request = False
 
@@ -123,7 +121,7 @@ class ShownFlow:
     def _show(self, hook: type[_FlowHook]) -> Steps[None]:
         if self._flow is None or hook.name not in self._watched:
             return
-        if isinstance(failed := (yield hook(self._flow)), Deny):
+        if isinstance(failed := (yield from result_of(self._hooks, hook(self._flow))), Deny):
             raise Refused(failed)
 
 

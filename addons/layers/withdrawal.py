@@ -10,6 +10,7 @@ from ibcm_bridge.addons.events import ExchangeEndedHook
 from ibcm_bridge.addons.layers.client_stream import ClientDisconnected
 from ibcm_bridge.addons.layers.exchange import BridgedConnection, Exchange
 from ibcm_bridge.addons.layers.procedure import Steps
+from ibcm_bridge.addons.stages import result_of
 from ibcm_bridge.decisions.denial import Deny, Refused
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.uploads.withdrawal import withdrawal
@@ -42,7 +43,7 @@ def withdraw(bridged: BridgedConnection, refused: Exchange, denial: Deny) -> Ste
     except ClientDisconnected as left:
         client_left = left
     if (ended := own.end()) is not None:
-        yield ExchangeEndedHook(ended)
+        yield from result_of(bridged.hooks, ExchangeEndedHook(ended))
     # Only now: a defect in the hook must not become the reason of the refused request.
     connection.under_way = (refused,)
     if client_left is not None:

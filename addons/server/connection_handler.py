@@ -1,13 +1,8 @@
 """Runs a connection and its layers guarded: any exception refuses and closes the connection.
 
-mitmproxy logs an exception in a hook and continues as if the hook had not run. So the bridge does
-not use mitmproxy's hook dispatch:
-
-1. `hook_dispatch.Hooks` has the functions for each hook name, and calls them directly.
-2. Any exception, including a panic of an extension module, becomes a defect. The layer that waits
-   for a decision gets a `Deny`, or the hook's data is changed to a refusal (`_WITHDRAW`). The
-   audit records `bridge-defect`, and the connection is closed.
-3. `BridgeConnectionHandler.server_event` replaces mitmproxy's. When a layer raises, it processes
+1. `hook_dispatch.Hooks` has the functions for each hook name. `guarded_hooks` calls them, for the
+   layers and for mitmproxy's own hooks, and turns any exception into a refusal.
+2. `BridgeConnectionHandler.server_event` replaces mitmproxy's. When a layer raises, it processes
    no further events and aborts both legs; mitmproxy would leave them open.
 
 Cancellation and interrupts close the connection in the same way and are then raised again.
@@ -18,31 +13,27 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
-import traceback
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from types import CoroutineType
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 from mitmproxy import ctx
 from mitmproxy.connection import Connection, ConnectionState
-from mitmproxy.proxy import commands, events, mode_servers, server_hooks
+from mitmproxy.proxy import commands, events, mode_servers
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.server import ConnectionIO
-from mitmproxy.tls import TlsData
 from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.connections import Connections
-from ibcm_bridge.addons.events import Defect, DefectHook, Forward, Forwarded, GiveWay
+from ibcm_bridge.addons.events import Defect, Forward, Forwarded, GiveWay
 from ibcm_bridge.addons.server.forwarding import ForwardingReader
-from ibcm_bridge.addons.server.hook_dispatch import Hooks, data_of
-from ibcm_bridge.addons.stages import DECISIONS, Decide, Decided
+from ibcm_bridge.addons.server.guarded_hooks import MUST_RERAISE, ConnectionHooks, log_defect
+from ibcm_bridge.addons.server.hook_dispatch import Hooks
+from ibcm_bridge.addons.stages import GuardedHooks, Waited, WaitFor
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
 
 logger = logging.getLogger(__name__)
-
-MUST_RERAISE = (asyncio.CancelledError, KeyboardInterrupt, SystemExit, GeneratorExit)
 
 
 class ServedPolicy(Protocol):
@@ -51,7 +42,7 @@ class ServedPolicy(Protocol):
     hooks: Hooks
     listeners: Mapping[int, Listener | PlaintextListener]
 
-    def front_door(self, context: Context) -> Layer:
+    def front_door(self, context: Context, hooks: GuardedHooks) -> Layer:
         """Return the first layer of a connection."""
 
 
@@ -65,35 +56,9 @@ class Runtime(Protocol):
         """The generation of new connections."""
 
 
-def log_defect(where: str, error: BaseException) -> None:
-    """Log the place and type of an exception. Its text may quote client data: debug level only."""
-    trace = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("defect in %s: %s; refused\n%s", where, type(error).__name__, trace)
-    logger.debug("exception text: %s", error)
-
-
 def current_runtime() -> Runtime:
     runtime: Runtime = ctx.master.runtime  # type: ignore[attr-defined]
     return runtime
-
-
-def _withdraw_tls(data: TlsData) -> None:
-    data.ssl_conn = None
-
-
-def _withdraw_dial(data: server_hooks.ServerConnectionHookData) -> None:
-    data.server.error = "refused by the bridge"
-
-
-_WITHDRAW: Mapping[type[object], Callable[[Any], None]] = {
-    TlsData: _withdraw_tls,
-    server_hooks.ServerConnectionHookData: _withdraw_dial,
-}
-"""How to refuse in a hook's data, for the hooks whose data mitmproxy acts on."""
-
-_LAYER_REFUSES = DECISIONS | {"requestheaders", "request", "responseheaders", "reply_shown"}
-"""Hooks whose layer can still send a response. If one of these raises, the layer gets a Deny,
-refuses and closes; if any other hook raises, the handler aborts."""
 
 
 class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
@@ -105,6 +70,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         self._queue: collections.deque[events.Event] = collections.deque()
         self._busy = False
         self._ended = False
+        self.hooks = ConnectionHooks(self.generation.hooks, self.client, self._abort)
         self._waiting_hooks: set[asyncio.Task[None]] = set()
         self._receivers: dict[Connection, Connection] = {}
         """The connection to forward a connection to."""
@@ -143,15 +109,10 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             self._task(self.server_event(event), "give way")
 
     async def handle_hook(self, hook: commands.StartHook) -> None:
-        """Call the hook's functions, guarded. mitmproxy calls this for connection hooks."""
-        try:
-            waiting = self.generation.hooks.call(hook)
-            if waiting is not None:
-                await waiting
-        except BaseException as error:  # a panic passes `except Exception`
-            self._fail_hook(hook, error)
-            if isinstance(error, MUST_RERAISE):
-                raise
+        """Call the hook's functions. mitmproxy calls this for connection hooks."""
+        called = self.hooks.call(hook)
+        if isinstance(called, WaitFor):
+            await self.hooks.wait(called)
 
     async def server_event(self, event: events.Event) -> None:
         """Process an event and everything that follows from it.
@@ -171,6 +132,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
                     if self._ended:
                         break
                     self._execute(command)
+            self.hooks.raise_interrupt()
         except BaseException as error:
             self._fail("layer", error)
             if isinstance(error, MUST_RERAISE):
@@ -179,8 +141,10 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             self._busy = False
 
     def _execute(self, command: commands.Command) -> None:
-        if isinstance(command, commands.StartHook | Decide):
+        if isinstance(command, commands.StartHook):
             self._call(command)
+        elif isinstance(command, WaitFor):
+            self._wait_for(command, command)
         elif isinstance(command, commands.OpenConnection):
             assert command.connection not in self.transports
             task = self._task(self.open_connection(command), "site-system connection")
@@ -210,69 +174,35 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         else:
             raise TypeError(f"not a command: {command!r}")
 
-    def _call(self, command: commands.StartHook | Decide) -> None:
-        try:
-            reply = self.generation.hooks.call(command)
-        except BaseException as error:
-            reply = self._fail_hook(command, error)
-            if isinstance(error, MUST_RERAISE):
-                raise
-        if isinstance(reply, CoroutineType):
-            task = self._task(self._wait_for(command, reply), _name(command))
-            self._waiting_hooks.add(task)
-            task.add_done_callback(self._waiting_hooks.discard)
+    def _call(self, hook: commands.StartHook) -> None:
+        called = self.hooks.call(hook)
+        if isinstance(called, WaitFor):
+            if not self._ended:
+                self._wait_for(called, hook)
+        elif hook.blocking:
+            self._queue.append(events.HookCompleted(hook, called))
+
+    def _wait_for(self, wait: WaitFor, command: commands.StartHook | WaitFor) -> None:
+        """Complete a command when the hook or the decision has ended."""
+        task = self._task(self._complete(wait, command), "hook")
+        self._waiting_hooks.add(task)
+        task.add_done_callback(self._waiting_hooks.discard)
+
+    async def _complete(self, wait: WaitFor, command: commands.StartHook | WaitFor) -> None:
+        reply = await self.hooks.wait(wait)
+        if isinstance(command, WaitFor):
+            await self.server_event(Waited(command, reply))
         elif command.blocking:
-            self._queue.append(_completed(command, reply))
-
-    async def _wait_for(
-        self, command: commands.StartHook | Decide, waiting: Awaitable[Any]
-    ) -> None:
-        try:
-            reply = await waiting
-        except BaseException as error:
-            reply = self._fail_hook(command, error)
-            if isinstance(error, MUST_RERAISE):
-                raise
-        if command.blocking:
-            await self.server_event(_completed(command, reply))
-
-    def _fail_hook(self, command: commands.StartHook | Decide, error: BaseException) -> Deny:
-        """Report the defect, then abort, unless the layer itself refuses by the returned Deny."""
-        name = _name(command)
-        # After a cancellation or interrupt the layer does not run again, not even to refuse.
-        refused = name in _LAYER_REFUSES and not isinstance(error, MUST_RERAISE)
-        defect = Defect(self.client, name, type(error).__name__, refused)
-        layer_refuses = False
-        try:
-            self._report_defect(defect)
-            log_defect(f"hook {name}", error)
-            if isinstance(command, commands.StartHook):
-                data = data_of(command)
-                _WITHDRAW.get(type(data), lambda _: None)(data)
-            layer_refuses = refused
-        finally:
-            if not layer_refuses:
-                self._abort()
-        return defect.denial
+            await self.server_event(events.HookCompleted(command, reply))
 
     def _fail(self, where: str, error: BaseException) -> None:
         if self._ended:
             return
         try:
-            self._report_defect(Defect(self.client, where, type(error).__name__))
+            self.hooks.report(Defect(self.client, where, type(error).__name__))
             log_defect(where, error)
         finally:
             self._abort()
-
-    def _report_defect(self, defect: Defect) -> None:
-        """Call the defect hooks. Raises only cancellation and interrupts."""
-        for function in self.generation.hooks.of(DefectHook.name):
-            try:
-                function(defect)
-            except MUST_RERAISE:
-                raise
-            except BaseException:
-                logger.critical("a defect in %s could not be written to the audit", defect.where)
 
     def _abort(self) -> None:
         """Abort both legs without flushing: queued data must not be sent after a defect."""
@@ -310,13 +240,3 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             level = logging.DEBUG
         if logger.isEnabledFor(level):
             logger.log(level, message, exc_info=exc_info)
-
-
-def _name(command: commands.StartHook | Decide) -> str:
-    return command.stage.hook if isinstance(command, Decide) else command.name
-
-
-def _completed(command: commands.StartHook | Decide, reply: Any) -> events.CommandCompleted:
-    if isinstance(command, Decide):
-        return Decided(command, reply)
-    return events.HookCompleted(command, reply)

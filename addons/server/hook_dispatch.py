@@ -12,7 +12,7 @@ from typing import Any
 from mitmproxy.hooks import all_hooks
 from mitmproxy.proxy import commands
 
-from ibcm_bridge.addons.stages import DECISIONS, Decide
+from ibcm_bridge.addons.stages import DECISIONS, Stage
 from ibcm_bridge.decisions.denial import Deny
 
 Hook = Callable[[Any], Any]
@@ -39,11 +39,11 @@ class Hooks:
         """Return whether anything is called for a hook."""
         return bool(self._by_name.get(name))
 
-    def call(self, command: commands.StartHook | Decide) -> Any:
+    def call(self, called: commands.StartHook | Stage[Any]) -> Any:
         """Call the functions; return the result or an awaitable. Exceptions propagate."""
-        if isinstance(command, Decide):
-            return _decide(command.stage, self.of(command.stage.hook))
-        return _notify(data_of(command), self.of(command.name))
+        if isinstance(called, Stage):
+            return _decide(called, self.of(called.hook))
+        return _notify(data_of(called), self.of(called.name))
 
 
 def _decide(known: Any, deciders: Sequence[Hook]) -> Any:

@@ -13,12 +13,11 @@ from mitmproxy.proxy.layer import Layer
 
 from ibcm_bridge.addons.events import TurnedAwayHook
 from ibcm_bridge.addons.server.connection_handler import (
-    MUST_RERAISE,
     BridgeConnectionHandler,
     current_runtime,
-    log_defect,
     logger,
 )
+from ibcm_bridge.addons.server.guarded_hooks import MUST_RERAISE, log_defect
 from ibcm_bridge.addons.tls.alerts import alert_record
 from ibcm_bridge.os_errors import listening_at
 from ibcm_bridge.policy.publications import Listener
@@ -86,7 +85,7 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
                 if isinstance(record.listener, Listener):
                     writer.write(alert_record("internal_error"))
                 return
-            handler.layer = generation.front_door(handler.layer.context)
+            handler.layer = generation.front_door(handler.layer.context, handler.hooks)
             with self.manager.register_connection(client.id, handler):
                 await handler.handle_client()
         except BaseException as error:

@@ -76,7 +76,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "addons.policy_generation": (
             "policy inspection storage addons.errors addons.clock addons.tls addons.connections "
-            "addons.traffic_observer addons.layers addons.engines addons.hooks addons.renewal "
+            "addons.traffic_observer addons.stages addons.layers addons.engines addons.hooks "
+            "addons.renewal "
             "addons.server addons.audit"
         ),
         "addons.bridge": (

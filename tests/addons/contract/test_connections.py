@@ -26,10 +26,10 @@ from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons import tested_mitmproxy
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
-from ibcm_bridge.addons.server import connection_handler
+from ibcm_bridge.addons.server import guarded_hooks
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.addons.server.listener import BridgeInstance, BridgeMode
-from ibcm_bridge.addons.stages import DECISIONS, Decide, Decided
+from ibcm_bridge.addons.stages import DECISIONS, Waited, WaitFor
 from tests.addons.contract.signatures import parameters
 from tests.addons.stand_ins.driver import open_connection
 from tests.addons.stand_ins.lab import Lab
@@ -112,14 +112,14 @@ def test_a_server_connection_hook_carries_the_client_and_the_server() -> None:
 
 
 def test_hook_data_has_the_types_in_the_withdrawal_table() -> None:
-    assert set(connection_handler._WITHDRAW) == {TlsData, server_hooks.ServerConnectionHookData}
+    assert set(guarded_hooks._WITHDRAW) == {TlsData, server_hooks.ServerConnectionHookData}
     for hook in (tls.TlsStartClientHook, tls.TlsStartServerHook, tls.TlsEstablishedClientHook):
         assert inspect.get_annotations(hook, eval_str=True)["data"] is TlsData
 
 
 @pytest.mark.parametrize(
     ("command", "completed"),
-    [(_hooks.HttpRequestHook(None), events.HookCompleted), (Decide(None), Decided)],  # type: ignore[arg-type]
+    [(_hooks.HttpRequestHook(None), events.HookCompleted), (WaitFor(None, None), Waited)],  # type: ignore[arg-type]
 )
 def test_a_layer_gets_the_reply_to_the_command_it_waits_for(
     lab: Lab, command: commands.Command, completed: Callable[..., events.Event]
@@ -138,7 +138,7 @@ def test_a_layer_gets_the_reply_to_the_command_it_waits_for(
 
 
 def test_the_hooks_after_which_a_layer_refuses_are_hooks() -> None:
-    assert hooks.all_hooks.keys() | DECISIONS >= connection_handler._LAYER_REFUSES
+    assert hooks.all_hooks.keys() | DECISIONS >= guarded_hooks._LAYER_REFUSES
 
 
 def test_a_mode_and_its_instance_register_by_being_defined() -> None:

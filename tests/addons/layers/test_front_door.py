@@ -21,8 +21,7 @@ from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.protocol.client import load_credential, plaintext_request
 from ibcm_bridge.policy.publications import BridgePublication
-from tests.addons.stand_ins.driver import LIMITS, Clock, Driver, open_connection
-from tests.addons.stand_ins.exchange_driver import all_watched
+from tests.addons.stand_ins.driver import LIMITS, CalledHooks, Clock, Driver, open_connection
 from tests.addons.stand_ins.lab import BRIDGED, GOOD, TUNNELED, Lab
 from tests.addons.stand_ins.running import SOON, Running, wait_for
 
@@ -36,9 +35,9 @@ class FrontDoor(Driver):
 
     def __init__(self, lab: Lab, clock: Clock) -> None:
         context, self.record = open_connection(lab)
-        super().__init__(
-            FrontDoorLayer(context, self.record, LIMITS, all_watched), context.client, clock
-        )
+        called = CalledHooks()
+        layer = FrontDoorLayer(context, self.record, LIMITS, called)
+        super().__init__(layer, context.client, clock, called)
         connections = Connections(self.record.capacity)
         connections._records[context.client.id] = self.record
         publication = lab.policy.listeners[0].publications[BRIDGED]

@@ -10,14 +10,14 @@ import pytest
 
 from ibcm_bridge.addons.events import ReplyShownHook
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
-from ibcm_bridge.addons.stages import Decide
+from ibcm_bridge.addons.stages import Stage
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 
 DENY = Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE)
 
 
-class Known:
+class Known(Stage[str]):
     """Replaces a stage."""
 
     hook = "head_read"
@@ -42,7 +42,7 @@ def later(decide: Callable[[Any], Any]) -> Callable[[Any], Awaitable[Any]]:
 
 
 def decided(*addons: object, observers: tuple[object, ...] = ()) -> Any:
-    reply = Hooks(addons, observers).call(Decide(Known()))  # type: ignore[arg-type]
+    reply = Hooks(addons, observers).call(Known())
     return asyncio.run(reply) if asyncio.iscoroutine(reply) else reply
 
 

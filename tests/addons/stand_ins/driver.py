@@ -15,7 +15,7 @@ from mitmproxy.proxy.layer import Layer
 from ibcm_bridge.addons.connections import Capacity, ConnectionRecord
 from ibcm_bridge.addons.events import Forward
 from ibcm_bridge.addons.layers.tls_ending import CutOff
-from ibcm_bridge.addons.stages import Decide, Decided
+from ibcm_bridge.addons.stages import Stage
 from ibcm_bridge.policy.policy import Limits
 from tests.addons.stand_ins.lab import Lab
 
@@ -30,6 +30,29 @@ class Clock:
         return self.now
 
 
+def all_watched(_name: str) -> bool:
+    """Every hook is called."""
+    return True
+
+
+class CalledHooks:
+    """Replaces the hooks of a connection, and records which of mitmproxy's hooks were called."""
+
+    def __init__(self, has: Callable[[str], bool] = all_watched) -> None:
+        self.has = has
+        self.functions: dict[str, Callable[[Any], Any]] = {}
+        self.calls: list[tuple[str, Any]] = []
+
+    def call(self, called: commands.StartHook | Stage[Any]) -> Any:
+        if isinstance(called, Stage):
+            return self.functions[called.hook](called)
+        (data,) = called.args()
+        self.calls.append((called.name, data))
+        if function := self.functions.get(called.name):
+            function(data)
+        return None
+
+
 class Driver:
     """Drives a layer: passes events to it, and simulates its commands.
 
@@ -38,12 +61,15 @@ class Driver:
     the hooks that were called. Timers fire when `advance` reaches them.
     """
 
-    def __init__(self, layer: Layer, client: Client, clock: Clock) -> None:
+    def __init__(
+        self, layer: Layer, client: Client, clock: Clock, called: CalledHooks | None = None
+    ) -> None:
         self.layer = layer
         self.client = client
         self.clock = clock
-        self.hooks: dict[str, Callable[[Any], Any]] = {}
-        self.hook_calls: list[tuple[str, Any]] = []
+        self._called = called or CalledHooks()
+        self.hooks = self._called.functions
+        self.hook_calls = self._called.calls
         self.dialled: list[Server] = []
         self.refuse_dial: str | None = None
         self.hold_dial = False
@@ -109,13 +135,7 @@ class Driver:
 
     def _execute(self, command: commands.Command) -> None:
         if isinstance(command, commands.StartHook):
-            (data,) = command.args()
-            self.hook_calls.append((command.name, data))
-            if function := self.hooks.get(command.name):
-                function(data)
-            self._queue.append(events.HookCompleted(command))
-        elif isinstance(command, Decide):
-            self._queue.append(Decided(command, self.hooks[command.stage.hook](command.stage)))
+            self._queue.append(events.HookCompleted(command, self._called.call(command)))
         elif isinstance(command, commands.OpenConnection):
             if self.hold_dial:
                 self.dialling.append(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import NoReturn
 
 from mitmproxy.connection import Server
@@ -17,13 +18,19 @@ from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.layers.exchange import Exchange
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
-from ibcm_bridge.addons.layers.shown_flow import Watched
 from ibcm_bridge.addons.stages import Learned
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.publications import BridgePublication
-from tests.addons.stand_ins.driver import LIMITS, Clock, Driver, open_connection
+from tests.addons.stand_ins.driver import (
+    LIMITS,
+    CalledHooks,
+    Clock,
+    Driver,
+    all_watched,
+    open_connection,
+)
 from tests.addons.stand_ins.lab import BRIDGED, Lab
 
 
@@ -45,11 +52,6 @@ class Nobody:
         return None
 
 
-def all_watched(_name: str) -> bool:
-    """Every hook is called."""
-    return True
-
-
 class ExchangeDriver(Driver):
     """Drives an `ExchangeLayer` with deciding addons and an authenticated client."""
 
@@ -57,7 +59,7 @@ class ExchangeDriver(Driver):
         self,
         lab: Lab,
         clock: Clock,
-        watched: Watched = all_watched,
+        watched: Callable[[str], bool] = all_watched,
         *,
         body_seconds: float | None = None,
     ) -> None:
@@ -71,8 +73,9 @@ class ExchangeDriver(Driver):
         assert isinstance(client, AuthenticatedClient)
         self.record.admit(client)
         limits = dataclasses.replace(LIMITS, body_seconds=body_seconds or LIMITS.body_seconds)
-        layer = ExchangeLayer(context, self.record, limits, watched)
-        super().__init__(layer, context.client, clock)
+        called = CalledHooks(watched)
+        layer = ExchangeLayer(context, self.record, limits, called)
+        super().__init__(layer, context.client, clock, called)
         self.hooks["head_read"] = RequestAuthorization(lab.policy.never).head_read
         self.hooks["body_read"] = BodyInspection([], inspected_at_once).body_read
         identity = ClientIdentification(Nobody(), lab.policy.messages, utc_now)  # type: ignore[arg-type]
