@@ -72,7 +72,6 @@ from ibcm_bridge.site_system_leg.response_head import (
     asks_to_close,
     body_end,
     ends_connection,
-    field_values,
     fields_for_client,
     head_for_client,
 )
@@ -203,7 +202,7 @@ class Exchange:
         self._sent += 1
         begun = yield from self._legs.send(leg, approved, self._wait)  # 7
         self._shown.began_response(begun.response)
-        self._status = begun.response.status_code
+        self._status = begun.response.status
         followed = yield from self._follow(begun)
         yield from self._shown.response_head()
         if isinstance(followed, Deny):
@@ -223,9 +222,8 @@ class Exchange:
         if self._part is None:
             return None
         authorized, response = begun.approved.authorized, begun.response
-        packet = PacketResponseRead(
-            self._client, authorized, self._part, response.status_code, response.headers
-        )
+        fields = [(name, value) for name, _, value in response.fields]
+        packet = PacketResponseRead(self._client, authorized, self._part, response.status, fields)
         followed = yield from _decide(self._hooks, packet)
         return followed if isinstance(followed, Deny) else None
 
@@ -272,8 +270,8 @@ class Exchange:
     def _inspect_reply(self, begun: ResponseBegun, stream: ResponseStream) -> Steps[None]:
         """Collect a response and decide on it, before any of it is forwarded."""
         response = begun.response
-        codings = field_values(response, b"content-encoding")
-        body: bytes | Deny | None = unreadable_head(response.status_code, codings)
+        codings = response.values(b"content-encoding")
+        body: bytes | Deny | None = unreadable_head(response.status, codings)
         if body is None:
             body = yield from stream.collect(MAX_REPLY)
         decided = yield from self._decide_on_reply(begun, body)
@@ -288,8 +286,8 @@ class Exchange:
     ) -> Steps[ClientFields]:
         """Collect an error page, and replace it if that is decided. Return the fields to send."""
         response = begun.response
-        content_type = b"".join(field_values(response, b"content-type")[:1])
-        codings = tuple(field_values(response, b"content-encoding"))
+        content_type = b"".join(response.values(b"content-type")[:1])
+        codings = tuple(response.values(b"content-encoding"))
         body = yield from stream.collect(MAX_ERROR_PAGE)
         decided = yield from _decide(self._hooks, ErrorCollected(content_type, codings, body))
         self._stream.hold_response(0)
@@ -297,7 +295,7 @@ class Exchange:
         self._observed = judged.observed
         if not judged.replaced:
             return fields
-        page = own_error_page(response.status_code, self.reference)
+        page = own_error_page(response.status, self.reference)
         stream.body.replace(page)
         self._add_note(NOTE)
         return fields_with_page(fields, page)
@@ -306,7 +304,7 @@ class Exchange:
         """Decide on a response, and learn from a reply that may be forwarded."""
         approved, reading = begun.approved, begun.approved.authorized.reply
         assert reading is not None
-        content_type = b"".join(field_values(begun.response, b"content-type")[:1])
+        content_type = b"".join(begun.response.values(b"content-type")[:1])
         inspected = yield from _decide(self._hooks, ReplyCollected(reading, content_type, body))
         if isinstance(inspected, Deny):
             return inspected
@@ -424,13 +422,13 @@ def _must_be_inspected(begun: ResponseBegun, body: ResponseBody) -> bool:
     """Return whether the response must be inspected before it is forwarded."""
     if begun.approved.authorized.reply is None or body.end is BodyEnd.NO_BODY:
         return False
-    return begun.response.status_code < 300
+    return begun.response.status < 300
 
 
 def _is_error(begun: ResponseBegun, body: ResponseBody) -> bool:
     """Return whether the response is an error or a redirect, with a body."""
     has_body = body.end is not BodyEnd.NO_BODY and body.length != 0
-    return has_body and begun.response.status_code >= 300
+    return has_body and begun.response.status >= 300
 
 
 def _upload_hosts(publication: HttpPublication) -> UploadHosts:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 
-import h11
 from mitmproxy import flow, http
 from mitmproxy.connection import Server
 from mitmproxy.proxy.context import Context
@@ -29,6 +28,7 @@ from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.stages import GuardedHooks, result_of
 from ibcm_bridge.decisions.denial import Deny, Refused
 from ibcm_bridge.request.head import RequestHead
+from ibcm_bridge.site_system_leg.received_head import ReceivedHead
 
 type _FlowHook = (
     HttpRequestHeadersHook
@@ -86,7 +86,7 @@ class ShownFlow:
         if self._flow is not None:
             self._flow.server_conn = server
 
-    def began_response(self, response: h11.Response) -> None:
+    def began_response(self, response: ReceivedHead) -> None:
         """Store a response head. `response_head` shows it after the decision."""
         if self._flow is not None:
             self._flow.response = shown_response(response)
@@ -155,17 +155,17 @@ def shown_request(head: RequestHead, origin: Origin) -> http.Request:
     return request
 
 
-def shown_response(response: h11.Response) -> http.Response:
+def shown_response(response: ReceivedHead) -> http.Response:
     """Return a response with its head. Its body is forwarded as a stream and not stored."""
     shown = http.Response.__new__(http.Response)
     shown.data = _ResponseData(
         http_version=b"HTTP/1.1",
-        headers=http.Headers(response.headers.raw_items()),
+        headers=http.Headers([(name, value) for _, name, value in response.fields]),
         content=None,
         trailers=None,
         timestamp_start=time.time(),
         timestamp_end=None,
-        status_code=response.status_code,
+        status_code=response.status,
         reason=response.reason,
     )
     return shown

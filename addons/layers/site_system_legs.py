@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import h11
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
@@ -43,6 +42,7 @@ from ibcm_bridge.site_system_leg.origination import (
     unreachable,
     when_closed,
 )
+from ibcm_bridge.site_system_leg.received_head import ReceivedHead
 from ibcm_bridge.site_system_leg.response_reader import (
     ResponseReader,
     next_response,
@@ -70,7 +70,7 @@ class ResponseBegun:
     """The request that was sent."""
     leg: SiteSystemLeg
     reader: ResponseReader
-    response: h11.Response
+    response: ReceivedHead
 
 
 class SiteSystemLegs:
@@ -164,7 +164,7 @@ class SiteSystemLegs:
             elif isinstance(item, Closed):
                 if (refused := _closed(leg, approved, nothing_came=nothing_came)) is not None:
                     raise refused
-                # h11 detects an unfinished head.
+                # The reader detects an unfinished head.
                 reader.receive_data(b"")
             elif isinstance(item, events.Wakeup):
                 silent = Deny(Reason.SITE_SYSTEM_SLOW, rules.LIMITS_RESPONSE_SECONDS, "no response")

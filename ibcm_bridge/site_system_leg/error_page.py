@@ -22,9 +22,9 @@ _DESCRIBE_PAGE = frozenset(
 NOTE = "the site system's error page was replaced"
 
 
-def own_error_page(status_code: int, reference: str) -> bytes:
+def own_error_page(status: int, reference: str) -> bytes:
     """The page. `reference` identifies the audit record."""
-    title = b"%d %b" % (status_code, phrase(status_code))
+    title = b"%d %b" % (status, phrase(status))
     text = "The bridge replaced the page of the site system."
     return title.rstrip() + f"\r\n{text}\r\nReference: {reference}\r\n".encode()
 

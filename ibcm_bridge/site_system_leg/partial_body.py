@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from http import HTTPStatus
 
-import h11
-
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.byte_ranges import ByteRanges
+from ibcm_bridge.site_system_leg.received_head import ReceivedHead
 
 _RANGE_FIELD = re.compile(rb"bytes ([0-9]{1,18})-([0-9]{1,18})/(?:([0-9]{1,18})|\*)")
 """Content-Range of a 206 (RFC 9110 §14.4)."""
@@ -49,17 +48,15 @@ class PartialBody:
             self._start = None
 
 
-def partial_body(requested: ByteRanges | None, response: h11.Response) -> PartialBody | Deny | None:
+def partial_body(requested: ByteRanges | None, response: ReceivedHead) -> PartialBody | Deny | None:
     """Return the limit of a response body; None for no limit, as for a 200 with the whole file.
 
     A 206 without Content-Range is refused if the range is open-ended. RFC 9110 §15.3.7 requires it.
     """
-    if requested is None or response.status_code != HTTPStatus.PARTIAL_CONTENT:
+    if requested is None or response.status != HTTPStatus.PARTIAL_CONTENT:
         return None
-    codings, ranges, types = (
-        [value for name, value in response.headers if name == wanted]
-        for wanted in (b"content-encoding", b"content-range", b"content-type")
-    )
+    names = (b"content-encoding", b"content-range", b"content-type")
+    codings, ranges, types = map(response.values, names)
     if any(b"peerdist" in value.lower() for value in codings):
         # Hashes of the file instead of its content ([MS-PCCRTP] §3.2.5.1).
         return None

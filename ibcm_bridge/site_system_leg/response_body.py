@@ -6,7 +6,9 @@ import h11
 
 from ibcm_bridge.request.byte_ranges import PART_BYTES
 from ibcm_bridge.site_system_leg.partial_body import PartialBody
-from ibcm_bridge.site_system_leg.response_head import BodyEnd, content_length
+from ibcm_bridge.site_system_leg.received_head import ReceivedHead
+from ibcm_bridge.site_system_leg.response_head import BodyEnd
+from ibcm_bridge.site_system_leg.response_reader import ResponseReader
 
 
 class IncompleteBodyError(Exception):
@@ -14,12 +16,12 @@ class IncompleteBodyError(Exception):
 
 
 class ResponseBody:
-    """The body of a response whose head `reader` has parsed. Sans-IO."""
+    """The body of a response whose head `reader` has read. Sans-IO."""
 
     def __init__(
         self,
-        reader: h11.Connection,
-        response: h11.Response,
+        reader: ResponseReader,
+        response: ReceivedHead,
         end: BodyEnd,
         partial: PartialBody | None = None,
     ) -> None:
@@ -27,12 +29,12 @@ class ResponseBody:
         self._partial = partial
         self.problem = "the site system's response is incomplete"
         """The reason for an IncompleteBodyError, for the audit."""
-        self.length = content_length(response) if end is BodyEnd.COUNTED else None
+        self.length = response.length if end is BodyEnd.COUNTED else None
         """Bytes, if the head has the length."""
         self._reader = reader
         self._remaining = self.length or 0
         # A body with a Content-Length needs no parser, which makes downloads fast.
-        self._came: bytes = reader.trailing_data[0] if end is BodyEnd.COUNTED else b""
+        self._came: bytes = reader.rest if end is BodyEnd.COUNTED else b""
         self._put_back = b""
         self._broken = False
         self._ended = end is BodyEnd.NO_BODY
@@ -45,7 +47,7 @@ class ResponseBody:
         if self._incomplete:
             return True
         counted = self.end is BodyEnd.COUNTED
-        return bool(self._came if counted else self._reader.trailing_data[0])
+        return bool(self._came if counted else self._reader.rest)
 
     def receive(self, data: bytes | None) -> None:
         """Add bytes of the site system: empty at a clean end, None if the connection was cut."""
@@ -106,7 +108,7 @@ class ResponseBody:
 
     def _take_read(self) -> bytes | None:
         try:
-            event = self._reader.next_event()
+            event = self._reader.parser.next_event()
         except h11.RemoteProtocolError as error:
             self._broken = True
             raise IncompleteBodyError from error

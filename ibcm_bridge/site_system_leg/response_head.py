@@ -7,14 +7,13 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 
-import h11
-
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.publications import UploadHosts
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.site_system_leg.challenge import FIELD as CHALLENGE_FIELD
 from ibcm_bridge.site_system_leg.challenge import challenge_for_client
 from ibcm_bridge.site_system_leg.location import FIELDS, location_for_client
+from ibcm_bridge.site_system_leg.received_head import ReceivedHead
 from ibcm_bridge.site_system_leg.upload_hosts import FIELDS as UPLOAD_FIELDS
 from ibcm_bridge.site_system_leg.upload_hosts import upload_hosts_for_client
 
@@ -48,6 +47,8 @@ _INTERNAL = frozenset(
     )
 )
 """Fields about a site system or other hosts. No client in protocol.md uses them."""
+
+_DROPPED = _HOP_BY_HOP | _INTERNAL
 
 _DESCRIBE_BODY = frozenset(
     (b"content-length", b"content-encoding", b"content-type", b"content-range")
@@ -89,29 +90,18 @@ class BodyEnd(enum.Enum):
     CLOSE = "close"
 
 
-def body_end(response: h11.Response, head: RequestHead) -> BodyEnd:
+def body_end(response: ReceivedHead, head: RequestHead) -> BodyEnd:
     """Return how the body of the response to `head` ends."""
-    if head.method == b"HEAD" or response.status_code in (204, 304):
+    if head.method == b"HEAD" or response.status in (204, 304):
         return BodyEnd.NO_BODY
-    names = {name for name, _ in response.headers}
-    if b"transfer-encoding" in names:
+    if response.values(b"transfer-encoding"):
         return BodyEnd.CHUNKED
-    return BodyEnd.COUNTED if b"content-length" in names else BodyEnd.CLOSE
+    return BodyEnd.CLOSE if response.length is None else BodyEnd.COUNTED
 
 
-def field_values(response: h11.Response, lower_name: bytes) -> list[bytes]:
-    """The values of all fields with this name."""
-    return [value for name, value in response.headers if name == lower_name]
-
-
-def content_length(response: h11.Response) -> int:
-    """Content-Length in bytes. h11 refuses repeated and malformed ones."""
-    return int(field_values(response, b"content-length")[0])
-
-
-def ends_connection(response: h11.Response) -> bool:
+def ends_connection(response: ReceivedHead) -> bool:
     """Return whether the site system closes its leg after this response."""
-    return asks_to_close(field_values(response, b"connection")) or response.http_version < b"1.1"
+    return asks_to_close(response.values(b"connection")) or response.http_1_0
 
 
 def asks_to_close(connection_values: list[bytes]) -> bool:
@@ -120,7 +110,7 @@ def asks_to_close(connection_values: list[bytes]) -> bool:
 
 
 def fields_for_client(
-    response: h11.Response,
+    response: ReceivedHead,
     origin: bytes,
     own_names: Collection[str],
     upload_hosts: UploadHosts = UploadHosts.DROP,
@@ -129,19 +119,18 @@ def fields_for_client(
 
     `origin` is that of the client's request; `own_names` are the names of the site system.
     """
-    dropped = _HOP_BY_HOP | _INTERNAL
+    dropped = _DROPPED
     # RFC 9110 §7.6.1: the options in Connection name fields of the site-system leg.
-    for name, value in response.headers:
-        if name == b"connection":
-            options = {option.strip().lower() for option in value.split(b",")}
-            dropped |= options - _DESCRIBE_BODY
-    hosts = upload_hosts_for_client(list(response.headers), origin, own_names, upload_hosts)
+    for value in response.values(b"connection"):
+        options = {option.strip().lower() for option in value.split(b",")}
+        dropped |= options - _DESCRIBE_BODY
+    named = [(lower, value) for lower, _, value in response.fields if lower in UPLOAD_FIELDS]
+    hosts = upload_hosts_for_client(named, origin, own_names, upload_hosts) if named else {}
     fields: list[tuple[bytes, bytes]] = []
     replaced: list[str] = []
     removed: list[str] = []
     other_schemes = False
-    for name, value in response.headers.raw_items():
-        lower = name.lower()
+    for lower, name, value in response.fields:
         if lower in dropped:
             continue
         if lower == CHALLENGE_FIELD:
@@ -170,14 +159,14 @@ def fields_for_client(
 
 
 def head_for_client(
-    response: h11.Response, client_fields: ClientFields, end: BodyEnd, *, keep_alive: bool
+    response: ReceivedHead, client_fields: ClientFields, end: BodyEnd, *, keep_alive: bool
 ) -> bytes:
     """The head for the client: that of the site system, with the framing of the client leg."""
     # The standard phrase: that of the site system may be any text, without a meaning (RFC 9112 §4).
-    lines = [b"HTTP/1.1 %d %b" % (response.status_code, phrase(response.status_code))]
+    lines = [b"HTTP/1.1 %d %b" % (response.status, phrase(response.status))]
     # RFC 9112 §6.3: h11 accepts a length with a transfer coding, which overrides it. A 204 has no
     # length (RFC 9110 §8.6).
-    no_length = end is BodyEnd.CHUNKED or response.status_code == 204
+    no_length = end is BodyEnd.CHUNKED or response.status == 204
     lines += [
         b"%b: %b" % (name, value)
         for name, value in client_fields.fields
@@ -190,12 +179,12 @@ def head_for_client(
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
-def phrase(status_code: int) -> bytes:
+_PHRASES = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+
+
+def phrase(status: int) -> bytes:
     """The standard phrase of a status; empty if it has none."""
-    try:
-        return HTTPStatus(status_code).phrase.encode("ascii")
-    except ValueError:
-        return b""
+    return _PHRASES.get(status, b"")
 
 
 def chunk(data: bytes) -> bytes:

@@ -24,7 +24,7 @@ MEMORY = 2_048
 
 TARGETS = (
     *("multipart", "header", "document", "xml", "request", "reply", "registration", "keys"),
-    *("head", "target", "claims", "report", "policy"),
+    *("head", "response", "target", "claims", "report", "policy"),
     *("packet", "uploads", "uploaded", "soap", "propfind"),
 )
 """Names of `targets`; written here because importing those takes longer than saying what is wrong

@@ -32,6 +32,10 @@ from ibcm_bridge.policy_file.yaml_tree import read_yaml
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.request.target import read_request_target
+from ibcm_bridge.site_system_leg.received_head import read_usual_head
+from ibcm_bridge.site_system_leg.response_reader import next_response, response_reader
+from tests.site_system_leg.as_h11 import assert_read_as_by_h11
+from tests.site_system_leg.responses import request
 
 from .target import Target, bounded
 
@@ -67,6 +71,28 @@ def _heads() -> Iterator[bytes]:
     for line in (b"GET /SMS_MP/.sms_aut?MPLIST", b"CCM_POST /ccm_system/request", b"HEAD /%7b%7d"):
         yield line + b" HTTP/1.1\r\nHost: a\r\n\r\n"
         yield line + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\nAccept: */*\r\n\r\n"
+
+
+def response(data: bytes) -> None:
+    """A head that is not left to h11 is read as h11 reads it; any bytes come to an end."""
+    if (read := read_usual_head(data)) is not None:
+        for method in ("GET", "HEAD"):
+            assert_read_as_by_h11(data, read, request(method))
+    reader = response_reader(request("GET"), b"")
+    reader.receive_data(data)
+    result = next_response(reader)
+    if isinstance(result, Deny):
+        bounded(result)
+    elif result is None:
+        reader.receive_data(b"")
+        assert isinstance(next_response(reader), Deny)
+
+
+def _responses() -> Iterator[bytes]:
+    for start in (b"200 OK", b"204 No Content", b"304 ", b"401", b"503 x"):
+        for line in (b"Content-Length: 5", b"ETag: x", b"Transfer-Encoding: chunked"):
+            yield b"HTTP/1.1 " + start + b"\r\nConnection: close\r\n" + line + b"\r\n\r\n"
+    yield b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
 
 
 def target(data: bytes) -> None:
@@ -227,6 +253,7 @@ TRICKS = (
 
 REQUESTS = {
     "head": Target(head, _heads, FIELDS),
+    "response": Target(response, _responses, FIELDS),
     "target": Target(target, _targets, TRICKS),
     "claims": Target(claims, _claims, (*FIELDS, *NAMES)),
     "report": Target(report, _reports, ('"deny"', '"message"', "null", "[", "{", "1e9", "\\ud800")),

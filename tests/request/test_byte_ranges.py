@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.byte_ranges import MAX_RANGES, PART_BYTES, ByteRanges, read_byte_ranges
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.site_system_leg.partial_body import PartialBody, partial_body
+from tests.site_system_leg.responses import received
 
 DOWNLOAD = "/SMS_DP_SMSPKG$/XYZ0004A/sccm?/a.exe"
 
@@ -131,12 +131,8 @@ def ranges(requested: str) -> ByteRanges:
     return read
 
 
-def response(status: int, *fields: tuple[str, str]) -> h11.Response:
-    return h11.Response(status_code=status, headers=list(fields))
-
-
 def bound(requested: str, *fields: tuple[str, str]) -> PartialBody:
-    partial = partial_body(ranges(requested), response(206, *fields))
+    partial = partial_body(ranges(requested), received(206, *fields))
     assert isinstance(partial, PartialBody), partial
     return partial
 
@@ -172,17 +168,17 @@ def test_the_requested_ranges_limit_a_206(
 
 @pytest.mark.parametrize("status", [200, 304, 416, 500])
 def test_another_response_has_no_limit(status: int) -> None:
-    assert partial_body(ranges("0-9"), response(status)) is None
+    assert partial_body(ranges("0-9"), received(status)) is None
 
 
 def test_a_206_without_requested_ranges_has_no_limit() -> None:
-    assert partial_body(None, response(206)) is None
+    assert partial_body(None, received(206)) is None
 
 
 def test_a_206_with_branchcache_hashes_has_no_limit() -> None:
     fields = ("Content-Encoding", "peerdist")
-    assert partial_body(ranges("0-9"), response(206, fields)) is None
-    assert partial_body(ranges("0-9"), response(206, ("Content-Encoding", "gzip"))) is not None
+    assert partial_body(ranges("0-9"), received(206, fields)) is None
+    assert partial_body(ranges("0-9"), received(206, ("Content-Encoding", "gzip"))) is not None
 
 
 @pytest.mark.parametrize(
@@ -198,7 +194,7 @@ def test_a_206_with_branchcache_hashes_has_no_limit() -> None:
     ],
 )
 def test_an_open_end_without_content_range_is_refused(fields: list[tuple[str, str]]) -> None:
-    denial = partial_body(ranges("5-"), response(206, *fields))
+    denial = partial_body(ranges("5-"), received(206, *fields))
     assert isinstance(denial, Deny)
     assert denial.reason is Reason.SITE_SYSTEM_RESPONSE
     assert denial.rule == "site_system.content-range"

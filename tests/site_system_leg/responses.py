@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import h11
-
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.head import RequestHead, read_request_head
+from ibcm_bridge.site_system_leg.received_head import ReceivedHead
 from ibcm_bridge.site_system_leg.response_reader import next_response, response_reader
 
 
@@ -19,15 +18,21 @@ def request(method: str = "GET", length: int | None = None) -> RequestHead:
 GET = request()
 
 
-def read(raw: bytes, head: RequestHead = GET, body: bytes = b"") -> h11.Response | Deny | None:
+def received(status: int, *fields: tuple[str, str]) -> ReceivedHead:
+    """Return a head with these fields, as it would be parsed."""
+    parsed = tuple((name.lower().encode(), name.encode(), value.encode()) for name, value in fields)
+    return ReceivedHead(status, b"", parsed)
+
+
+def read(raw: bytes, head: RequestHead = GET, body: bytes = b"") -> ReceivedHead | Deny | None:
     reader = response_reader(head, body)
     reader.receive_data(raw)
     return next_response(reader)
 
 
-def accepted(raw: bytes, head: RequestHead = GET) -> h11.Response:
+def accepted(raw: bytes, head: RequestHead = GET) -> ReceivedHead:
     response = read(raw, head)
-    assert isinstance(response, h11.Response), response
+    assert isinstance(response, ReceivedHead), response
     return response
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.request.byte_ranges import PART_BYTES, ByteRanges, read_byte_ranges
 from ibcm_bridge.site_system_leg.partial_body import PartialBody
+from ibcm_bridge.site_system_leg.received_head import ReceivedHead
 from ibcm_bridge.site_system_leg.response_body import IncompleteBodyError, ResponseBody
 from ibcm_bridge.site_system_leg.response_head import BodyEnd
+from ibcm_bridge.site_system_leg.response_reader import next_response, response_reader
+from tests.site_system_leg.responses import GET
 
 COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -28,12 +30,10 @@ ENDS = {
 
 def body_of(head: bytes, received: bytes = b"", partial: PartialBody | None = None) -> ResponseBody:
     """A body whose first bytes are `received` with the head."""
-    reader = h11.Connection(h11.CLIENT)
-    reader.send(h11.Request(method="GET", target="/", headers=[("Host", "a")]))
-    reader.send(h11.EndOfMessage())
+    reader = response_reader(GET, b"")
     reader.receive_data(head + received)
-    response = reader.next_event()
-    assert isinstance(response, h11.Response)
+    response = next_response(reader)
+    assert isinstance(response, ReceivedHead)
     return ResponseBody(reader, response, ENDS[head], partial)
 
 

@@ -1,4 +1,4 @@
-"""The head of a response: parsed by h11, and returned with the framing of the client leg."""
+"""The head of a response, returned with the framing of the client leg."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.site_system_leg.received_head import ReceivedHead
 from ibcm_bridge.site_system_leg.response_head import (
     BodyEnd,
     ClientFields,
     asks_to_close,
     body_end,
     chunk,
-    content_length,
     ends_connection,
     fields_for_client,
     head_for_client,
@@ -23,7 +23,7 @@ from ibcm_bridge.site_system_leg.response_reader import (
     next_response,
     response_reader,
 )
-from tests.site_system_leg.responses import GET, OK, accepted, request
+from tests.site_system_leg.responses import GET, OK, accepted, received, request
 
 # The end of the body
 
@@ -54,7 +54,7 @@ def test_the_request_and_the_response_determine_the_end_of_a_body(
     response = accepted(raw, head)
     assert body_end(response, head) is end
     if end is BodyEnd.COUNTED:
-        assert content_length(response) == 5
+        assert response.length == 5
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def for_client(raw: bytes, *, keep_alive: bool = True) -> bytes:
     )
 
 
-def passed(response: h11.Response) -> ClientFields:
+def passed(response: ReceivedHead) -> ClientFields:
     fields = fields_for_client(response, b"https://bridge.internet.example", ("mp01.corp.example",))
     assert isinstance(fields, ClientFields)
     return fields
@@ -142,10 +142,10 @@ def test_a_204_has_no_length() -> None:
 def test_serialized_chunks_parse_to_the_same_body(pieces: list[bytes]) -> None:
     reader = response_reader(GET, b"")
     reader.receive_data(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    assert isinstance(next_response(reader), h11.Response)
+    assert isinstance(next_response(reader), ReceivedHead)
     reader.receive_data(b"".join(map(chunk, pieces)) + chunk(b""))
     body = b""
-    while isinstance(event := reader.next_event(), h11.Data):
+    while isinstance(event := reader.parser.next_event(), h11.Data):
         body += event.data
     assert isinstance(event, h11.EndOfMessage)
     assert body == b"".join(pieces)
@@ -235,31 +235,29 @@ def test_the_references_of_a_response_are_checked(name: str) -> None:
 @pytest.mark.parametrize(
     "field",
     [
-        (b"Refresh", b"0; url=http://mp01.corp.example/"),
-        (b"Link", b"<http://mp01.corp.example/>; rel=next"),
-        (b"Via", b"1.1 mp01.corp.example"),
-        (b"Clear-Site-Data", b'"*"'),
-        (b"Strict-Transport-Security", b"max-age=0"),
+        ("Refresh", "0; url=http://mp01.corp.example/"),
+        ("Link", "<http://mp01.corp.example/>; rel=next"),
+        ("Via", "1.1 mp01.corp.example"),
+        ("Clear-Site-Data", '"*"'),
+        ("Strict-Transport-Security", "max-age=0"),
     ],
 )
 def test_fields_that_lead_elsewhere_or_name_internal_hosts_are_removed(
-    field: tuple[bytes, bytes],
+    field: tuple[str, str],
 ) -> None:
-    response = h11.Response(status_code=200, headers=[field, (b"ETag", b"x")])
+    response = received(200, field, ("ETag", "x"))
     passed = fields_for_client(response, b"https://bridge.internet.example", ())
     assert isinstance(passed, ClientFields)
     assert passed.fields == ((b"ETag", b"x"),)
 
 
 def test_connection_does_not_remove_fields_that_describe_the_body() -> None:
-    response = h11.Response(
-        status_code=200,
-        headers=[
-            (b"Connection", b"content-encoding, content-type, x-own"),
-            (b"Content-Encoding", b"gzip"),
-            (b"Content-Type", b"text/xml"),
-            (b"X-Own", b"x"),
-        ],
+    response = received(
+        200,
+        ("Connection", "content-encoding, content-type, x-own"),
+        ("Content-Encoding", "gzip"),
+        ("Content-Type", "text/xml"),
+        ("X-Own", "x"),
     )
     passed = fields_for_client(response, b"https://bridge.internet.example", ())
     assert isinstance(passed, ClientFields)
@@ -268,7 +266,7 @@ def test_connection_does_not_remove_fields_that_describe_the_body() -> None:
 
 @pytest.mark.parametrize(("code", "line"), [(200, b"200 OK"), (299, b"299 ")])
 def test_the_reason_phrase_is_the_standard_one(code: int, line: bytes) -> None:
-    response = h11.Response(status_code=code, headers=[], reason=b"mp01.corp.example")
+    response = ReceivedHead(code, b"mp01.corp.example", ())
     head = head_for_client(response, ClientFields((), ()), BodyEnd.NO_BODY, keep_alive=True)
     assert head == b"HTTP/1.1 " + line + b"\r\n\r\n"
 

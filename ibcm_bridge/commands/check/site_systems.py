@@ -19,7 +19,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import h11
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.engines.clamav import ClamAvEngine, daemon_address
@@ -181,8 +180,7 @@ def _head_status(connection: _Connection, head: RequestHead, site_system: SiteSy
             raise (_Failed(refused.detail) if refused is not None else failed) from None
     if isinstance(response, Deny):
         raise _Failed(f"sent an invalid response: {response.detail}")
-    assert isinstance(response, h11.Response)
-    return response.status_code
+    return response.status
 
 
 @contextlib.contextmanager

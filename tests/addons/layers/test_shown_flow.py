@@ -2,7 +2,6 @@
 
 import time
 
-import h11
 import pytest
 from mitmproxy import http
 from mitmproxy.connection import Client
@@ -13,6 +12,7 @@ from ibcm_bridge.addons.layers import shown_flow
 from ibcm_bridge.policy.publications import PlaintextListener, PlaintextPublication, UnlistedHeaders
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.request.target import sent_target
+from ibcm_bridge.site_system_leg.received_head import ReceivedHead
 
 ORIGIN = Origin(b"https", "bridge.internet.example", 443)
 
@@ -45,7 +45,7 @@ def test_a_request_equals_that_of_mitmproxy() -> None:
 
 
 def test_a_response_equals_that_of_mitmproxy() -> None:
-    response = h11.Response(status_code=206, headers=[("ETag", "x")], reason="Partial Content")
+    response = ReceivedHead(206, b"Partial Content", ((b"etag", b"ETag", b"x"),))
     shown = shown_flow.shown_response(response)
     made = http.Response(
         b"HTTP/1.1", 206, b"Partial Content", http.Headers([(b"ETag", b"x")]), None, None, 1.5, None
@@ -58,7 +58,7 @@ def test_a_flow_with_these_objects_can_be_saved() -> None:
     flow.request = shown_flow.shown_request(
         RequestHead(b"GET", sent_target(b"/"), (), None), ORIGIN
     )
-    flow.response = shown_flow.shown_response(h11.Response(status_code=200, headers=[]))
+    flow.response = shown_flow.shown_response(ReceivedHead(200, b"", ()))
     assert http.HTTPFlow.from_state(flow.get_state()).request.path == "/"
 
 
