@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import socket
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from ibcm_bridge.addons.audit.file import Turn
 from ibcm_bridge.addons.audit.trail import AuditTrail
 from ibcm_bridge.addons.clock import Clock, utc_now
-from ibcm_bridge.addons.connections import Capacity, Connections
+from ibcm_bridge.addons.connections import ONE_PROCESS, Capacity, Connections, Totals
+from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
@@ -20,8 +24,20 @@ from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 from ibcm_bridge.storage.upload_spool import SpoolError
 
 
+@dataclass(frozen=True, slots=True)
+class SharedByWorkers:
+    """What a worker process gets from its parent, and in part shares with the other workers."""
+
+    sockets: Mapping[int, Sequence[socket.socket]]
+    """Number of a listener -> the sockets at which it listens in this process."""
+    totals: Totals
+    turn: Turn
+    setup: EngineSetup
+    """The rules of the start. A worker that starts later must not need the present ones."""
+
+
 class Bridge:
-    """A bridge; the `Runtime` of its listeners."""
+    """A bridge, or one worker process of it; the `Runtime` of its listeners."""
 
     def __init__(
         self,
@@ -30,19 +46,22 @@ class Bridge:
         *,
         clock: Clock = utc_now,
         check_seconds: float = CHECK_SECONDS,
+        shared: SharedByWorkers | None = None,
     ) -> None:
         """Open the shared state and build the first generation. Raise StartError or RuleError.
 
         `observers` are addons that only watch. They get each end after its audit record is written.
         Their hooks run after the bridge's hooks, guarded as well, with mitmproxy's flows; changes
-        that they make to a flow are not sent.
+        that they make to a flow are not sent. `shared`: this is one of several workers.
         """
-        limits = policy.limits
-        self.connections = Connections(Capacity(limits.connections, limits.buffered_bytes))
+        limits, totals = policy.limits, shared.totals if shared else ONE_PROCESS
+        self.sockets = shared.sockets if shared else {}
+        self.connections = Connections(Capacity(limits.connections, limits.buffered_bytes, totals))
         with contextlib.ExitStack() as opened:
             registry = opened.enter_context(_registry(policy))
             uploads = opened.enter_context(contextlib.closing(_upload_assembly(policy)))
-            audit = opened.enter_context(contextlib.closing(_audit_trail(policy, clock)))
+            trail = _audit_trail(policy, clock, shared.turn if shared else None)
+            audit = opened.enter_context(contextlib.closing(trail))
             self.shared = SharedState(
                 connections=self.connections,
                 audit=audit,
@@ -53,7 +72,7 @@ class Bridge:
                 clock=clock,
                 check_seconds=check_seconds,
             )
-            self.generation = Generation(policy, self.shared)
+            self.generation = Generation(policy, self.shared, shared.setup if shared else None)
             """The generation of new connections."""
             self._opened = opened.pop_all()
 
@@ -81,9 +100,9 @@ def _upload_assembly(policy: Policy) -> UploadAssembly:
         ) from error
 
 
-def _audit_trail(policy: Policy, clock: Clock) -> AuditTrail:
+def _audit_trail(policy: Policy, clock: Clock, turn: Turn | None) -> AuditTrail:
     try:
-        return AuditTrail(policy.audit_file, policy.when_unwritable, clock)
+        return AuditTrail(policy.audit_file, policy.when_unwritable, clock, turn)
     except OSError as error:
         place = policy.audit_file or "the audit on standard output"
         text = cannot_write(error, place, "name another file in audit.file")

@@ -25,7 +25,7 @@ from ibcm_bridge.policy.publications import (
 )
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
-from ibcm_bridge.shares import Hold, Holder, Shares, source_holder
+from ibcm_bridge.shares import Hold, Holder, Shares, Total, source_holder
 
 
 def new_reference() -> str:
@@ -170,14 +170,29 @@ HANDSHAKE_PART = 2
 """Connections without an admitted client may hold at most half of the connections."""
 
 
+class Totals(NamedTuple):
+    """The total of each part of a `Capacity` that several processes have together."""
+
+    slots: Total | None = None
+    handshakes: Total | None = None
+    memory: Total | None = None
+    anonymous_memory: Total | None = None
+
+
+ONE_PROCESS = Totals()
+
+
 class Capacity:
     """What all connections share."""
 
-    def __init__(self, connections: int, buffered_bytes: int) -> None:
-        self.slots = Shares(connections)
-        self.handshakes = Shares(max(1, connections // HANDSHAKE_PART))
-        self.memory = Shares(buffered_bytes)
-        self.anonymous_memory = Shares(buffered_bytes // ANONYMOUS_PART, self.memory)
+    def __init__(self, connections: int, buffered_bytes: int, totals: Totals = ONE_PROCESS) -> None:
+        """`totals` are those of all processes that have the capacity."""
+        self.slots = Shares(connections, total=totals.slots)
+        self.handshakes = Shares(max(1, connections // HANDSHAKE_PART), total=totals.handshakes)
+        self.memory = Shares(buffered_bytes, total=totals.memory)
+        self.anonymous_memory = Shares(
+            buffered_bytes // ANONYMOUS_PART, self.memory, totals.anonymous_memory
+        )
 
 
 class Connections:

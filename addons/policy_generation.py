@@ -64,13 +64,18 @@ class SharedState:
 class Generation:
     """One policy, and everything that is built from it."""
 
-    def __init__(self, policy: Policy, shared: SharedState) -> None:
-        """Build contexts and rules. Raise StartError or RuleError if that fails."""
+    def __init__(
+        self, policy: Policy, shared: SharedState, setup: EngineSetup | None = None
+    ) -> None:
+        """Build contexts and rules. Raise StartError or RuleError if that fails.
+
+        `setup` has the rules, if they have been read before.
+        """
         self.policy = policy
         self.listeners = dict(enumerate(policy.listeners))
         self.publication_tls = _publication_tls(policy, shared.clock)
         # Read once, so that the bridge and the workers use the same rules.
-        setup = engine_setup(policy)
+        setup = setup or engine_setup(policy)
         self.workers = InspectionWorkers(setup, policy.limits.inspection_workers)
         self._inspection = BodyInspection(setup.make(), self.workers.inspect)
         trusts = [trust for tls in self.publication_tls for trust in tls.trusts()]
@@ -97,7 +102,14 @@ class Generation:
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Renew lists and rules until the exit. Requests that then still wait are refused."""
+        """Renew lists and rules until the exit. Requests that then still wait are refused.
+
+        The files are read at once. The policy can be older: it is that of the start also where this
+        is a worker process that replaces another.
+        """
+        for renewal in self.renewals:
+            if renewal.reads_files:
+                await renewal.check()
         renewing = [asyncio.create_task(keep_current(renewal)) for renewal in self.renewals]
         try:
             yield

@@ -77,6 +77,13 @@ async def run(
 
     `page`, if given, is served meanwhile and shows the traffic.
     """
+    stop = stopped_by_signals()
+    async with page or contextlib.nullcontext():
+        await serve(Bridge(policy, [page] if page else ()), ready, stop)
+
+
+def stopped_by_signals() -> asyncio.Event:
+    """Return an event that a signal to stop the process sets."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     # A hangup would otherwise end the process at once, without the records of open requests.
@@ -86,8 +93,7 @@ async def run(
             loop.add_signal_handler(number, stop.set)
         except NotImplementedError:  # event loops on Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop.set))
-    async with page or contextlib.nullcontext():
-        await serve(Bridge(policy, [page] if page else ()), ready, stop)
+    return stop
 
 
 async def serve(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Hashable, Mapping
+from typing import Protocol
 
 type Holder = Hashable
 """Who the held amounts count for, such as a client's key or a source address."""
@@ -94,21 +95,47 @@ def gives_way[Key: Holder](amounts: Mapping[Key, int], holder: Key, more: int) -
     return most
 
 
-class Shares:
-    """A capacity, and how much of it each holder holds."""
+class Total(Protocol):
+    """What several processes hold of one capacity."""
 
-    def __init__(self, limit: int, within: Shares | None = None) -> None:
+    processes: int
+    """How many have the capacity."""
+
+    def elsewhere(self, at_least: int) -> int:
+        """Return what the other processes hold. Each counts for `at_least` if it holds less."""
+
+    def publish(self, held: int) -> None:
+        """Tell the other processes what this one holds."""
+
+
+RESERVED = 2
+"""Half of a capacity that several processes have is divided equally among them. A flood that only
+some of them get cannot use up the part of the others, where clients with little are then served."""
+
+
+class Shares:
+    """A capacity, and how much of it each holder holds.
+
+    Several processes can have one capacity. Each has a part for itself (`RESERVED`), the rest is
+    for all, and the holders of one process share what it may hold. Two processes that count at the
+    same moment do not see each other: every process but one can exceed the limit by one addition.
+    """
+
+    def __init__(
+        self, limit: int, within: Shares | None = None, total: Total | None = None
+    ) -> None:
         """`within` is a capacity that this one is a part of."""
         self.limit = limit
         self.held = 0
         self._within = within
+        self._total = total
         self._amounts: dict[Holder, int] = {}
         self._holds: dict[Holder, dict[Hold, None]] = {}
         """Of each holder, in the order in which they began."""
 
     def make_room(self, holder: Holder, more: int) -> bool:
         """Return whether the holder may have `more`. Others may have to give way for it."""
-        while self.held + more > self.limit:
+        while self.held + more > self._most():
             most = gives_way(self._amounts, holder, more)
             if most is None:
                 return False
@@ -122,6 +149,8 @@ class Shares:
         if not more:
             return
         self.held += more
+        if self._total is not None:
+            self._total.publish(self.held)
         holds = self._holds.get(holder)
         if holds is None:
             self._holds[holder], self._amounts[holder] = {hold: None}, more
@@ -133,6 +162,13 @@ class Shares:
             del holds[hold]
             if not holds:
                 del self._holds[holder], self._amounts[holder]
+
+    def _most(self) -> int:
+        """Return what this process may hold now."""
+        if self._total is None:
+            return self.limit
+        reserved = self.limit // (RESERVED * self._total.processes)
+        return max(reserved, self.limit - self._total.elsewhere(reserved))
 
 
 def _reluctance(hold: Hold) -> tuple[int, bool]:

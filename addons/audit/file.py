@@ -2,6 +2,7 @@
 
 1. Lines are unbuffered: a failed write means a lost line, and no old data mixes with later lines.
 2. After a line that a full disk cut short, a newline is written before the next line.
+   Several processes that write the same file take turns (`Turn`), so this holds for all of them.
 3. A file that was renamed or removed, as by log rotation, is opened again under its own name.
 4. A new file is readable by its owner and its group only.
 """
@@ -15,6 +16,8 @@ import sys
 import time
 from io import RawIOBase
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
 
 CHECK_SECONDS = 1.0
 """The interval of checks for a renamed file, in seconds. Until then, lines go to the old file."""
@@ -24,32 +27,66 @@ MODE = 0o640
 """Permissions of a new file: log collectors are in its group. An existing file keeps its own."""
 
 
+class Turn(Protocol):
+    """Entered to write a line. While a process is inside, no other writes."""
+
+    torn: bool
+    """True if the last line may be incomplete."""
+
+    def __enter__(self) -> Self:
+        """Wait for the turn. Raise OSError if that fails."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        """Leave the turn to others."""
+
+
+class OnlyWriter:
+    """The turn of a process that writes the file alone."""
+
+    def __init__(self) -> None:
+        self.torn = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
 class AuditFile:
     """Appends lines. On any failure it raises OSError, and the line counts as not written."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, turn: Turn | None = None) -> None:
         """Open the file, or standard output for None. Raise OSError if that fails."""
         self._path = path
-        self._torn = False
+        self._turn = turn or OnlyWriter()
         self._checked = time.monotonic()
         self._stream = _open(path)
 
     def write(self, line: str) -> None:
         """Append a line that ends in a newline."""
-        self._reopen_if_moved()
         data = line.encode("ascii")
-        if self._torn:
-            data = b"\n" + data
-        written = 0
-        try:
-            while written < len(data):
-                count = self._stream.write(data[written:])
-                if not count:
-                    raise BlockingIOError("no byte could be written")
-                written += count
-        finally:
-            if written:
-                self._torn = written < len(data)
+        with self._turn as turn:
+            self._reopen_if_moved()
+            torn = turn.torn and not self._ends_with_newline()
+            if torn:
+                data = b"\n" + data
+            # Set before the write, for the other processes: this process may be killed during it.
+            turn.torn = True
+            written = 0
+            try:
+                while written < len(data):
+                    count = self._stream.write(data[written:])
+                    if not count:
+                        raise BlockingIOError("no byte could be written")
+                    written += count
+            finally:
+                turn.torn = written < len(data) if written else torn
 
     def close(self) -> None:
         """Close the file. Standard output stays open."""
@@ -66,7 +103,14 @@ class AuditFile:
         stream = _open(self._path)
         with contextlib.suppress(OSError):
             self._stream.close()
-        self._stream, self._torn = stream, False
+        self._stream, self._turn.torn = stream, False
+
+    def _ends_with_newline(self) -> bool:
+        """Whether the last line is complete after all: a process was killed before or after it."""
+        if self._path is None or not self._path.is_file():
+            return False
+        with self._path.open("rb") as file:
+            return not file.seek(0, os.SEEK_END) or _last_byte(file) == b"\n"
 
     def _was_moved(self, path: Path) -> bool:
         if path.is_char_device() or path.is_fifo():
@@ -75,6 +119,11 @@ class AuditFile:
             return not os.path.samestat(path.stat(), os.fstat(self._stream.fileno()))
         except FileNotFoundError:
             return True
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
 
 def _open(path: Path | None) -> RawIOBase:

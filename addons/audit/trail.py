@@ -15,7 +15,7 @@ from pathlib import Path
 
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from ibcm_bridge.addons.audit.file import AuditFile
+from ibcm_bridge.addons.audit.file import AuditFile, Turn
 from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
@@ -39,9 +39,10 @@ class AuditTrail:
         path: Path | None,
         when_unwritable: WhenUnwritable = WhenUnwritable.REFUSE,
         clock: Clock = utc_now,
+        turn: Turn | None = None,
     ) -> None:
         """Open the file for appending. Raise OSError if that fails."""
-        self._file = AuditFile(path)
+        self._file = AuditFile(path, turn)
         self._when_unwritable = when_unwritable
         self._clock = clock
         self._failed = False

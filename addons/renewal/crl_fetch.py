@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -65,8 +66,8 @@ class Fetch:
             raise FetchError(renewed.problems[0].removeprefix("fetched: "))
         if self.file.exists() and self.file.read_bytes() == data:
             return
-        # The watch must not read a partly written file.
-        partial = self.file.with_name(f".{self.file.name}")
+        # The watch must not read a partly written file, nor must another worker write to it.
+        partial = self.file.with_name(f".{self.file.name}.{os.getpid()}")
         partial.write_bytes(data)
         partial.replace(self.file)
 

@@ -19,6 +19,9 @@ CHECK_SECONDS = 5.0
 class Renewal(Protocol):
     """Keeps lists or rules current."""
 
+    reads_files: bool
+    """True if a check only reads files, which takes no time that depends on other machines."""
+
     async def check(self) -> float:
         """Check for changes and apply them. Return the seconds to the next check. Never raises."""
 

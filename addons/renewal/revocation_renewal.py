@@ -43,6 +43,8 @@ def crl_renewals(
 class ListsRenewal:
     """Renews the lists of one trust from files and folders."""
 
+    reads_files = True
+
     def __init__(self, where: str, trust: CurrentTrust, check_seconds: float) -> None:
         sources = trust.trust.revocation.sources
         self.where = where
@@ -92,6 +94,8 @@ class ListsRenewal:
 
 class FetchedLists:
     """Fetches the lists of one trust into a folder that `ListsRenewal` watches."""
+
+    reads_files = False
 
     def __init__(self, lists: ListsRenewal, fetch: CrlFetch) -> None:
         self._lists = lists

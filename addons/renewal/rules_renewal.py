@@ -24,6 +24,8 @@ Renewed = Callable[[EngineSetup, CompiledRules], None]
 class RulesRenewal:
     """Watches the rule files of one policy. It calls `renewed` on the event loop."""
 
+    reads_files = True
+
     def __init__(
         self, policy: Policy, current: EngineSetup, renewed: Renewed, check_seconds: float
     ) -> None:

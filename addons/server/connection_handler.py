@@ -13,7 +13,8 @@ from __future__ import annotations
 import asyncio
 import collections
 import logging
-from collections.abc import Coroutine, Mapping
+import socket
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from mitmproxy import ctx
@@ -50,6 +51,8 @@ class Runtime(Protocol):
     """The parts of the running bridge that a new connection uses."""
 
     connections: Connections
+    sockets: Mapping[int, Sequence[socket.socket]]
+    """Number of a listener -> the sockets at which it listens already; empty: it opens its own."""
 
     @property
     def generation(self) -> ServedPolicy:

@@ -53,6 +53,11 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
 
     async def listen(self, host: str, port: int) -> list[Any]:
         """Listen as mitmproxy does, but with a larger backlog and without UDP."""
+        if sockets := current_runtime().sockets.get(int(self.mode.data)):
+            return [
+                await asyncio.start_server(self.handle_stream, sock=opened, backlog=BACKLOG)
+                for opened in sockets
+            ]
         with listening_at((host, port)):
             return [await asyncio.start_server(self.handle_stream, host, port, backlog=BACKLOG)]
 

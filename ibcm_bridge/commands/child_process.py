@@ -6,6 +6,7 @@ if the parent is killed.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -16,12 +17,29 @@ from ibcm_bridge.commands.main import main
 
 def _end_with(parent: BinaryIO) -> None:
     parent.read()
-    signal.raise_signal(signal.SIGTERM)
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGTERM)
+    else:
+        # For the main thread: this one has all signals blocked.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _start(parent: BinaryIO) -> None:
+    """Start the thread. It never gets a signal, and holds no lock when the bridge forks workers."""
+    thread = threading.Thread(target=_end_with, args=(parent,), daemon=True)
+    if sys.platform == "win32":
+        thread.start()
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 if __name__ == "__main__":
     # A thread that reads sys.stdin holds the lock of its buffer, which the interpreter needs at
     # exit. This file object has no buffer.
     parent = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _start(parent)
     sys.exit(main())

@@ -15,6 +15,7 @@ from ibcm_bridge.commands.common import (
     mitmproxy_refusal,
     read_policy,
 )
+from ibcm_bridge.commands.workers import worker_count, workers_refusal
 
 if TYPE_CHECKING:
     from ibcm_bridge.policy.policy import Policy
@@ -80,12 +81,15 @@ def _run(options: argparse.Namespace) -> int:
     # These imports take a while; problems of the policy are reported before them.
     import asyncio
 
-    from ibcm_bridge.addons.errors import StartError
+    from ibcm_bridge.addons.errors import StartError, WorkersError
     from ibcm_bridge.addons.run import run
     from ibcm_bridge.inspection.engines import RuleError
     from ibcm_bridge.policy.addresses import address_text
     from ibcm_bridge.storage.open_files import raise_open_file_limit
 
+    if (why_not := workers_refusal(policy, web=options.web is not None)) is not None:
+        print(f"ibcm-bridge: cannot start: {why_not}", file=sys.stderr)
+        return EXIT_PROBLEM
     page = None
     if options.web is not None:
         if (why_not := web_page_refusal(policy)) is not None:
@@ -113,9 +117,19 @@ def _run(options: argparse.Namespace) -> int:
     try:
         if why_not := mitmproxy_refusal(options):
             raise StartError(why_not)
-        asyncio.run(run(policy, ready, page))
+        count = worker_count(policy, web=page is not None)
+        if count == 1:
+            asyncio.run(run(policy, ready, page))
+        else:
+            # Only Linux has everything that this imports.
+            from ibcm_bridge.addons.workers.run import run_workers
+
+            run_workers(policy, count, ready)
     except (StartError, RuleError, OSError) as error:
         print(f"ibcm-bridge: cannot start: {error}", file=sys.stderr)
+        return EXIT_PROBLEM
+    except WorkersError as error:
+        print(f"ibcm-bridge: stopped: {error}", file=sys.stderr)
         return EXIT_PROBLEM
     print("ibcm-bridge: stopped", file=sys.stderr)
     return 0

@@ -103,6 +103,8 @@ class Policy:
     messages: MessagePolicy = field(default_factory=MessagePolicy)
     uploads: UploadPolicy = UploadPolicy()
     clamav: ClamAv | None = None
+    workers: int | None = None
+    """Processes that serve clients; None: as many as the machine has cores, where it can."""
     web_because: str | None = None
     """The reason for allowing the traffic page outside a lab; None: it is not allowed."""
 

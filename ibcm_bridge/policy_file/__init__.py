@@ -100,6 +100,7 @@ def load_policy(path: Path) -> Policy:
         limits=Limits(**row.limits.model_dump()),
         messages=read_messages(reading, row.messages, listeners),
         uploads=_uploads(reading, row.uploads),
+        workers=row.workers,
         web_because=row.web.because if row.web else None,
     )
     if tree.problems or reading.left_out:

@@ -102,6 +102,8 @@ def test_a_generation_stops_its_own_workers_and_renewals(lab: Lab, tmp_path: Pat
     checks = []
 
     class Counted:
+        reads_files = False
+
         async def check(self) -> float:
             checks.append(1)
             return 0.001

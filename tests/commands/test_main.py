@@ -111,6 +111,8 @@ def test_an_untested_mitmproxy_requires_an_option(
     monkeypatch.setattr(version, "VERSION", UNTESTED)
     monkeypatch.setattr(runner, "run", run)
     assert main(["pki", str(tmp_path)]) == 0
+    with (tmp_path / "bridge.yaml").open("a") as policy:
+        policy.write("workers: 1\n")
     status = main(["run", "--config", str(tmp_path / "bridge.yaml"), *arguments])
     assert (status == 0) is bool(begun) is begins
     printed = capsys.readouterr().err

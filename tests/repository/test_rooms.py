@@ -82,7 +82,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "addons.bridge": (
             "policy os_errors storage addons.errors addons.clock addons.connections "
-            "addons.traffic_observer addons.hooks addons.renewal addons.audit "
+            "addons.traffic_observer addons.engines addons.hooks addons.renewal addons.audit "
             "addons.policy_generation"
         ),
         "addons.web": (
@@ -90,6 +90,10 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.connections addons.events addons.traffic_observer addons.layers addons.audit"
         ),
         "addons.run": "policy addons.errors addons.server addons.bridge addons.web",
+        "addons.workers": (
+            "policy os_errors inspection storage addons.errors addons.connections addons.engines "
+            "addons.server addons.bridge addons.run"
+        ),
         "addons.ccm_views": "messages",
         "lab.errors": "os_errors",
         "lab.namespaces": "",
@@ -125,7 +129,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "decisions messages policy os_errors parser_warnings routing authentication "
             "policy_file request inspection identity site_system_leg audit storage addons.errors "
             "addons.tested_mitmproxy addons.clock addons.tls addons.engines addons.web addons.run "
-            "lab.pki lab.demo lab.simulated lab.commands"
+            "addons.workers lab.pki lab.demo lab.simulated lab.commands"
         ),
     }.items()
 }

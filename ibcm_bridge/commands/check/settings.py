@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.workers import worker_count, workers_refusal
 from ibcm_bridge.policy.addresses import address_text, is_loopback
 from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 from ibcm_bridge.policy.policy import ClamAv, Policy, UploadPolicy, WhenUnwritable
@@ -31,6 +32,7 @@ def describe_settings(policy: Policy) -> Iterator[Finding]:
     if (why := policy.messages.encrypted_because) is not None:
         text = f"encrypted reports are forwarded without inspection, because: {why}"
         yield Finding(Level.WARNING, "messages.encrypted", text, "BRIDGE-INSPECT")
+    yield _describe_workers(policy)
     if policy.web_because is not None:
         text = f"`run --web` may show traffic on a local web page, because: {policy.web_because}"
         yield Finding(Level.WARNING, "web", text)
@@ -42,6 +44,14 @@ def describe_settings(policy: Policy) -> Iterator[Finding]:
     ]
     if changed:
         yield Finding(Level.FACT, "limits", ", ".join(changed))
+
+
+def _describe_workers(policy: Policy) -> Finding:
+    if why_not := workers_refusal(policy):
+        return Finding(Level.PROBLEM, "workers", why_not)
+    count = worker_count(policy)
+    text = "one process serves" if count == 1 else f"{count} processes serve"
+    return Finding(Level.FACT, "workers", f"{text} all clients")
 
 
 def _audit_permissions(path: Path | None) -> Iterator[Finding]:

@@ -76,9 +76,14 @@ class Listen:
 
 
 def with_listen_address(policy: str, listen: Listen) -> str:
-    """Return a policy with this listen address, and with its audit file in the same folder."""
+    """Return a policy with this listen address, and with its audit file in the same folder.
+
+    Unless the policy has a number of workers, one process serves: a lab has little traffic.
+    """
     text = with_ports(policy, dict(zip(SHIPPED, listen.ports, strict=True)))
     text = text.replace("../audit.jsonl", "audit.jsonl")
+    if not re.search(r"^workers:", text, re.MULTILINE):
+        text += "workers: 1\n"
     return re.sub(r"(?<=listen: )127\.0\.0\.1(:\d+)", rf'"{listen.written}\1"', text)
 
 

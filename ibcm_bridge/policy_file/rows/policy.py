@@ -14,7 +14,7 @@ from ibcm_bridge.policy_file.rows.settings import (
     MessagesRow,
     UploadsRow,
 )
-from ibcm_bridge.policy_file.rows.values import ReasonRow, Row, optional, required
+from ibcm_bridge.policy_file.rows.values import Count, ReasonRow, Row, optional, required
 
 
 class PolicyRow(Row):
@@ -29,6 +29,9 @@ class PolicyRow(Row):
     limits: LimitsRow = optional(LimitsRow(), "limits in bytes and seconds")
     messages: MessagesRow = optional(MessagesRow(), "checks of ConfigMgr messages")
     uploads: UploadsRow = optional(UploadsRow(), "size limits and storage of BITS uploads")
+    workers: Count | None = optional(
+        None, "processes that serve clients; if omitted, one per core (Linux) or one", ge=1, le=64
+    )
     web: ReasonRow | None = optional(
         None,
         "allow run --web to show traffic outside a lab; requires a reason, disabled if omitted",

@@ -39,6 +39,7 @@ def test_the_shipped_policy_has_no_problems(policy: Policy, now: datetime.dateti
         Level.WARNING,
         Level.FACT,
         Level.FACT,
+        Level.FACT,
     ]
     assert "is bridged: management-point at mp01.corp.example" in findings[0].text
     assert all("the content cannot be inspected" in finding.text for finding in findings[1:5])

@@ -1,0 +1,1 @@
+"""Several processes that serve the same ports, and the parent process that supervises them."""

@@ -1,0 +1,125 @@
+"""One worker process, as its parent sees it."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+READY = b"ready"
+"""What a worker writes to its parent when it serves. Anything else is why it cannot start."""
+
+REASON_BYTES = 4_096
+"""The limit for a reason: the parent gets it whole (PIPE_BUF)."""
+
+
+class WorkerProcess:
+    """A worker process that was started, and may have ended."""
+
+    def __init__(self, work: Callable[[int], int]) -> None:
+        """Fork. The worker calls `work` with a pipe to its parent, and ends with its result.
+
+        It calls `work` with `STOP_SIGNALS` blocked, so that none is lost before it handles them.
+        Raise OSError if there can be no other process.
+        """
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        self.reports = reading
+        """Readable when the worker has written something, or has ended; then -1."""
+        self.reported = b""
+        self.status: int | None = None
+        """The exit status; negative: the signal that ended the worker."""
+        _flush()
+        # Otherwise the collector would write to, and so copy, all memory that the processes share.
+        gc.freeze()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+        try:
+            self.pid = os.fork()
+            if self.pid == 0:
+                os.close(reading)
+                _end_with(lambda: work(writing))
+        except OSError:
+            os.close(reading)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(writing)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it serves connections."""
+        return self.reported == READY
+
+    @property
+    def end(self) -> str:
+        """Why it ended, for the operator."""
+        if self.reported and not self.is_ready:
+            return self.reported.decode("utf-8", "replace")
+        if self.status is not None and self.status < 0:
+            return f"a worker process was ended by {signal.Signals(-self.status).name}"
+        return f"a worker process ended with status {self.status}"
+
+    def update(self) -> None:
+        """Read what it has reported, and whether it has ended."""
+        # Its end first, so that what it reported before is read below.
+        if self.status is None:
+            self._wait(os.WNOHANG)
+        with contextlib.suppress(BlockingIOError):
+            while self.reports >= 0:
+                data = os.read(self.reports, REASON_BYTES)
+                self.reported += data
+                if not data:
+                    self._close()
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.status is None:
+            # Not waited for, so the number is still that of this process.
+            os.kill(self.pid, signal.SIGKILL)
+            self._wait(0)
+        self._close()
+
+    def _close(self) -> None:
+        if self.reports >= 0:
+            os.close(self.reports)
+            self.reports = -1
+
+    def _wait(self, options: int) -> None:
+        pid, status = os.waitpid(self.pid, options)
+        if pid:
+            self.status = os.waitstatus_to_exitcode(status)
+
+
+def report(parent: int, text: bytes) -> None:
+    """Report to the parent. Without one, the worker is about to end anyway."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(parent, text[:REASON_BYTES])
+
+
+def _end_with(work: Callable[[], int]) -> None:
+    """End this process with the result of `work`, without the cleanup that is its parent's."""
+    status = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        status = work()
+    except BaseException:
+        logger.exception("a worker process failed")
+    finally:
+        _flush()
+        os._exit(status)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.flush()

@@ -1,0 +1,127 @@
+"""Runs a bridge in several worker processes (Linux).
+
+The parent reads the policy and the rules, listens, and then forks the workers, before there is an
+event loop, a thread, a TLS context, a scanner or an open database. Each worker is a whole bridge
+(`addons.bridge`) with its own listening sockets. They share what a bridge has once:
+
+1. The limits of connections and memory (`shared_totals`).
+2. Bindings and uploads: files of the policy, or else files in a temporary folder of the parent.
+3. The audit file or standard output, in turns (`writing_turn`).
+
+Inspection workers are divided among the workers. Each renews lists and rules by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+from ibcm_bridge.addons.bridge import Bridge, SharedByWorkers
+from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
+from ibcm_bridge.addons.errors import StartError
+from ibcm_bridge.addons.run import serve, stopped_by_signals
+from ibcm_bridge.addons.workers.listening import Listening
+from ibcm_bridge.addons.workers.process import READY, STOP_SIGNALS, report
+from ibcm_bridge.addons.workers.shared_totals import SharedTotals
+from ibcm_bridge.addons.workers.supervisor import Supervisor
+from ibcm_bridge.addons.workers.writing_turn import WritingTurn
+from ibcm_bridge.inspection.engines import RuleError
+from ibcm_bridge.os_errors import cannot_write
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.storage.temporary_folder import TemporaryFolder
+
+
+def run_workers(policy: Policy, count: int, ready: Callable[[list[Address]], None]) -> None:
+    """Run `count` workers until SIGTERM or Ctrl-C. `ready` is called with the addresses.
+
+    Raise StartError, RuleError, OSError, or WorkersError.
+    """
+    with contextlib.ExitStack() as stack:
+        policy = _with_files(policy, stack)
+        setup = engine_setup(policy)
+        listening = stack.enter_context(contextlib.closing(_listening(policy, count)))
+        workers = _Workers(policy, setup, listening, count)
+        supervisor = Supervisor(count, workers.work, workers.totals.clear, listening.close)
+        supervisor.run(lambda: ready(listening.addresses))
+
+
+class _Workers:
+    """The state that the workers have from their parent."""
+
+    def __init__(
+        self, policy: Policy, setup: EngineSetup, listening: Listening, count: int
+    ) -> None:
+        self._policy = policy
+        self._setup = setup
+        self._listening = listening
+        self._count = count
+        self._turn = WritingTurn()
+        self.totals = SharedTotals(count)
+
+    def work(self, number: int, stopping: int, parent: int) -> int:
+        """Serve in the process of a worker; return its exit status."""
+        shared = SharedByWorkers(
+            self._listening.keep_only(number), self.totals.of(number), self._turn, self._setup
+        )
+        policy = _with_part_of_inspection(self._policy, number, self._count)
+        try:
+            asyncio.run(_serve(policy, shared, stopping, parent))
+        except (StartError, RuleError, OSError) as error:
+            report(parent, str(error).encode())
+            return 1
+        return 0
+
+
+async def _serve(policy: Policy, shared: SharedByWorkers, stopping: int, parent: int) -> None:
+    stop = stopped_by_signals()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        loop.remove_reader(stopping)
+        stop.set()
+
+    loop.add_reader(stopping, end)
+    await serve(Bridge(policy, shared=shared), lambda _: report(parent, READY), stop)
+
+
+def _listening(policy: Policy, count: int) -> Listening:
+    try:
+        return Listening([listener.address for listener in policy.listeners], count)
+    except OSError as error:
+        raise StartError(error.strerror or str(error)) from error
+
+
+def _with_files(policy: Policy, stack: contextlib.ExitStack) -> Policy:
+    """Let the workers share a file for what a single process has in memory or in its own folder."""
+    uploads, messages = policy.uploads, policy.messages
+    if uploads.spool is None or messages.bindings_file is None:
+        folder = _temporary_folder(stack)
+        spool = uploads.spool or folder / "uploads.sqlite"
+        uploads = dataclasses.replace(uploads, spool=spool)
+        bindings = messages.bindings_file or folder / "bindings.sqlite"
+        messages = dataclasses.replace(messages, bindings_file=bindings)
+    return dataclasses.replace(policy, uploads=uploads, messages=messages)
+
+
+def _temporary_folder(stack: contextlib.ExitStack) -> Path:
+    try:
+        return stack.enter_context(contextlib.closing(TemporaryFolder())).path
+    except OSError as error:
+        otherwise = "name files in uploads.spool and messages.bindings, or another folder in TMPDIR"
+        place = error.filename or "the temporary folder"
+        raise StartError(cannot_write(error, place, otherwise)) from error
+
+
+def _with_part_of_inspection(policy: Policy, number: int, count: int) -> Policy:
+    """Divide the inspection workers. Each worker has at least one."""
+    each, rest = divmod(policy.limits.inspection_workers, count)
+    part = max(1, each + (number < rest))
+    return dataclasses.replace(
+        policy, limits=dataclasses.replace(policy.limits, inspection_workers=part)
+    )

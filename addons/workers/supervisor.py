@@ -1,0 +1,203 @@
+"""Starts the workers, replaces one that ends, and stops all of them.
+
+1. The parent process is ready when every worker is. If one cannot start, none is left.
+2. A worker that ends is replaced: at once, and later if that happens again and again. If the
+   workers of one place end `MOST_ENDS` times within `ENDS_SECONDS`, the bridge stops with an error.
+3. All workers stop serving when the parent closes one pipe, so also when it is killed.
+4. Workers that have not stopped some seconds later are killed.
+
+The parent runs no event loop and starts no thread, because it forks at any time.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from ibcm_bridge.addons.errors import StartError, WorkersError
+from ibcm_bridge.addons.run import CLOSE_SECONDS, DRAIN_SECONDS
+from ibcm_bridge.addons.workers.process import STOP_SIGNALS, WorkerProcess
+
+logger = logging.getLogger(__name__)
+
+MOST_ENDS = 5
+ENDS_SECONDS = 60.0
+
+WAIT_SECONDS = 0.5
+"""The wait before a worker is replaced that is not the first, for each before it."""
+
+KILL_SECONDS = DRAIN_SECONDS + CLOSE_SECONDS + 2.0
+"""The time in which workers must stop: they need the first two at most."""
+
+type Work = Callable[[int, int, int], int]
+"""The work of a worker: its number, the pipe that ends when it must stop, the pipe to its parent.
+"""
+
+
+class Supervisor:
+    """The workers of a bridge."""
+
+    def __init__(
+        self,
+        count: int,
+        work: Work,
+        ended: Callable[[int], object],
+        stopping: Callable[[], object],
+    ) -> None:
+        """`ended` is called with the number of an ended worker, `stopping` before all stop."""
+        self._work = work
+        self._ended = ended
+        self._stopping = stopping
+        self._places = [_Place(number) for number in range(count)]
+        self._stop_reading, self._stop_writing = os.pipe()
+
+    def run(self, ready: Callable[[], None]) -> None:
+        """Run until a signal. Raise StartError, or WorkersError if workers fail again and again."""
+        with _signals() as signals:
+            try:
+                for place in self._places:
+                    self._start(place)
+                self._until(signals, self._all_ready)
+                if not signals.stopped:
+                    ready()
+                    self._until(signals, self._replace)
+            finally:
+                self._stop(signals)
+
+    def _until(self, signals: _Signals, is_done: Callable[[], bool]) -> None:
+        """Wait for a signal to stop, or until `is_done`, called after every change."""
+        while not signals.stopped and not is_done():
+            due = [place.due for place in self._places if place.due is not None]
+            self._wait(signals, min(due) if due else None)
+
+    def _start(self, place: _Place) -> None:
+        place.due = None
+        place.worker = WorkerProcess(lambda parent: self._begin(place.number, parent))
+
+    def _begin(self, number: int, parent: int) -> int:
+        """Work in the process of a worker."""
+        # As long as any process has this end open, the other end does not end.
+        os.close(self._stop_writing)
+        return self._work(number, self._stop_reading, parent)
+
+    def _wait(self, signals: _Signals, until: float | None) -> None:
+        workers = [place.worker for place in self._places if place.worker is not None]
+        signals.wait([worker.reports for worker in workers if worker.reports >= 0], until)
+        for worker in workers:
+            worker.update()
+
+    def _all_ready(self) -> bool:
+        for place in self._places:
+            assert place.worker is not None
+            if place.worker.status is not None:
+                raise StartError(place.worker.end)
+        return all(place.worker and place.worker.is_ready for place in self._places)
+
+    def _replace(self) -> bool:
+        now = time.monotonic()
+        for place in self._places:
+            if place.worker is not None and place.worker.status is not None:
+                self._took_its_end(place, now)
+            if place.due is not None and place.due <= now:
+                try:
+                    self._start(place)
+                except OSError as error:
+                    self._failed(place, f"no process can be started: {error.strerror}", now)
+        return False
+
+    def _took_its_end(self, place: _Place, now: float) -> None:
+        assert place.worker is not None
+        worker, place.worker = place.worker, None
+        self._ended(place.number)
+        self._failed(place, worker.end, now)
+
+    def _failed(self, place: _Place, why: str, now: float) -> None:
+        place.due = now + place.wait(now)
+        logger.error("worker %d failed: %s; another one is started", place.number + 1, why)
+        if len(place.ends) >= MOST_ENDS:
+            raise WorkersError(
+                f"worker {place.number + 1} failed {MOST_ENDS} times within {ENDS_SECONDS:g} "
+                f"seconds; the last time: {why}"
+            )
+
+    def _stop(self, signals: _Signals) -> None:
+        self._stopping()
+        os.close(self._stop_writing)
+        for worker in self._running():
+            if not worker.is_ready:
+                # It has no connections.
+                worker.kill()
+        deadline = time.monotonic() + KILL_SECONDS
+        while (running := self._running()) and time.monotonic() < deadline:
+            self._wait(signals, deadline)
+        for worker in running:
+            worker.kill()
+        os.close(self._stop_reading)
+        if running:
+            raise WorkersError(f"{len(running)} workers did not stop, and were killed")
+
+    def _running(self) -> list[WorkerProcess]:
+        workers = [place.worker for place in self._places if place.worker is not None]
+        return [worker for worker in workers if worker.status is None]
+
+
+class _Place:
+    """The place of a worker, which its successors take."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.worker: WorkerProcess | None = None
+        self.due: float | None = None
+        """When the next worker is started, if there is none."""
+        self.ends: collections.deque[float] = collections.deque()
+
+    def wait(self, now: float) -> float:
+        """Count an end; return the seconds until the next worker starts."""
+        self.ends.append(now)
+        while self.ends[0] < now - ENDS_SECONDS:
+            self.ends.popleft()
+        return WAIT_SECONDS * (len(self.ends) - 1)
+
+
+class _Signals:
+    """Notices signals while the parent waits."""
+
+    def __init__(self, pipe: int) -> None:
+        self._pipe = pipe
+        self.stopped = False
+
+    def wait(self, files: list[int], until: float | None) -> None:
+        """Wait for a signal, until a file is readable, or until a time."""
+        # Not select(2), which has a limit of 1,024 for the numbers of files.
+        poll = select.poll()
+        for file in (self._pipe, *files):
+            poll.register(file, select.POLLIN)
+        left = None if until is None else max(0.0, until - time.monotonic()) * 1_000
+        if (self._pipe, select.POLLIN) in poll.poll(left):
+            numbers = os.read(self._pipe, 4_096)
+            self.stopped = self.stopped or any(number in STOP_SIGNALS for number in numbers)
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[_Signals]:
+    """Handle the signals to stop, and that a worker has ended."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    handled = (*STOP_SIGNALS, signal.SIGCHLD)
+    # The number of a signal is written to the pipe only if it has a handler.
+    before = {number: signal.signal(number, lambda *_: None) for number in handled}
+    wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield _Signals(reading)
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.close(reading)
+        os.close(writing)

@@ -1,0 +1,103 @@
+"""Workers write the audit in turns, so its lines are whole, also in a pipe and on a full disk."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+if sys.platform != "linux":
+    pytest.skip("several workers require Linux", allow_module_level=True)
+
+from ibcm_bridge.addons.audit.file import AuditFile
+from ibcm_bridge.addons.workers.writing_turn import WritingTurn
+
+# The bridge forks without threads. Here they belong to other tests, and wait.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
+LINES = 200
+
+
+def forked(work: Callable[[], None]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+        finally:
+            os._exit(0)
+    return pid
+
+
+def test_lines_of_several_processes_in_a_pipe_are_whole() -> None:
+    turn = WritingTurn()
+    reading, writing = os.pipe()
+
+    def write(character: str) -> Callable[[], None]:
+        def work() -> None:
+            file = AuditFile(Path(f"/proc/self/fd/{writing}"), turn)
+            for number in range(LINES):
+                # A pipe keeps 4,096 bytes whole.
+                file.write(json.dumps([number, character * 9_000]) + "\n")
+
+        return work
+
+    pids = [forked(write(character)) for character in "abc"]
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        lines = pipe.readlines()
+    for pid in pids:
+        os.waitpid(pid, 0)
+    read = [json.loads(line) for line in lines]
+    for character in "abc":
+        assert [n for n, text in read if text[0] == character] == list(range(LINES))
+
+
+def test_a_line_that_one_process_could_not_finish_is_ended_by_the_next(tmp_path: Path) -> None:
+    path, turn = tmp_path / "audit.jsonl", WritingTurn()
+
+    def torn() -> None:
+        file = AuditFile(path, turn)
+        os.write(file._stream.fileno(), b"half of a li")
+        with turn:
+            turn.torn = True
+
+    os.waitpid(forked(torn), 0)
+    with contextlib.closing(AuditFile(path, turn)) as file:
+        file.write("second\n")
+        file.write("third\n")
+    assert path.read_text() == "half of a li\nsecond\nthird\n"
+
+
+@pytest.mark.parametrize("text", ["", "whole\n"])
+def test_a_process_killed_beside_its_write_leaves_no_empty_line(tmp_path: Path, text: str) -> None:
+    path, turn = tmp_path / "audit.jsonl", WritingTurn()
+    path.write_text(text)
+    turn.torn = True
+    with contextlib.closing(AuditFile(path, turn)) as file:
+        file.write("next\n")
+    assert path.read_text() == f"{text}next\n"
+
+
+def test_a_killed_process_leaves_its_turn_to_others(tmp_path: Path) -> None:
+    turn = WritingTurn()
+    reading, writing = os.pipe()
+
+    def hold() -> None:
+        with turn:
+            os.write(writing, b"x")
+            threading.Event().wait()
+
+    pid = forked(hold)
+    assert os.read(reading, 1) == b"x"
+    threading.Timer(0.05, os.kill, (pid, signal.SIGKILL)).start()
+    with contextlib.closing(AuditFile(tmp_path / "audit.jsonl", turn)) as file:
+        file.write("after it\n")
+    os.waitpid(pid, 0)
+    assert (tmp_path / "audit.jsonl").read_text() == "after it\n"

@@ -1,0 +1,399 @@
+"""Several worker processes on one port: they serve, are replaced, share state and stop together."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.bridge.process import RunningBridge
+from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import LabCredential
+from ibcm_bridge.lab.pki.files import shipped_policy
+from ibcm_bridge.lab.protocol import ccm, documents
+from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, LabClient, Response
+from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
+from ibcm_bridge.lab.site_systems.published import BRIDGED, TUNNELED
+from ibcm_bridge.lab.site_systems.registrations import client_guid
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from tests.integration.credentials import Credentials
+from tests.integration.reading import until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers require Linux")
+
+MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
+SOON = 30.0
+MANY = 24
+"""Connections of which each worker gets some: that one gets none is unlikely (2 to the power of
+-23)."""
+
+
+class Workers(RunningBridge):
+    """A bridge with two workers."""
+
+    def __init__(self, directory: Path, pki: LabPki, site: SiteSystems, **settings: Any) -> None:
+        policy = yaml.safe_load(shipped_policy()) | {"workers": 2} | settings
+        super().__init__(directory, pki, site, policy=yaml.safe_dump(policy))
+        self.pki = pki
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        return children(self.pid)
+
+    def client(self, credential: LabCredential, name: str = BRIDGED) -> LabClient:
+        return LabClient(
+            self.address, name, trust=self.pki.root, credential=credential, timeout=SOON
+        )
+
+    def kill_a_worker(self) -> int:
+        """Kill a worker, and wait until it has a successor."""
+        killed = random.choice(self.workers)
+        os.kill(killed, signal.SIGKILL)
+        until(lambda: killed not in self.workers and len(self.workers) == 2, "a successor", SOON)
+        return killed
+
+
+def children(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
+    return [int(number) for number in found.split()]
+
+
+def sockets(pid: int) -> int:
+    """The number of sockets that a process has open."""
+    count = 0
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            count += str(file.readlink()).startswith("socket:")
+    return count
+
+
+def runs(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists() and ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+
+
+@pytest.fixture(scope="module")
+def bridge(
+    tmp_path_factory: pytest.TempPathFactory, pki: LabPki, site_systems: SiteSystems
+) -> Iterator[Workers]:
+    """A bridge without named files for bindings and uploads."""
+    directory = tmp_path_factory.mktemp("workers")
+    with Workers(directory, pki, site_systems) as bridge:
+        yield bridge
+        assert bridge.stop() == 0
+    assert "Traceback" not in "".join(bridge.lines)
+
+
+@pytest.fixture
+def own(tmp_path: Path, pki: LabPki, site_systems: SiteSystems) -> Iterator[Callable[..., Workers]]:
+    """Starts a bridge for one test."""
+    with contextlib.ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(
+            Workers(tmp_path, pki, site_systems, **settings)
+        )
+
+
+def report(guid: str = "0a1b2c3d-0000-4000-8000-00000000000f") -> bytes:
+    xml = documents.inventory_report(guid)
+    return ccm.ccm_post_body(endpoint="MP_HinvEndpoint", body_xml=xml, client_guid=guid)
+
+
+def post(client: LabClient, body: bytes) -> Response:
+    fields = {"Content-Type": ccm.CONTENT_TYPE}
+    return client.request("CCM_POST", "/ccm_system/request", fields, body)
+
+
+# Serving
+
+
+def test_the_parent_has_two_workers_and_reports_once(bridge: Workers) -> None:
+    assert len(bridge.workers) == 2
+    listening = [
+        line for line in bridge.lines if f"listening on 127.0.0.1:{bridge.address[1]}" in line
+    ]
+    assert len(listening) == 1
+    assert "ibcm-bridge: workers: 2 processes serve all clients\n" in bridge.lines
+
+
+def test_both_workers_get_connections(bridge: Workers) -> None:
+    before = {pid: sockets(pid) for pid in bridge.workers}
+    with contextlib.ExitStack() as opened:
+        for _ in range(MANY):
+            opened.enter_context(socket.create_connection(bridge.address, SOON))
+
+        def more() -> list[int]:
+            return [sockets(pid) - count for pid, count in before.items()]
+
+        until(lambda: sum(more()) == MANY, "all connections", SOON)
+        assert min(more()) > 0
+
+
+def test_a_client_guid_learned_by_one_worker_is_bound_at_both(
+    bridge: Workers, credentials: Credentials
+) -> None:
+    device = Device.of(credentials.computer, "pc1.corp.example")
+    with bridge.client(credentials.computer) as client:
+        *_, last = run_steps(client.send, device, LIFE)
+        assert last.good, last.response
+    guid = client_guid(device.certificate).removeprefix("GUID:")
+    before = len(bridge.audit())
+    for _ in range(MANY):
+        with bridge.client(credentials.other) as client:
+            post(client, report(guid))
+    records = bridge.wait_for_records(before + MANY)[-MANY:]
+    # The policy does not enforce it: that requires a named file.
+    of_another = Reason.IDENTITY_OF_ANOTHER.value
+    assert all(of_another in str(record["observed"]) for record in records)
+
+
+# A worker that ends
+
+
+def test_the_successor_of_a_killed_worker_serves(bridge: Workers, credentials: Credentials) -> None:
+    killed = bridge.kill_a_worker()
+    for _ in range(MANY):
+        with bridge.client(credentials.computer) as client:
+            assert client.request("GET", MP_LIST).status == 200
+    assert any("SIGKILL" in line and "worker" in line for line in bridge.lines)
+    assert killed not in bridge.workers
+
+
+def test_a_connection_that_waits_for_a_killed_worker_is_served(
+    bridge: Workers, credentials: Credentials
+) -> None:
+    stopped = bridge.workers[0]
+    os.kill(stopped, signal.SIGSTOP)
+    with ThreadPoolExecutor(MANY) as pool:
+
+        def ask() -> int:
+            with bridge.client(credentials.computer) as client:
+                return client.request("GET", MP_LIST).status
+
+        asked = [pool.submit(ask) for _ in range(MANY)]
+        until(lambda: any(future.done() for future in asked), "the other worker", SOON)
+        # The connections of the stopped worker wait in its socket, which the successor gets.
+        waiting = [future for future in asked if not future.done()]
+        assert waiting
+        os.kill(stopped, signal.SIGKILL)
+        assert [future.result(SOON) for future in asked] == [200] * MANY
+    until(lambda: len(bridge.workers) == 2, "the successor")
+
+
+def test_the_lines_of_the_audit_are_whole_while_workers_are_killed(
+    own: Callable[..., Workers], credentials: Credentials
+) -> None:
+    bridge = own()
+    stop, acknowledged = threading.Event(), []
+
+    def send() -> None:
+        while not stop.is_set():
+            with (
+                contextlib.suppress(ConnectionEnded, HandshakeRefused, OSError),
+                bridge.client(credentials.computer) as client,
+            ):
+                for _ in range(5):
+                    reply = client.request("GET", MP_LIST)
+                    assert reply.status == 200
+                    acknowledged.append(reply)
+
+    with ThreadPoolExecutor(4) as pool:
+        sending = [pool.submit(send) for _ in range(4)]
+        for _ in range(2):
+            done = len(acknowledged)
+            until(lambda done=done: len(acknowledged) > done + 10, "traffic", SOON)
+            bridge.kill_a_worker()
+        done = len(acknowledged)
+        until(lambda: len(acknowledged) > done + 10, "traffic after it", SOON)
+        stop.set()
+        for future in sending:
+            future.result(SOON)
+    lines = bridge.audit_file.read_text("utf-8").splitlines()
+    records = [json.loads(line) for line in lines]
+    allowed = [record for record in records if record["verdict"] == "allow"]
+    # A record is written after the response, so each connection of a killed worker may lack one.
+    assert len(allowed) >= len(acknowledged) - 2 * 4
+    assert all(record["status"] == 200 for record in allowed)
+
+
+def test_an_upload_continues_at_any_worker_after_one_was_killed(
+    own: Callable[..., Workers], credentials: Credentials, site_systems: SiteSystems
+) -> None:
+    bridge = own()
+    data = zlib.compress(("<Report><x>%s</x></Report>" % ("y" * 9_000)).encode("utf-16-le"), 0)
+    upload = Upload("/CCM_Incoming/workers.msg", data)
+    packets = [upload.create(), *upload.fragments(6), upload.close()]
+    session = ""
+    for number, packet in enumerate(packets):
+        if number in (2, 4):
+            bridge.kill_a_worker()
+        fields = [(name, session if value == SESSION else value) for name, value in packet.headers]
+        with bridge.client(credentials.computer) as client:
+            reply = client.send(replace(packet, headers=tuple(fields)))
+        assert reply.status == 200, (number, reply)
+        session = reply.header("BITS-Session-Id") or session
+    assert data in site_systems.uploads.files.values()
+
+
+def test_a_worker_that_keeps_ending_ends_the_bridge(own: Callable[..., Workers]) -> None:
+    bridge = own()
+    kept, _ = bridge.workers
+    process = bridge._process
+    assert process is not None
+
+    def kill_the_other() -> bool:
+        for pid in children(bridge.pid) if process.poll() is None else ():
+            if pid != kept:
+                os.kill(pid, signal.SIGKILL)
+        return process.poll() is not None
+
+    until(kill_the_other, "the end", SOON)
+    assert process.wait(SOON) == 1
+    until(lambda: "5 times within 60 seconds" in bridge.lines[-1], "the reason")
+    until(lambda: not runs(kept), "the end of the other worker", SOON)
+
+
+# Limits
+
+
+def test_the_limit_of_connections_is_that_of_all_workers(
+    own: Callable[..., Workers], credentials: Credentials
+) -> None:
+    bridge = own(limits={"connections": 12})
+    with contextlib.ExitStack() as opened:
+        clients = [
+            opened.enter_context(bridge.client(credentials.computer)) for _ in range(2 * MANY)
+        ]
+        # One after another, so that none exceeds the limit. Earlier connections give way.
+        assert all(client.request("GET", MP_LIST).status == 200 for client in clients)
+        assert sum(map(is_open, clients)) == 12
+
+
+def test_workers_that_count_at_the_same_moment_exceed_the_limit_by_one_each_at_most(
+    own: Callable[..., Workers], credentials: Credentials
+) -> None:
+    bridge = own(limits={"connections": 8})
+    with contextlib.ExitStack() as opened, ThreadPoolExecutor(2 * MANY) as pool:
+        clients = [
+            opened.enter_context(bridge.client(credentials.computer)) for _ in range(2 * MANY)
+        ]
+        asked = list(zip(clients, pool.map(is_open, clients), strict=True))
+        # A client that was refused is left out: it would connect again.
+        assert sum(is_open(client) for client, served in asked if served) <= 8 + 1
+
+
+def is_open(client: LabClient) -> bool:
+    """Whether the bridge still serves a connection."""
+    with contextlib.suppress(ConnectionEnded, HandshakeRefused, OSError):
+        return client.request("GET", MP_LIST).status == 200
+    return False
+
+
+# Starting and stopping
+
+
+def test_a_port_that_another_program_shares_is_in_use(
+    run_command: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    pki: LabPki,
+    site_systems: SiteSystems,
+) -> None:
+    bridge = Workers(tmp_path, pki, site_systems)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        other.bind(bridge.address)
+        other.listen()
+        done = run_command("run", "--config", str(bridge.policy_file))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"ibcm-bridge: cannot start: 127.0.0.1:{bridge.address[1]} is already in use; stop the "
+        "other program, or listen on another port"
+    )
+
+
+def test_why_the_workers_cannot_start_is_reported_once(
+    run_command: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path: Path,
+    pki: LabPki,
+    site_systems: SiteSystems,
+) -> None:
+    (tmp_path / "bad.yar").write_text("rule bad { condition: nonsense }", "utf-8")
+    bridge = Workers(tmp_path, pki, site_systems, rules=["bad.yar"])
+    done = run_command("run", "--config", str(bridge.policy_file))
+    assert done.returncode == 1
+    assert done.stderr.count("cannot start") == 1
+    assert "bad.yar" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_stops_all_workers_after_the_requests_under_way(
+    own: Callable[..., Workers], credentials: Credentials, number: signal.Signals
+) -> None:
+    bridge = own()
+    workers = bridge.workers
+    with bridge.client(credentials.computer, TUNNELED["management-point"]) as client:
+        assert client.request("GET", MP_LIST).status == 200
+        os.kill(bridge.pid, number)
+        assert bridge.stop() == 0
+    assert not any(runs(pid) for pid in workers)
+    assert bridge.lines[-1] == "ibcm-bridge: stopped\n"
+    (record,) = bridge.audit()
+    assert record["event"] == "tunnel"
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(bridge.address, SOON)
+
+
+def test_the_workers_end_with_a_killed_parent(own: Callable[..., Workers]) -> None:
+    bridge = own()
+    workers = bridge.workers
+    os.kill(bridge.pid, signal.SIGKILL)
+    until(lambda: not any(runs(pid) for pid in workers), "the end of the workers", SOON)
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(bridge.address, SOON)
+
+
+def test_records_on_standard_output_are_whole_lines(
+    tmp_path: Path, pki: LabPki, site_systems: SiteSystems, credentials: Credentials
+) -> None:
+    bridge = Workers(tmp_path, pki, site_systems, audit={})
+    command = [sys.executable, "-P", "-m", "ibcm_bridge", "run", "--config", bridge.policy_file]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            until(lambda: b"listening on" in process.stderr.readline(), "the start", SOON)
+
+            def ask(_: int) -> None:
+                with bridge.client(credentials.computer) as client:
+                    for _ in range(4):
+                        client.request("GET", MP_LIST)
+
+            lines = []
+            reading = threading.Thread(target=lambda: lines.extend(process.stdout.readlines()))
+            reading.start()
+            with ThreadPoolExecutor(8) as pool:
+                list(pool.map(ask, range(MANY)))
+        finally:
+            process.terminate()
+            process.stderr.read()
+        reading.join(SOON)
+    records = [json.loads(line) for line in lines]
+    assert len(records) == 4 * MANY
