@@ -38,6 +38,7 @@ def _add_up(actions: Subcommands) -> None:
     )
     add_untested_mitmproxy(parser)
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    parser.add_argument("--tour", action="store_true", help="begin with the guided tour")
     parser.add_argument(
         "--listen",
         metavar="ADDRESS",
@@ -152,6 +153,7 @@ def _up(options: argparse.Namespace) -> int:
         listen=options.listen,
         netns=options.netns,
         browser=not options.no_browser,
+        tour=options.tour,
         as_json=options.json,
         untested=options.untested_mitmproxy,
     )

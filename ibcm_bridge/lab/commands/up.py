@@ -42,7 +42,13 @@ from ibcm_bridge.storage.open_files import raise_open_file_limit
 
 
 def lab_up(
-    *, listen: str | None, netns: bool, browser: bool, as_json: bool, untested: bool = False
+    *,
+    listen: str | None,
+    netns: bool,
+    browser: bool,
+    as_json: bool,
+    tour: bool = False,
+    untested: bool = False,
 ) -> int:
     """Run a lab until a signal stops it; return the exit status."""
     began = time.monotonic()
@@ -61,7 +67,7 @@ def lab_up(
             with _namespaces(runtime, wanted=netns) as namespaces:
                 if netns:
                     listen_on = Listen(ip_address(firewall.INTERNET_SIDE), firewall.PUBLISHED_PORTS)
-                settings = _Settings(listen_on, namespaces, browser, as_json, untested)
+                settings = _Settings(listen_on, namespaces, browser, tour, as_json, untested)
                 _run(runtime, settings, began)
     except KeyboardInterrupt:
         pass
@@ -97,6 +103,8 @@ class _Settings:
     listen: Listen | None
     namespaces: Namespaces
     browser: bool
+    tour: bool
+    """True if the address is that of the guided tour."""
     as_json: bool
     untested: bool
     """True if the bridge also starts with a mitmproxy version that is not tested."""
@@ -149,6 +157,7 @@ def _run(runtime: Runtime, settings: _Settings, began: float) -> None:
         clients = RunningLab.of(perimeter)
 
         def ready(page: str) -> None:
+            page += "#tour-1" if settings.tour else ""
             runtime.write({"page": page, **clients.state(runtime.files)})
             seconds = time.monotonic() - began
             _print(page, summary, seconds, as_json=settings.as_json)

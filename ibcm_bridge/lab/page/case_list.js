@@ -44,7 +44,9 @@ export function markCurrent(id) {
   button.setAttribute("aria-current", "true");
   button.closest("details").open = true;
   stopAt(button, false);
-  if (nav.scrollHeight > nav.clientHeight) button.scrollIntoView({ block: "nearest" });
+  // scrollIntoView() would also scroll the page.
+  const [inner, outer] = [button.getBoundingClientRect(), nav.getBoundingClientRect()];
+  if (inner.top < outer.top || inner.bottom > outer.bottom) nav.scrollTop += inner.top - outer.top - outer.height / 3;
 }
 
 export function markResult(result) {

@@ -1,11 +1,12 @@
 // The lab's page: sends actions to the lab, and shows its events.
 import { listCases, markCurrent, markResult } from "./case_list.js";
 import { showResults, showScore } from "./results.js";
+import { addressOf, prepareTour, showTour, stepOf } from "./tour.js";
 import { make, showCase, showLifeCycle, showSummary } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token") ?? "";
-const state = { cases: new Map(), results: {}, verdicts: new Map(), lifeCycle: [], shown: "" };
+const state = { cases: new Map(), results: {}, verdicts: new Map(), sent: new Set(), lifeCycle: [], shown: "" };
 const LINES = 60;
 const LIFE_CYCLE = "life_cycle";
 const ALL = "all";
@@ -62,7 +63,10 @@ function fill(head, below = []) {
 function titled(text) { document.title = `${text} · ibcm-bridge lab`; }
 
 async function show(wanted) {
-  const id = wanted || first();
+  const step = stepOf(wanted);
+  const id = step?.show ?? (wanted || first());
+  showTour(step, state.results[id]);
+  if (step) sendOnce(id);
   const moved = state.shown !== id;
   state.shown = id;
   if (moved) scrollTo(0, 0);
@@ -80,12 +84,24 @@ async function show(wanted) {
   return fill(head, below);
 }
 
+// A step of the tour needs a result.
+function sendOnce(id) {
+  if (!state.cases.has(id) || state.results[id] || state.sent.has(id)) return;
+  state.sent.add(id);
+  send([id]);
+}
+
 const unknown = (id) => [
   make("h2", {}, "Unknown case"),
   make("p", { id: "unknown" }, `This lab has no case “${id}”. The link can be from another version. Choose a case from the list.`),
 ];
 
 function step(by) {
+  const shown = stepOf(address());
+  if (shown) {
+    location.hash = addressOf(shown.number + by) || address();
+    return;
+  }
   const ids = [...state.cases.keys()];
   const here = ids.indexOf(state.shown);
   const next = ids[here < 0 ? 0 : here + by];
@@ -187,13 +203,13 @@ function follow() {
     keep(result);
     score();
     announce(result.announcement);
-    if (state.shown === result.id) show(result.id);
+    if (state.shown === result.id) show(address());
     if (state.shown === ALL) refresh();
   });
   on("life_cycle", (event) => {
     if (event.begins) state.lifeCycle = [];
     else state.lifeCycle.push(event);
-    if (state.shown === LIFE_CYCLE) show(LIFE_CYCLE);
+    if (state.shown === LIFE_CYCLE) show(address());
   });
   events.onerror = () => {
     at("running").textContent = "Not connected";
@@ -205,12 +221,13 @@ const lab = await call("/lab");
 lab.cases.forEach((item) => state.cases.set(item.id, item));
 listCases(lab.cases, { send, choose: (id) => { choose(id); send([id]); } });
 listFaults(lab.faults);
+prepareTour(lab.tour);
 at("summary").replaceChildren(...showSummary(lab.summary, copy));
 at("list").onclick = () => openList(!document.body.classList.contains("list-open"));
 at("previous").onclick = () => step(-1);
 at("next").onclick = () => step(1);
 at("all").onclick = () => { choose(ALL); send(lab.cases.map((item) => item.id)); };
-at("life").onclick = () => { choose(LIFE_CYCLE); call("/do/life", {}); };
+at("life").onclick = () => { if (state.shown !== LIFE_CYCLE) choose(LIFE_CYCLE); call("/do/life", {}); };
 at("stop").onclick = () => call("/do/stop", {});
 addEventListener("hashchange", () => show(address()));
 addEventListener("keydown", pressed);

@@ -29,6 +29,7 @@ from ibcm_bridge.lab.comparison.verdicts import Grade
 from ibcm_bridge.lab.page.case_view import card
 from ibcm_bridge.lab.page.controller import CASES, Controller
 from ibcm_bridge.lab.page.guard import TOKEN_HEADER, Guard
+from ibcm_bridge.lab.page.tour import tour
 from ibcm_bridge.lab.perimeter.faults import FAULTS
 from ibcm_bridge.lab.picture.drawing import css
 
@@ -45,6 +46,7 @@ _FILES = {
     "page.js": "text/javascript; charset=utf-8",
     "case_list.js": "text/javascript; charset=utf-8",
     "results.js": "text/javascript; charset=utf-8",
+    "tour.js": "text/javascript; charset=utf-8",
     "view.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
@@ -240,7 +242,15 @@ class _Lab(_Guarded):
             for fault in FAULTS.values()
         ]
         cases = [card(family, case) for family, case in CASES.values()]
-        self.json({"cases": cases, "faults": faults, "grades": _GRADES, "summary": self.summary})
+        self.json(
+            {
+                "cases": cases,
+                "faults": faults,
+                "grades": _GRADES,
+                "tour": tour(),
+                "summary": self.summary,
+            }
+        )
 
 
 class _Case(_Guarded):

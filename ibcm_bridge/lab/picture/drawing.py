@@ -93,7 +93,7 @@ def _wide_lane(lane: Lane, top: int) -> Iterator[str]:
         yield from _leg_texts(lane.second, 700, middle, 202)
     yield from _leg_texts(lane.first, 251, middle, 196)
     for place, lines in _texts(lane).items():
-        x, y, width, _ = _WIDE_BOXES[place]
+        x, y, width, height = _WIDE_BOXES[place]
         yield from _lines(x + 10, top + y + 18, width - 16, lines, (height - 30) // _ROW)
     x, y, _, height = _WIDE_BOXES[lane.stopped or Place.SITE_SYSTEM]
     kind = "verdict small" if lane.stopped is Place.CLIENT else "verdict"

@@ -145,7 +145,7 @@ def _client_lines(result: CaseResult, outcome: Outcome) -> tuple[Line, ...]:
     if not name and result.tunnel and result.tunnel.observation.received:
         name = _name(result.tunnel.observation.received[-1].certificate_subject or "")
     kind = Line(result.case.client.value, Style.SOFT)
-    total = Line(f"{outcome.observation.seconds * 1000:.0f} ms in total", Style.SOFT)
+    total = Line(f"{_duration_text(outcome.observation.seconds)} in total", Style.SOFT)
     return (Line(name, Style.CODE), kind, total) if name else (kind, total)
 
 
@@ -157,7 +157,7 @@ def _tls(result: CaseResult, outcome: Outcome) -> str:
     if handshake is None:
         return "TLS handshake not completed"
     session = "resumed" if handshake.resumed else "new session"
-    return f"{handshake.version}, {session}, {handshake.seconds * 1000:.0f} ms"
+    return f"{handshake.version}, {session}, {_duration_text(handshake.seconds)}"
 
 
 def _server(outcome: Outcome) -> str:
@@ -249,7 +249,12 @@ def _tunnel_lines(record: Mapping[str, Any]) -> list[Line]:
 
 def _duration(record: Mapping[str, Any]) -> str:
     seconds = record.get("duration_seconds")
-    return f"{seconds * 1000:.1f} ms" if seconds is not None else ""
+    return _duration_text(seconds) if seconds is not None else ""
+
+
+def _duration_text(seconds: float) -> str:
+    """Return a duration as a short text."""
+    return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
 def _site_lines(result: CaseResult, outcome: Outcome) -> list[Line]:

@@ -26,6 +26,7 @@ from ibcm_bridge.lab.comparison import curl
 from ibcm_bridge.lab.comparison.outcomes import CaseResult, Observation, Outcome, outcome
 from ibcm_bridge.lab.page.case_view import MAX_VIEW, card, details, sent, summary
 from ibcm_bridge.lab.page.guard import Guard
+from ibcm_bridge.lab.page.tour import LIFE_CYCLE, TOUR, tour
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import Request, Response
@@ -194,6 +195,14 @@ def test_a_record_belongs_to_one_column(record: dict[str, Any], path: str) -> No
 )
 def test_a_live_line_has_the_word_of_its_record(record: dict[str, Any], word: str) -> None:
     assert traffic_line(record)["word"] == word
+
+
+def test_the_tour_has_seven_steps_about_known_cases() -> None:
+    assert len(tour()) == len(TOUR) == 7
+    for step in TOUR:
+        assert step.show in {LIFE_CYCLE, *(known.id for known in CASES)}
+        assert step.notes
+    json.dumps(tour())
 
 
 # Access control

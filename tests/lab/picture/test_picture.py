@@ -83,7 +83,7 @@ def test_a_refusal_stops_at_the_bridge_and_shows_what_it_found() -> None:
         "CCM_POST /ccm_system/request",
         "sent 8,455 > inflated 28,366 bytes",
         "eicar_test_file in text",
-        "malicious-content, 31.2 ms",
+        "malicious-content, 31 ms",
         "rule engines.yara-x",
     ]
     assert bridge.second is not None
@@ -98,7 +98,7 @@ def test_the_tunnel_shows_a_name_and_a_number_of_bytes_only() -> None:
     _, tunnel = drawn(MALWARE)
     assert [line.text for line in tunnel.proxy] == [
         "mp-tunnel.internet.example",
-        "10,500 encrypted bytes, 20.0 ms",
+        "10,500 encrypted bytes, 20 ms",
     ]
     assert tunnel.second is None
 
@@ -176,3 +176,17 @@ def test_motion_is_only_where_the_system_allows_it() -> None:
     still, _, moving = style.partition("@media (prefers-reduced-motion: no-preference)")
     assert "animation" not in still
     assert "infinite" not in moving
+
+
+def test_the_last_line_of_the_bridge_is_drawn() -> None:
+    """An endpoint, a chain of two lines and a client GUID leave room for the time."""
+    record = RECORD | {
+        "message_endpoint": "MP_HinvEndpoint",
+        "message_types": ["Report"],
+        "inspected": ["sent:8455", "header:2721", "inflated:28366", "text:14181"],
+        "client_guid": "GUID:1",
+        "client_guid_binding": "bound",
+        "signed_with": "registered-key",
+    }
+    wide = picture(result("inventory-report", OK, record)).partition("</svg>")[0]
+    assert ">31 ms</text>" in wide
