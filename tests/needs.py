@@ -84,6 +84,7 @@ NEEDS: Mapping[str, Need] = {
     "ip": _program("ip", "iproute2"),
     "nft": _program("nft", "nftables"),
     "openssl": _program("openssl"),
+    "tshark": _program("tshark"),
     "root": Need(_may_make_namespaces, None),
     # counts instructions (make cost)
     "valgrind": _program("valgrind"),

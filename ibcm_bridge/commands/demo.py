@@ -28,15 +28,23 @@ def add(commands: Subcommands) -> None:
         "--report", type=Path, metavar="DIR", help="write index.html and results.json to DIR"
     )
     parser.add_argument(
+        "--pcap",
+        type=Path,
+        metavar="DIR",
+        help="write a capture of each path of each case to DIR, for Wireshark; those of the bridge "
+        "have the TLS secrets of the simulated client and site systems",
+    )
+    parser.add_argument(
         "--json", action="store_true", help="print one JSON object per case, as it completes"
     )
     parser.set_defaults(run=_run)
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ibcm_bridge.lab.demo.demo import run_demo
+    from ibcm_bridge.lab.demo.demo import Folders, run_demo
 
     if why_not := mitmproxy_refusal(options):
         print(f"ibcm-bridge demo: cannot start: {why_not}", file=sys.stderr)
         return EXIT_PROBLEM
-    return run_demo(options.report, as_json=options.json, untested=options.untested_mitmproxy)
+    folders = Folders(options.report, options.pcap)
+    return run_demo(folders, as_json=options.json, untested=options.untested_mitmproxy)

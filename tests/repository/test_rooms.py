@@ -102,15 +102,16 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "lab.site_systems": "os_errors lab.errors lab.namespaces lab.pki lab.protocol",
         "lab.clients": "lab.pki lab.protocol",
         "lab.bridge": "policy lab.namespaces lab.pki lab.site_systems",
+        "lab.capture": "lab.site_systems",
         "lab.cases": "decisions policy lab.pki lab.protocol lab.site_systems lab.clients",
         "lab.comparison": (
             "decisions policy lab.namespaces lab.pki lab.protocol lab.site_systems lab.bridge "
-            "lab.cases"
+            "lab.capture lab.cases"
         ),
         "lab.picture": "lab.cases lab.comparison",
         "lab.perimeter": (
-            "storage lab.errors lab.namespaces lab.pki lab.site_systems lab.bridge lab.cases "
-            "lab.comparison"
+            "storage lab.errors lab.namespaces lab.pki lab.site_systems lab.bridge "
+            "lab.capture lab.cases lab.comparison"
         ),
         "lab.demo": ("os_errors lab.errors lab.cases lab.comparison lab.picture lab.perimeter"),
         "lab.simulated": (

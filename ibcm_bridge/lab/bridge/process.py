@@ -30,9 +30,7 @@ from ibcm_bridge.policy.addresses import host_text
 
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
-PROGRAM: Sequence[str] = ("-P", "-m", "ibcm_bridge.commands.child_process")
-"""Options of Python, and the program. `-P`: do not import from the current folder, which root does
-not control. PYTHONPATH stays: this process may have found the package by it."""
+PROGRAM: Sequence[str] = ("-m", "ibcm_bridge.commands.child_process")
 
 ATTEMPTS = 5
 """Start attempts, because another program can take a port that was free a moment ago."""
@@ -212,7 +210,9 @@ class RunningBridge:
 
     def _start(self) -> bool:
         """Start the process; return True when it listens, False if it ends before."""
-        child = [sys.executable, *PROGRAM]
+        # -P: do not import from the current folder, which root does not control.
+        # PYTHONPATH stays: this process may have found the package by it.
+        child = [sys.executable, "-P", *PROGRAM]
         config = ["--config", str(self.policy_file)]
         self._process = subprocess.Popen(
             [*self._namespace.command, *child, "run", *config, *self._options],

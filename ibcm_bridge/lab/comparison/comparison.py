@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Self
 
 from ibcm_bridge.lab.bridge.process import RunningBridge
+from ibcm_bridge.lab.capture.recording import Recording, Wire
 from ibcm_bridge.lab.cases.case import Case, ClientCertificate, Destination, senders
 from ibcm_bridge.lab.cases.requests import RANGE, Senders
 from ibcm_bridge.lab.comparison.outcomes import (
@@ -80,9 +81,15 @@ class Comparison:
         clients: dict[ClientCertificate, LabCredential | None],
         site_systems: SiteSystems,
         bridge: RunningBridge,
+        *,
         namespace: Namespace = HERE,
+        recording: Recording | None = None,
     ) -> None:
-        """`namespace` is the network namespace of the clients."""
+        """`namespace` is the network namespace of the clients. `recording`: records each case."""
+        self._recording = recording
+        self._addresses: Mapping[int, tuple[str, int]] = bridge.addresses
+        if recording is not None:
+            self._addresses = recording.before_bridge(bridge.addresses)
         self._namespace = namespace
         self.senders_by_client = senders(clients)
         """Certificate -> the client that sends, and another client."""
@@ -131,6 +138,7 @@ class Comparison:
         session = self._begin_session(case, destination)
         request = _of_session(request, session)
         self._site_systems.clear()
+        self._wire(bridged=bridged)
         before = len(self._bridge.audit())
         client = self.client(destination, self._clients[case.client])
         began = time.perf_counter()
@@ -157,8 +165,13 @@ class Comparison:
             client.handshake,
             seconds,
             cancelled=cancellations > 0,
+            wire=self._wire(bridged=bridged),
         )
         return outcome(case, seen)
+
+    def _wire(self, *, bridged: bool) -> Wire | None:
+        """Return what passed the wire since the last call."""
+        return None if self._recording is None else self._recording.take(bridged=bridged)
 
     def _begin_session(self, case: Case, destination: Destination) -> str:
         """Send the preceding requests; return the id of the upload session, or an empty string."""
@@ -173,7 +186,7 @@ class Comparison:
         self, client: LabClient, request: Request, destination: Destination
     ) -> ClientResult:
         if request.plaintext:
-            address = self._bridge.addresses[destination.port]
+            address = self._addresses[destination.port]
             return _plaintext_result(address, request, destination.name, self._namespace)
         try:
             with client:
@@ -186,11 +199,12 @@ class Comparison:
     def client(self, destination: Destination, credential: LabCredential | None) -> LabClient:
         """Return a client for this destination; it connects on the first request."""
         return LabClient(
-            self._bridge.addresses[destination.port],
+            self._addresses[destination.port],
             destination.name,
             trust=self._pki.root,
             credential=credential,
             namespace=self._namespace,
+            key_log=None if self._recording is None else self._recording.key_log,
         )
 
     def _compare(

@@ -10,6 +10,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.capture.recording import Wire
 from ibcm_bridge.lab.cases.case import Case, Disposition
 from ibcm_bridge.lab.protocol.client import (
     ConnectionEnded,
@@ -85,6 +86,8 @@ class Observation:
     """From the first byte of the client to the end of its response."""
     cancelled: bool = False
     """True if the bridge cancelled the upload session at the site system."""
+    wire: Wire | None = None
+    """The recorded connections; None if the lab does not record."""
 
 
 def outcome(case: Case, seen: Observation) -> Outcome:

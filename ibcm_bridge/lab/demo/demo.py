@@ -8,15 +8,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.comparison.outcomes import CaseResult
+from ibcm_bridge.lab.demo.captures import write_captures
 from ibcm_bridge.lab.demo.printed import Printed, PrintedJson, PrintedTable
 from ibcm_bridge.lab.demo.report import write_report
 from ibcm_bridge.lab.demo.table import Table
@@ -26,14 +29,30 @@ from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.os_errors import cannot_write
 
 
-def run_demo(report: Path | None, *, as_json: bool = False, untested: bool = False) -> int:
+@dataclass(frozen=True)
+class Folders:
+    """Where the demo writes files; None: nowhere."""
+
+    report: Path | None = None
+    captures: Path | None = None
+
+
+def run_demo(folders: Folders, *, as_json: bool = False, untested: bool = False) -> int:
     """Run all cases; print them, write the report, return the exit status.
 
     `untested`: also run with a mitmproxy version that is not tested.
     """
-    if report is not None and (why := _why_unwritable(report)):
+    try:
         # Fail before the cases run, not after.
-        return _fail(why)
+        _check_writable(folders)
+        return _run(folders, as_json=as_json, untested=untested)
+    except LabError as error:
+        sys.stdout.flush()
+        print(f"ibcm-bridge demo: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(folders: Folders, *, as_json: bool, untested: bool) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A code page without these marks must not end the demo; the words say the same.
         sys.stdout.reconfigure(errors="replace")
@@ -44,12 +63,14 @@ def run_demo(report: Path | None, *, as_json: bool = False, untested: bool = Fal
     printed.begin()
     results: dict[str, list[CaseResult]] = {}
     try:
-        for family, result in _results(untested, progress):
+        recorded = folders.captures is not None
+        for family, result in _results(progress, untested=untested, recorded=recorded):
             progress.clear()
             printed.result(family, result)
             results.setdefault(family, []).append(result)
-    except LabError as error:
-        return _fail(str(error))
+            if folders.captures is not None:
+                with _writing(folders.captures, *_CAPTURES):
+                    write_captures(folders.captures, result)
     finally:
         progress.clear()
     every = [result for family in results.values() for result in family]
@@ -58,40 +79,44 @@ def run_demo(report: Path | None, *, as_json: bool = False, untested: bool = Fal
     for result in failed:
         for problem in result.problems:
             print(f"  {result.case.id}: {problem}", file=sys.stderr)
-    if report is not None:
-        try:
-            printed.report(write_report(report, results))
-        except OSError as error:
-            return _fail(_no_report(error, report))
+    if folders.report is not None:
+        with _writing(folders.report, *_REPORT):
+            printed.report(write_report(folders.report, results))
     return 1 if failed else 0
 
 
-def _why_unwritable(report: Path) -> str:
-    """Return why no report can be written to this folder; empty if it can."""
+_REPORT = ("the report", "--report")
+_CAPTURES = ("the captures", "--pcap")
+"""The files, and the option that names their folder."""
+
+
+def _check_writable(folders: Folders) -> None:
+    for folder, files in ((folders.report, _REPORT), (folders.captures, _CAPTURES)):
+        if folder is not None:
+            with _writing(folder, *files):
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    pass
+
+
+@contextlib.contextmanager
+def _writing(folder: Path, files: str, option: str) -> Iterator[None]:
+    """Write files to a folder. LabError if that is not possible."""
     try:
-        report.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=report):
-            return ""
+        yield
     except OSError as error:
-        return _no_report(error, report)
+        what = f"{files} in {folder}"
+        raise LabError(cannot_write(error, what, f"choose another folder: {option} DIR")) from error
 
 
-def _fail(why: str) -> int:
-    sys.stdout.flush()
-    print(f"ibcm-bridge demo: {why}", file=sys.stderr)
-    return 1
-
-
-def _no_report(error: OSError, report: Path) -> str:
-    return cannot_write(error, f"the report in {report}", "choose another folder: --report DIR")
-
-
-def _results(untested: bool, progress: Progress) -> Iterator[tuple[str, CaseResult]]:
+def _results(
+    progress: Progress, *, untested: bool, recorded: bool
+) -> Iterator[tuple[str, CaseResult]]:
     """Yield each result. LabError if the lab cannot start."""
     try:
         with (
             tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name,
-            Perimeter(Path(name), untested=untested) as perimeter,
+            Perimeter(Path(name), untested=untested, recorded=recorded) as perimeter,
         ):
             for family, cases in FAMILIES.items():
                 for case in cases:

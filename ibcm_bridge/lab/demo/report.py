@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -12,6 +11,7 @@ from typing import Any
 from ibcm_bridge.lab.cases.table import NOT_SHOWN
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
 from ibcm_bridge.lab.comparison.verdicts import Grade, judge, score
+from ibcm_bridge.lab.demo.files import write_whole
 from ibcm_bridge.lab.picture.drawing import css, picture
 
 type Families = Mapping[str, Sequence[CaseResult]]
@@ -78,18 +78,7 @@ def write_report(directory: Path, families: Families) -> Path:
         directory / "results.json": json.dumps(data, indent=2) + "\n",
         page: "\n".join(_page(families)),
     }
-    # Write both before replacing either, so that both are always from the same run.
-    parts = {path.with_name(f".{path.name}.part"): path for path in texts}
-    try:
-        for part, path in parts.items():
-            part.write_text(texts[path], "utf-8")
-        for part, path in parts.items():
-            part.replace(path)
-    except OSError:
-        for part in parts:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-        raise
+    write_whole({path: text.encode() for path, text in texts.items()})
     return page
 
 

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from ibcm_bridge.lab.bridge.process import Listen, RunningBridge
+from ibcm_bridge.lab.bridge.process import HasAddresses, Listen, RunningBridge
+from ibcm_bridge.lab.capture.recording import Recording
 from ibcm_bridge.lab.cases.case import ClientCertificate, credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
 from ibcm_bridge.lab.comparison.comparison import Comparison
@@ -38,12 +39,14 @@ class Perimeter:
         namespaces: Namespaces = NO_NAMESPACES,
         untested: bool = False,
         options: Sequence[str] = (),
+        recorded: bool = False,
     ) -> None:
         """The perimeter creates what is omitted.
 
         `site`: running site systems with certificates of `pki`; they keep running afterwards.
         `policy`: the text of a policy, instead of the demo's. `untested`: also run with a mitmproxy
-        version that is not tested. `options`: more options of `run`.
+        version that is not tested. `options`: more options of `run`. `recorded`: record the
+        connections of each case; not in namespaces.
         """
         self.directory = directory
         self.namespaces = namespaces
@@ -54,6 +57,7 @@ class Perimeter:
         self._policy = policy
         self._listen = listen
         self._options = (*(("--untested-mitmproxy",) if untested else ()), *options)
+        self._recording = Recording(directory) if recorded else None
         self._engine: ScanDaemon | None = None
         self._engine_address = ("127.0.0.1", 0)
         self._running = ExitStack()
@@ -62,15 +66,19 @@ class Perimeter:
         with ExitStack() as stack:
             internet, middle, intranet = self.namespaces
             self.site = self._site or stack.enter_context(
-                SiteSystems(self.pki, leaks=True, namespace=intranet)
+                SiteSystems(self.pki, leaks=True, namespace=intranet, key_log=self._key_log)
             )
+            site_systems: HasAddresses = self.site
+            if self._recording is not None:
+                stack.enter_context(self._recording)
+                site_systems = self._recording.before_site_systems(self.site.addresses)
             stack.callback(self.stop_engine)
             self.start_engine()
             self.microsoft_update = stack.enter_context(MicrosoftUpdate(internet))
             self.bridge = RunningBridge(
                 self.directory,
                 self.pki,
-                self.site,
+                site_systems,
                 policy=self._policy or demo_policy(self._engine_address),
                 listen=self._listen,
                 namespace=middle,
@@ -78,12 +86,23 @@ class Perimeter:
             )
             write_more(self.pki, self.directory / "pki")
             stack.enter_context(self.bridge)
-            self.comparison = Comparison(self.pki, self.clients, self.site, self.bridge, internet)
+            self.comparison = Comparison(
+                self.pki,
+                self.clients,
+                self.site,
+                self.bridge,
+                namespace=internet,
+                recording=self._recording,
+            )
             self._running = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._running.close()
+
+    @property
+    def _key_log(self) -> Path | None:
+        return None if self._recording is None else self._recording.key_log
 
     def start_engine(self) -> None:
         """Start the simulated clamd; after a stop, on the same address."""

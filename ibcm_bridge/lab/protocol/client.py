@@ -115,7 +115,9 @@ class LabClient:
         timeout: float = 10,
         maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
         namespace: Namespace = HERE,
+        key_log: Path | None = None,
     ) -> None:
+        """`key_log`: the file for the TLS secrets of this client."""
         self._address = address
         self._namespace = namespace
         self._server_name = server_name
@@ -126,6 +128,8 @@ class LabClient:
         self._context.load_verify_locations(cadata=trust.public_bytes(Encoding.DER))
         if credential:
             load_credential(self._context, credential)
+        if key_log is not None:
+            self._context.keylog_filename = str(key_log)
         self._socket: ssl.SSLSocket | None = None
         self.presented: x509.Certificate | None = None
         """The certificate of the server, once connected."""

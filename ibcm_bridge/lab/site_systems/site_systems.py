@@ -94,9 +94,14 @@ class SiteSystems:
         leaks: bool = False,
         user_authentication: Callable[[], UserAuthentication] = AnyUserAccepted,
         namespace: Namespace = HERE,
+        key_log: Path | None = None,
     ) -> None:
-        """In a separate namespace, they listen on the ports in `STAND_INS`."""
+        """In a separate namespace, they listen on the ports in `STAND_INS`.
+
+        `key_log`: the file for the TLS secrets of the site systems.
+        """
         self._namespace = namespace
+        self._key_log = key_log
         self._site = Site(download_bytes, leaks, Enrollment(pki))
         self._user_authentication = user_authentication
         self._revoked = {entry.serial_number for crl in pki.crls() for entry in crl}
@@ -194,6 +199,8 @@ class SiteSystems:
         else:
             context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
         context.set_alpn_protocols(["http/1.1"])
+        if self._key_log is not None:
+            context.keylog_filename = str(self._key_log)
 
         def client_hello(_: ssl.SSLObject, sni: str | None, __: ssl.SSLContext) -> None:
             self.records.add(Handshake(stand_in.role, sni))

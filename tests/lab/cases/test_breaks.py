@@ -17,7 +17,7 @@ from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from tests.lab.cases.breaks import BREAKS
 
 BY_ID = {case.id: case for case in CASES}
-PROGRAM = ("-P", str(Path(__file__).with_name("breakable_bridge.py")))
+PROGRAM = str(Path(__file__).with_name("breakable_bridge.py"))
 
 type Problems = Callable[[str], tuple[str, ...]]
 type BreakBridge = Callable[[str], None]
@@ -27,7 +27,7 @@ type BreakBridge = Callable[[str], None]
 def bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Problems, BreakBridge]]:
     """Sends a case to a bridge; breaks this bridge. One process, without ClamAV."""
     with pytest.MonkeyPatch.context() as patch, Listener(("127.0.0.1", 0)) as listener:
-        patch.setattr(process, "PROGRAM", (*PROGRAM, str(listener.address[1])))
+        patch.setattr(process, "PROGRAM", (PROGRAM, str(listener.address[1])))
         # With ClamAV, a second process inspects every body.
         perimeter = Perimeter(tmp_path_factory.mktemp("broken"), policy=demo_policy())
         with perimeter as lab, listener.accept() as connection:

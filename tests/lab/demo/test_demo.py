@@ -16,6 +16,7 @@ from ibcm_bridge.lab.cases.case import Case, Disposition, Expected
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.comparison.outcomes import CANCELLED
 from ibcm_bridge.lab.demo import demo
+from ibcm_bridge.lab.demo.demo import Folders
 from ibcm_bridge.lab.demo.report import Families
 from tests.little_room import largest_file
 
@@ -222,7 +223,7 @@ def test_a_deviation_fails_the_demo(
     first = CASES[0]
     wrong = dataclasses.replace(first, bridge=Expected(Disposition.REFUSED_BY_PROXY, 403))
     monkeypatch.setattr(demo, "FAMILIES", {"Wrong": (wrong,)})
-    assert demo.run_demo(None) == 1
+    assert demo.run_demo(Folders()) == 1
     printed = capsys.readouterr()
     assert "0 of 1 cases as required" in printed.out
     assert "NOT AS REQUIRED" in printed.out
@@ -233,7 +234,7 @@ def test_json_output_is_one_object_for_each_case(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(demo, "FAMILIES", {"Two": CASES[:2]})
-    assert demo.run_demo(None, as_json=True) == 0
+    assert demo.run_demo(Folders(), as_json=True) == 0
     printed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [result["id"] for result in printed] == [result.id for result in CASES[:2]]
     assert all(result["as_required"] for result in printed)
@@ -249,18 +250,21 @@ def test_a_closed_pipe_prints_no_traceback() -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(
+    ("option", "files"), [("--report", "the report"), ("--pcap", "the captures")]
+)
 @pytest.mark.parametrize("name", ["file", "file/below"])
-def test_an_unwritable_report_fails_before_the_cases_run(
-    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+def test_an_unwritable_folder_fails_before_the_cases_run(
+    tmp_path: Path, name: str, option: str, files: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    assert main(["demo", "--report", str(tmp_path / name)]) == 1
+    assert main(["demo", option, str(tmp_path / name)]) == 1
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.startswith(
-        f"ibcm-bridge demo: the report in {tmp_path / name} cannot be written"
+        f"ibcm-bridge demo: {files} in {tmp_path / name} cannot be written"
     )
-    assert printed.err.endswith("; choose another folder: --report DIR\n")
+    assert printed.err.endswith(f"; choose another folder: {option} DIR\n")
 
 
 def test_a_full_disk_keeps_the_earlier_report(

@@ -1,0 +1,1 @@
+"""Records the bytes of connections, and writes them as captures for Wireshark."""
