@@ -19,17 +19,17 @@ from typing import Any, Protocol
 
 from mitmproxy import ctx
 from mitmproxy.connection import Connection, ConnectionState
-from mitmproxy.proxy import commands, events, mode_servers
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.connections import Connections
-from ibcm_bridge.addons.events import Defect, Forward, Forwarded, GiveWay
-from ibcm_bridge.addons.server.forwarding import ForwardingReader
+from ibcm_bridge.addons.events import Defect, Forward, GiveWay
 from ibcm_bridge.addons.server.guarded_hooks import MUST_RERAISE, ConnectionHooks, log_defect
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
+from ibcm_bridge.addons.server.socket_handler import SocketHandler
 from ibcm_bridge.addons.stages import GuardedHooks, Waited, WaitFor
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
@@ -64,44 +64,26 @@ def current_runtime() -> Runtime:
     return runtime
 
 
-class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
+class BridgeConnectionHandler(SocketHandler):
     """Runs one client connection, and fails closed."""
 
     def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)  # type: ignore[no-untyped-call]
+        super().__init__(*arguments)
         self.generation = current_runtime().generation
         self._queue: collections.deque[events.Event] = collections.deque()
         self._busy = False
         self._ended = False
         self.hooks = ConnectionHooks(self.generation.hooks, self.client, self._abort)
         self._waiting_hooks: set[asyncio.Task[None]] = set()
-        self._receivers: dict[Connection, Connection] = {}
-        """The connection to forward a connection to."""
+
+    @property
+    def _waits(self) -> bool:
+        """True while a hook runs: the layer that waits for it would store input without limit."""
+        return bool(self._waiting_hooks)
 
     async def handle_connection(self, connection: Connection) -> None:
-        """Read as mitmproxy does, and forward if the layer asked for it."""
-        io = self.transports[connection]
-        reader: Any = ForwardingReader(
-            io,
-            lambda: self._receiver_of(connection),
-            lambda count: self.server_event(Forwarded(connection, count)),
-        )
-        io.reader = reader
-        # mitmproxy expects only OSError of a reader.
-        await self._guarded(super().handle_connection(connection), "connection")
-
-    def _receiver_of(self, connection: Connection) -> ConnectionIO | None:
-        receiver = self._receivers.get(connection) if self._receivers else None
-        return self.transports.get(receiver) if receiver else None
-
-    async def drain_writers(self) -> None:
-        """Drain as mitmproxy does, and wait for running hooks before more is read.
-
-        The layer that waits for a hook would buffer input without limit.
-        """
-        await super().drain_writers()  # type: ignore[no-untyped-call]
-        while self._waiting_hooks:
-            await asyncio.wait(self._waiting_hooks)
+        """Read a socket, guarded. mitmproxy would only log an exception."""
+        await self._guarded(super().handle_connection(connection), "socket")
 
     def give_way(self, denial: Deny) -> None:
         """End the connection soon, because another client needs what it holds."""
@@ -118,10 +100,14 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             await self.hooks.wait(called)
 
     async def server_event(self, event: events.Event) -> None:
+        """Process an event. Replaces mitmproxy's method, which leaves connections open."""
+        self.process(event)
+
+    def process(self, event: events.Event) -> None:
         """Process an event and everything that follows from it.
 
-        Replaces mitmproxy's method, whose `except Exception` leaves the connection open. A
-        synchronous hook runs here, not in a separate task.
+        mitmproxy's `except Exception` leaves the connection open. A synchronous hook runs here, not
+        in a separate task.
         """
         self._queue.append(event)
         if self._busy:
@@ -169,7 +155,7 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
             if not writer.is_closing():
                 writer.write(command.data)
         elif isinstance(command, Forward):
-            self._receivers[command.connection] = command.receiver
+            self.forward(command.connection, command.receiver)
         elif isinstance(command, commands.CloseTcpConnection):
             self.close_connection(command.connection, command.half_close)
         elif isinstance(command, commands.CloseConnection):
@@ -189,7 +175,11 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         """Complete a command when the hook or the decision has ended."""
         task = self._task(self._complete(wait, command), "hook")
         self._waiting_hooks.add(task)
-        task.add_done_callback(self._waiting_hooks.discard)
+        task.add_done_callback(self._hook_ended)
+
+    def _hook_ended(self, task: asyncio.Task[None]) -> None:
+        self._waiting_hooks.discard(task)
+        self.read_on()
 
     async def _complete(self, wait: WaitFor, command: commands.StartHook | WaitFor) -> None:
         reply = await self.hooks.wait(wait)
@@ -215,8 +205,8 @@ class BridgeConnectionHandler(mode_servers.ProxyConnectionHandler):
         for connection, io in list(self.transports.items()):
             # Otherwise mitmproxy waits forever for the close of a half-closed connection.
             connection.state = ConnectionState.CLOSED
-            if isinstance(io.writer, asyncio.StreamWriter):
-                io.writer.transport.abort()
+            if isinstance(io.writer, asyncio.Transport):
+                io.writer.abort()
             if io.handler is not None:
                 io.handler.cancel("aborted by the bridge")
 

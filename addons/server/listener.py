@@ -10,6 +10,7 @@ from mitmproxy import ctx
 from mitmproxy.proxy import mode_servers, mode_specs
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
+from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.events import TurnedAwayHook
 from ibcm_bridge.addons.server.connection_handler import (
@@ -18,6 +19,7 @@ from ibcm_bridge.addons.server.connection_handler import (
     logger,
 )
 from ibcm_bridge.addons.server.guarded_hooks import MUST_RERAISE, log_defect
+from ibcm_bridge.addons.server.leg_socket import CLIENT_BYTES, LegSocket
 from ibcm_bridge.addons.tls.alerts import alert_record
 from ibcm_bridge.os_errors import listening_at
 from ibcm_bridge.policy.publications import Listener
@@ -53,13 +55,22 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
 
     async def listen(self, host: str, port: int) -> list[Any]:
         """Listen as mitmproxy does, but with a larger backlog and without UDP."""
+        loop = asyncio.get_running_loop()
         if sockets := current_runtime().sockets.get(int(self.mode.data)):
             return [
-                await asyncio.start_server(self.handle_stream, sock=opened, backlog=BACKLOG)
+                await loop.create_server(self._socket, sock=opened, backlog=BACKLOG)
                 for opened in sockets
             ]
         with listening_at((host, port)):
-            return [await asyncio.start_server(self.handle_stream, host, port, backlog=BACKLOG)]
+            return [await loop.create_server(self._socket, host, port, backlog=BACKLOG)]
+
+    def _socket(self) -> LegSocket:
+        return LegSocket(CLIENT_BYTES, self._accept)
+
+    def _accept(self, socket: LegSocket) -> None:
+        asyncio_utils.create_task(
+            self.handle_stream(socket, socket.transport), name="connection", keep_ref=True
+        )
 
     async def handle_stream(self, reader: Any, writer: Any = None) -> None:
         """Serve one connection, and always close it."""
@@ -76,7 +87,7 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         finally:
             writer.close()
             # A client that does not read would keep the unflushed data and the socket.
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.transport.abort)
+            asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.abort)
 
     async def _serve(self, reader: Any, writer: Any) -> None:
         runtime = current_runtime()

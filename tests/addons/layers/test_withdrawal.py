@@ -92,7 +92,7 @@ def test_an_unreachable_site_system_does_not_prevent_the_refusal(
     async def nobody(*_: object, **__: object) -> None:
         raise OSError("not reachable")
 
-    monkeypatch.setattr(asyncio, "open_connection", nobody)
+    monkeypatch.setattr(asyncio.BaseEventLoop, "create_connection", nobody)
     # On another connection, so that a leg must be opened first.
     again = sender(BAD_DATA)
     again.session = client.session

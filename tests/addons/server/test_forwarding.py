@@ -10,44 +10,50 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from mitmproxy.proxy.server import ConnectionIO
 
 from ibcm_bridge.addons.server import forwarding
-from ibcm_bridge.addons.server.forwarding import ForwardingReader
+from ibcm_bridge.addons.server.leg_socket import LegSocket
 from ibcm_bridge.addons.server.splice import ReceiverFailed
+from ibcm_bridge.lab.protocol.client import Response
 from tests.addons.stand_ins.lab import GOOD, TUNNELED
 from tests.addons.stand_ins.running import Running, wait_for
 
 DATA = random.Random(17).randbytes(3_000_000)
-SIZE = 65_535
-"""As mitmproxy reads."""
 
 
 class Tunnel:
     """One direction: a peer sends to `source`; what is sent to `receiver` reaches another peer."""
 
-    def __init__(self, *streams: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
-        (_, self.sender), source, receiver, (self.reader, self.peer) = streams
-        self.source = ConnectionIO(None, *source)
-        self.receiver = ConnectionIO(None, *receiver)
-        self.forwards = True
+    def __init__(
+        self,
+        source: LegSocket,
+        sender: asyncio.StreamWriter,
+        receiver: LegSocket,
+        reader: asyncio.StreamReader,
+    ) -> None:
+        self.source, self.sender = source, sender
+        self.receiver, self.reader = receiver, reader
         self.spliced = 0
         self.copied = bytearray()
-        self.forwarding = ForwardingReader(
-            self.source, lambda: self.receiver if self.forwards else None, self._count
-        )
+        self.source.read(self._copy)
 
     async def _count(self, count: int) -> None:
         self.spliced += count
 
-    async def copy(self) -> None:
-        """Do as mitmproxy's `handle_connection` and the layer do."""
-        assert isinstance(self.receiver.writer, asyncio.StreamWriter)
-        while data := await self.forwarding.read(SIZE):
-            self.copied += data
-            self.receiver.writer.write(data)
-            await self.receiver.writer.drain()
-        self.receiver.writer.write_eof()
+    def _copy(self, data: memoryview) -> None:
+        self.copied += data
+        self.receiver.transport.write(bytes(data))
+
+    async def forward(self) -> None:
+        """Do as the connection handler does."""
+        self.source.held = True
+        self.source.pause()
+        whole = await forwarding.forward(self.source, self.receiver, self._count)
+        self.source.held = False
+        if not whole:
+            self.source.resume()
+            await self.source.ended
+        self.receiver.transport.write_eof()
 
 
 @asynccontextmanager
@@ -55,13 +61,21 @@ async def tunnel() -> AsyncIterator[Tunnel]:
     accepted: asyncio.Queue[Any] = asyncio.Queue()
     server = await asyncio.start_server(lambda *streams: accepted.put_nowait(streams), "127.0.0.1")
     address = server.sockets[0].getsockname()
-    outer = await asyncio.open_connection(*address), await accepted.get()
-    inner = await asyncio.open_connection(*address), await accepted.get()
+    loop = asyncio.get_running_loop()
+    _, source = await loop.create_connection(LegSocket, *address)
+    _, sender = await accepted.get()
+    _, receiver = await loop.create_connection(LegSocket, *address)
+    reader, peer = await accepted.get()
     try:
-        yield Tunnel(*outer, *inner)
+        yield Tunnel(source, sender, receiver, reader)
     finally:
-        for _, writer in (*outer, *inner):
-            writer.transport.abort()
+        for transport in (
+            source.transport,
+            receiver.transport,
+            sender.transport,
+            peer.transport,
+        ):
+            transport.abort()
         server.close()
 
 
@@ -80,17 +94,19 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
-@pytest.mark.parametrize("before", [0, 10, 65_534, 65_535, 65_536, 131_070, 500_000])
-def test_bytes_that_asyncio_has_received_come_first(way: str, before: int) -> None:
+@pytest.mark.parametrize("before", [0, 10, 65_535, 65_536, 262_144, 500_000])
+def test_bytes_that_were_read_come_first(way: str, before: int) -> None:
     async def transfer() -> None:
         async with tunnel() as made:
+            reading = asyncio.create_task(made.reader.read(-1))
             made.sender.write(DATA[:before])
-            await asyncio.sleep(0.05)  # so that asyncio receives much of it
-            copying = asyncio.create_task(made.copy())
+            while len(made.copied) < before:
+                await asyncio.sleep(0.001)
+            forwarding_all = asyncio.create_task(made.forward())
             made.sender.write(DATA[before:])
             made.sender.write_eof()
-            assert await made.reader.read(-1) == DATA
-            await copying
+            assert await reading == DATA
+            await forwarding_all
             assert made.spliced + len(made.copied) == len(DATA)
             assert (made.spliced > 0) is (way == "in the kernel")
 
@@ -102,8 +118,7 @@ def test_bytes_that_were_written_before_are_sent_first(monkeypatch: pytest.Monke
 
     async def transfer() -> None:
         async with tunnel() as made:
-            assert isinstance(made.receiver.writer, asyncio.StreamWriter)
-            transport = made.receiver.writer.transport
+            transport = made.receiver.transport
 
             async def look(*_: object) -> None:
                 unsent.append(transport.get_write_buffer_size())
@@ -113,45 +128,42 @@ def test_bytes_that_were_written_before_are_sent_first(monkeypatch: pytest.Monke
             while not transport.get_write_buffer_size():  # the sockets are not full
                 transport.write(DATA[:10_000])
                 written += 10_000
-            made.sender.write(b"first")
-            copying = asyncio.create_task(made.copy())
+            forwarding_all = asyncio.create_task(made.forward())
+            await asyncio.sleep(0.01)
+            assert not unsent, "the peer has read nothing"
             received = await made.reader.read(-1)
-            await copying
-            assert len(received) == written + 5
-            assert received.endswith(b"first")
+            await forwarding_all
+            assert len(received) == written
 
     asyncio.run(transfer())
     assert unsent == [0]
 
 
-def test_a_connection_that_is_not_forwarded_is_read(way: str) -> None:
+def test_a_receiver_that_is_closed_while_it_is_full_has_failed() -> None:
     async def transfer() -> None:
         async with tunnel() as made:
-            made.forwards = False
-            made.sender.write(DATA)
-            made.sender.write_eof()
-            await asyncio.gather(made.copy(), made.reader.read(-1))
-            assert bytes(made.copied) == DATA
-            assert not made.spliced
+            while not made.receiver.transport.get_write_buffer_size():
+                made.receiver.transport.write(DATA[:10_000])
+            forwarding_all = asyncio.create_task(made.forward())
+            await asyncio.sleep(0)
+            made.receiver.transport.abort()
+            with pytest.raises(ReceiverFailed):
+                await forwarding_all
 
-    del way
     asyncio.run(transfer())
 
 
-def test_a_receiver_that_fails_ends_as_in_mitmproxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_receiver_that_fails_ends_the_tunnel(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def fail(*_: object) -> None:
+        await asyncio.sleep(0.01)
         raise ReceiverFailed("reset by peer")
 
-    async def transfer() -> None:
-        async with tunnel() as made:
-            made.receiver.handler = asyncio.create_task(asyncio.Event().wait())
-            made.sender.write(b"first")
-            await made.copy()
-            with pytest.raises(asyncio.CancelledError, match="reset by peer"):
-                await made.receiver.handler
-
     monkeypatch.setattr(forwarding, "splice", fail)
-    asyncio.run(transfer())
+    assert not isinstance(running.ask(*GOOD, name=TUNNELED), Response)
+    assert wait_for(running.audit)
+    assert wait_for(lambda: not running.bridge.connections._records)
 
 
 def test_a_tunnel_of_a_bridge_is_forwarded_in_the_kernel_or_copied(
