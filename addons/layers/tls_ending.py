@@ -14,7 +14,6 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.tls import TLSLayer
-from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.connection import End, LegConnection
 
@@ -49,18 +48,14 @@ class TlsEnding(TLSLayer):
         """Forward plaintext, and then the end, if any."""
         if self._ended:
             return
-        if data:
-            self.tls.bio_write(data)
-        plaintext, end = self._connection.read_plaintext()
+        plaintext, end = self._connection.read_plaintext(data)
         self._without_data = 0 if plaintext else self._without_data + len(data)
         if self._without_data > self._max_without_data:
             end = End.CUT
         self.ended_cleanly = self.ended_cleanly or end is End.CLEAN
         # After reading: it may have finished a renegotiation, or made OpenSSL write an alert or a
         # certificate.
-        if self._unsent:
-            self._write(self._unsent)
-        yield from self.tls_interact()
+        yield from self.send_data(b"")
         if plaintext:
             yield from self.event_to_child(events.DataReceived(self.conn, plaintext))
         if end is not None and not self._ended:
@@ -80,21 +75,9 @@ class TlsEnding(TLSLayer):
         While a site system requests the bridge's certificate by renegotiation (TLS 1.2), OpenSSL
         accepts no data until it has received more. The data waits, in its order.
         """
-        self._write(self._unsent + data if self._unsent else data)
-        yield from self.tls_interact()
-
-    def _write(self, data: bytes) -> None:
-        """Write to OpenSSL what it accepts, and store the rest.
-
-        pyOpenSSL's contexts allow partial writes: a call accepts one record or nothing, and returns
-        the number of bytes. After the end of TLS the data is discarded; the end is reported.
-        """
-        waiting, taken = memoryview(data), 0
-        try:
-            while taken < len(data):
-                taken += self.tls.send(waiting[taken:])
-        except SSL.WantReadError:
-            pass
-        except SSL.Error:
-            taken = len(data)
+        data, taken = self._unsent + data, 0
+        while taken < len(data) and (size := self._connection.write_plaintext(data, taken)):
+            taken += size
+            yield from self.tls_interact()
         self._unsent = data[taken:]
+        yield from self.tls_interact()

@@ -18,7 +18,12 @@ from typing import Any
 
 from OpenSSL import SSL
 
-BUFFER_BYTES = 262_144
+BUFFER_BYTES = 294_912
+"""The largest read of a socket, and more than the record that was incomplete before it."""
+
+SLICE_BYTES = 65_536
+"""How much OpenSSL gets at once. It keeps the memory that it has once needed."""
+
 _LIB: Any = SSL._lib  # type: ignore[attr-defined]
 _FFI: Any = SSL._ffi  # type: ignore[attr-defined]
 
@@ -45,15 +50,41 @@ class End(Enum):
 class LegConnection(SSL.Connection):
     """A connection with memory BIOs, for one leg."""
 
-    def read_plaintext(self) -> tuple[bytes, End | None]:
-        """Return all available plaintext, and the end if it was reached."""
-        pieces, buffer = [], _MEMORY.buffer
-        while (size := _LIB.SSL_read(self._ssl, buffer, BUFFER_BYTES)) > 0:
-            pieces.append(_FFI.buffer(buffer, size)[:])
-        end = None
-        if _LIB.SSL_get_error(self._ssl, size) != _LIB.SSL_ERROR_WANT_READ:
-            end = self._end(size)
-        return (pieces[0] if len(pieces) == 1 else b"".join(pieces)), end
+    def read_plaintext(self, records: bytes | memoryview = b"") -> tuple[bytes, End | None]:
+        """Return all plaintext that is available with more records, and the end if it is there."""
+        buffer, source = _MEMORY.buffer, _FFI.from_buffer(records)
+        pieces, filled, at, end = [], 0, 0, None
+        while True:
+            if given := min(SLICE_BYTES, len(records) - at):
+                if _LIB.BIO_write(self._into_ssl, source + at, given) != given:
+                    raise MemoryError
+                at += given
+            while (size := _LIB.SSL_read(self._ssl, buffer + filled, BUFFER_BYTES - filled)) > 0:
+                filled += size
+                if filled == BUFFER_BYTES:
+                    pieces.append(_FFI.buffer(buffer, filled)[:])
+                    filled = 0
+            if _LIB.SSL_get_error(self._ssl, size) != _LIB.SSL_ERROR_WANT_READ:
+                end = self._end(size)
+                break
+            if at == len(records):
+                break
+        rest: bytes = _FFI.buffer(buffer, filled)[:]
+        return (b"".join((*pieces, rest)) if pieces else rest), end
+
+    def write_plaintext(self, data: bytes, at: int) -> int:
+        """Encrypt a slice of the data, beginning at `at`. Return how much was encrypted.
+
+        Nothing during a renegotiation. After the end of TLS the data is discarded.
+        """
+        size = min(SLICE_BYTES, len(data) - at)
+        written: int = _LIB.SSL_write(self._ssl, _FFI.from_buffer(data) + at, size)
+        if written > 0:
+            return written
+        if _LIB.SSL_get_error(self._ssl, written) == _LIB.SSL_ERROR_WANT_READ:
+            return 0
+        self._end(written)
+        return size
 
     def _end(self, result: int) -> End:
         try:

@@ -30,6 +30,8 @@ def leg_context(
     context.set_cipher_list(suites.encode("ascii"))
     # An idle leg holds no buffers: saves 48 of the 187 KB that a client and its leg use together.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
+    # pyOpenSSL sets this mode: each call would write only one record.
+    context.clear_mode(lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
     chain = x509.load_pem_x509_certificates(credential.chain_pem)
     context.use_certificate(chain[0])
     for issuer in chain[1:]:

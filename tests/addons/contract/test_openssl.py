@@ -92,7 +92,11 @@ def test_a_connection_has_the_parts_that_a_leg_reads_with() -> None:
     assert list(inspect.signature(connection._raise_ssl_error).parameters) == ["ssl", "result"]
     assert connection._ssl is not None
     assert connection._from_ssl is not None
-    for name in ("SSL_read", "SSL_get_error", "SSL_ERROR_WANT_READ", "BIO_read"):
+    assert connection._into_ssl is not None
+    for name in (
+        *("SSL_read", "SSL_write", "SSL_get_error", "BIO_read", "BIO_write"),
+        *("SSL_ERROR_WANT_READ", "SSL_MODE_ENABLE_PARTIAL_WRITE"),
+    ):
         assert hasattr(SSL._lib, name)  # type: ignore[attr-defined]
 
 

@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 import pytest
 from OpenSSL import SSL
 
-from ibcm_bridge.addons.tls.connection import BUFFER_BYTES, End, LegConnection
+from ibcm_bridge.addons.tls.connection import BUFFER_BYTES, SLICE_BYTES, End, LegConnection
 from ibcm_bridge.lab.pki.authorities import LabPki
+
+MODE_ENABLE_PARTIAL_WRITE = 1
+"""OpenSSL's number, which pyOpenSSL has no public name for."""
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +28,7 @@ def contexts(pki: LabPki) -> tuple[SSL.Context, SSL.Context]:
     for context in (server, client := SSL.Context(SSL.TLS_CLIENT_METHOD)):
         context.use_certificate(credential.certificate)
         context.use_privatekey(credential.key)
+    server.clear_mode(MODE_ENABLE_PARTIAL_WRITE)  # as `leg_context` does
     server.set_verify(SSL.VERIFY_PEER, lambda *_: True)
     return client, server
 
@@ -66,6 +70,82 @@ def test_all_data_is_read_in_order(pair: Pair, size: int) -> None:
     pair.move()
     assert pair.server.read_plaintext() == (data, None)
     assert pair.server.read_plaintext() == (b"", None)
+
+
+def records_from_client(pair: Pair) -> bytes:
+    """The records that the client has written and not sent."""
+    records = bytearray()
+    with contextlib.suppress(SSL.WantReadError):
+        while True:
+            records += pair.client.bio_read(65_535)
+    return bytes(records)
+
+
+@pytest.mark.parametrize(("count", "size"), [(20_000, 1), (40, 16_384)])
+def test_records_of_any_size_are_read_at_once(pair: Pair, count: int, size: int) -> None:
+    data = bytes(index % 251 for index in range(count * size))
+    for at in range(0, len(data), size):
+        pair.client.send(data[at : at + size])
+    records = memoryview(bytearray(records_from_client(pair)))
+    assert len(records) > SLICE_BYTES
+    assert pair.server.read_plaintext(records) == (data, None)
+
+
+@pytest.mark.parametrize("step", [1, 999, SLICE_BYTES, SLICE_BYTES + 1])
+def test_records_can_arrive_in_pieces_of_any_size(pair: Pair, step: int) -> None:
+    data = bytes(index % 251 for index in range(50_000 if step == 1 else 500_000))
+    for at in range(0, len(data), 16_384):
+        pair.client.send(data[at : at + 16_384])
+    records = records_from_client(pair)
+    pieces = [
+        pair.server.read_plaintext(records[at : at + step]) for at in range(0, len(records), step)
+    ]
+    assert b"".join(plaintext for plaintext, _ in pieces) == data
+    assert {end for _, end in pieces} == {None}
+
+
+@pytest.mark.parametrize("after", [b"", b"x" * 3 * SLICE_BYTES])
+def test_nothing_after_close_notify_is_read(pair: Pair, after: bytes) -> None:
+    for _ in range(10):
+        pair.client.send(b"y" * 16_384)
+    pair.client.shutdown()
+    records = records_from_client(pair)
+    assert pair.server.read_plaintext(records + after) == (b"y" * 163_840, End.CLEAN)
+
+
+def test_a_changed_record_ends_the_data_before_it(pair: Pair) -> None:
+    for _ in range(20):
+        pair.client.send(b"y" * 16_384)
+    records = bytearray(records_from_client(pair))
+    records[len(records) // 2] ^= 1
+    plaintext, end = pair.server.read_plaintext(bytes(records))
+    assert end is End.CUT
+    assert plaintext == b"y" * 16_384 * 10
+
+
+@pytest.mark.parametrize("size", [1, 16_384, SLICE_BYTES, SLICE_BYTES + 1, 1_000_000])
+def test_data_is_encrypted_in_slices_and_in_order(pair: Pair, size: int) -> None:
+    data, taken, slices = bytes(index % 251 for index in range(size)), 0, []
+    while taken < size:
+        slices.append(pair.server.write_plaintext(data, taken))
+        taken += slices[-1]
+        pair.move()
+    assert max(slices) <= SLICE_BYTES
+    received = bytearray()
+    with contextlib.suppress(SSL.WantReadError):
+        while True:
+            received += pair.client.recv(65_535)
+    assert received == data
+
+
+def test_data_after_the_end_is_discarded(pair: Pair) -> None:
+    CUTS["not a record"](pair)
+    assert pair.server.read_plaintext() == (b"", End.CUT)
+    while pair.server.read_records():
+        pass  # OpenSSL's alert
+    assert pair.server.write_plaintext(b"data", 0) == 4
+    assert pair.server.write_plaintext(b"data", 1) == 3
+    assert pair.server.read_records() == b""
 
 
 @pytest.mark.parametrize("size", [0, 5])
