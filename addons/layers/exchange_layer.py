@@ -48,8 +48,8 @@ class ExchangeLayer(Layer):
         elif isinstance(event, events.Wakeup):
             if (yield from self._stream.deadline.passed(event)):
                 yield from self._procedure.feed(event)
-        elif not (
-            isinstance(event, events.ConnectionEvent) and event.connection != self.context.client
+        elif (
+            not isinstance(event, events.ConnectionEvent) or event.connection is self.context.client
         ):
             # Events of a replaced leg are ignored.
             yield from self._procedure.feed(event)

@@ -60,7 +60,15 @@ class FrontDoorLayer(Layer):
         self._received = bytearray()
         self._deadline = Deadline()
         self._child: Layer | None = None
+        self._successor: Layer | None = None
+        """The child, when this layer has nothing left to decide."""
         self._closed = False
+
+    def handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        """Handle an event, or let the child handle it if nothing is left to decide."""
+        if self._successor is not None:
+            return self._successor.handle_event(event)
+        return super().handle_event(event)
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         if isinstance(event, events.Wakeup) and (yield from self._deadline.passed(event)):
@@ -127,7 +135,7 @@ class FrontDoorLayer(Layer):
             self.context.client.sni = facts.server_name
             child = BridgedClientTls(
                 self.context,
-                self._deadline.lift,
+                self._end_handshake,
                 lambda: self._connection.handshake_refusal is not None,
             )
             child.child_layer = ExchangeLayer(
@@ -156,6 +164,10 @@ class FrontDoorLayer(Layer):
         yield from child.handle_event(events.Start())
         yield from child.handle_event(events.DataReceived(self.context.client, data))
         self._received.clear()
+
+    def _end_handshake(self) -> None:
+        self._deadline.lift()
+        self._successor = self._child
 
     def _time_out(self) -> CommandGenerator[None]:
         if self._closed:

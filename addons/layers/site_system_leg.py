@@ -17,6 +17,7 @@ from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
+from mitmproxy.proxy.tunnel import TunnelState
 
 from ibcm_bridge.addons.layers.tls_ending import TlsEnding
 from ibcm_bridge.addons.tls.site_system_leg import (
@@ -48,11 +49,6 @@ class Closed(commands.Command):
     """Report: the site system closed the leg; `clean` with close_notify (RFC 8446 §6.1)."""
 
     clean: bool
-
-
-@dataclass
-class _Send(events.Event):
-    data: bytes
 
 
 @dataclass
@@ -127,7 +123,10 @@ class SiteSystemLeg:
 
     def send(self, data: bytes) -> CommandGenerator[None]:
         """Send plaintext."""
-        yield from self.stack.handle_event(_Send(data))
+        if self._tls is not None:
+            yield from self._tls.send_data(data)
+        else:
+            yield commands.SendData(self.server, data)
 
     def close(self) -> CommandGenerator[None]:
         """Close the leg."""
@@ -136,6 +135,13 @@ class SiteSystemLeg:
 
 class _LegTls(TlsEnding, ServerTLSLayer):
     """mitmproxy's server TLS layer."""
+
+    def forward(self, plaintext: bytes) -> CommandGenerator[None]:
+        """Report plaintext, as `_Endpoint` does, which waits until the leg is open."""
+        if self.tunnel_state is TunnelState.OPEN:
+            yield Received(plaintext)
+        else:
+            yield from super().forward(plaintext)
 
     def on_handshake_error(self, err: str) -> CommandGenerator[None]:
         """Do not offer the session again that the site system may have refused."""
@@ -178,7 +184,5 @@ class _Endpoint(Layer):
             yield commands.CloseConnection(server)
             # Without TLS only a FIN can end a response (RFC 9112 §6.3).
             yield Closed(self._tls is None or self._tls.ended_cleanly)
-        elif isinstance(event, _Send):
-            yield commands.SendData(server, event.data)
         elif isinstance(event, _Close) and server.state is not ConnectionState.CLOSED:
             yield commands.CloseConnection(server)

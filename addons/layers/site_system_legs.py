@@ -100,7 +100,7 @@ class SiteSystemLegs:
             return self._pending.pop(event.command, None)
         if isinstance(event, events.ConnectionEvent):
             for leg in self.kept.values():
-                if leg.server == event.connection:
+                if leg.server is event.connection:
                     return leg
         return None
 

@@ -14,6 +14,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.tls import TLSLayer
+from mitmproxy.proxy.tunnel import TunnelState
 
 from ibcm_bridge.addons.tls.connection import End, LegConnection
 
@@ -39,6 +40,31 @@ class TlsEnding(TLSLayer):
         assert isinstance(self.tls, LegConnection)
         return self.tls
 
+    def handle_event(self, event: events.Event) -> CommandGenerator[None]:
+        """Handle an event. After the handshake, mitmproxy's generators are left out."""
+        if self.tunnel_state is not TunnelState.OPEN or self._paused:
+            return super().handle_event(event)
+        if isinstance(event, events.DataReceived) and event.connection is self.conn:
+            return self.receive_data(event.data)
+        return self._handle_event(event)
+
+    def event_to_child(self, event: events.Event) -> CommandGenerator[None]:
+        """Let the child handle an event, and encrypt what it sends."""
+        if self.tunnel_state is not TunnelState.OPEN:
+            yield from super().event_to_child(event)
+            return
+        for command in self.child_layer.handle_event(event):
+            if not isinstance(command, commands.ConnectionCommand):
+                yield command
+            elif isinstance(command, commands.SendData) and command.connection is self.conn:
+                yield from self.send_data(command.data)
+            else:
+                yield from self._handle_command(command)
+
+    def forward(self, plaintext: bytes) -> CommandGenerator[None]:
+        """Forward plaintext to the child."""
+        yield from self.event_to_child(events.DataReceived(self.conn, plaintext))
+
     def tls_interact(self) -> CommandGenerator[None]:
         """Send the TLS records that OpenSSL has written."""
         while records := self._connection.read_records():
@@ -57,7 +83,7 @@ class TlsEnding(TLSLayer):
         # certificate.
         yield from self.send_data(b"")
         if plaintext:
-            yield from self.event_to_child(events.DataReceived(self.conn, plaintext))
+            yield from self.forward(plaintext)
         if end is not None and not self._ended:
             self._ended = True
             self.conn.state &= ~ConnectionState.CAN_READ

@@ -141,16 +141,17 @@ class BridgeConnectionHandler(SocketHandler):
         elif isinstance(command, commands.RequestWakeup):
             self.wakeup_timer.add(self._task(self.wakeup(command), "timer"))
         elif isinstance(command, commands.ConnectionCommand):
-            if command.connection in self.transports:
-                self._for_connection(command)
+            io = self.transports.get(command.connection)
+            if io is not None:
+                self._for_connection(command, io)
         elif isinstance(command, commands.Log):
             self.log(command.message, command.level)
         else:
             raise TypeError(f"not a command: {command!r}")
 
-    def _for_connection(self, command: commands.ConnectionCommand) -> None:
+    def _for_connection(self, command: commands.ConnectionCommand, io: ConnectionIO) -> None:
         if isinstance(command, commands.SendData):
-            writer = self.transports[command.connection].writer
+            writer = io.writer
             assert writer
             if not writer.is_closing():
                 writer.write(command.data)

@@ -29,12 +29,14 @@ from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
 from ibcm_bridge.addons.layers.response_stream import ResponseStream
 from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
 from ibcm_bridge.addons.layers.site_system_legs import SiteSystemLegs
+from ibcm_bridge.addons.layers.tls_ending import TlsEnding
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.policy_generation import Generation
 from ibcm_bridge.addons.server import socket_handler
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.addons.server.leg_socket import LegSocket
 from ibcm_bridge.addons.server.socket_handler import SocketHandler
+from ibcm_bridge.addons.tls.connection import LegConnection
 from ibcm_bridge.addons.tls.kept_session import KeptSessions
 from ibcm_bridge.lab.protocol.client import Response
 from tests.addons.fails_closed.causes import Outcome, denied, good, observed, tunneled
@@ -64,6 +66,11 @@ BEFORE_A_DECISION = [
     Place(BridgedClientTls, "start_handshake"),
     Place(BridgedClientTls, "receive_handshake_data"),
     Place(BridgedClientTls, "receive_data"),
+    Place(BridgedClientTls, "forward"),
+    Place(TlsEnding, "event_to_child"),
+    Place(TlsEnding, "send_data"),
+    Place(LegConnection, "read_plaintext"),
+    Place(LegConnection, "read_records"),
     Place(RelayLayer, "__init__", tunneled),
     Place(RelayLayer, "_handle_event", tunneled),
     Place(ExchangeLayer, "__init__"),
@@ -107,6 +114,8 @@ AFTER_A_DECISION = [
     Place(KeptSessions, "of"),
     Place(site_system_authentication.site_system_leg, "resume_session"),
     Place(SiteSystemLeg, "send", handshakes=1),
+    Place(LegConnection, "write_plaintext", handshakes=1),
+    Place(site_system_leg._LegTls, "forward", handshakes=1, requests=1),
     Place(SiteSystemLegs, "send", handshakes=1),
     Place(site_system_legs, "response_reader", handshakes=1, requests=1),
     Place(site_system_legs, "next_response", handshakes=1, requests=1),
