@@ -8,12 +8,14 @@
     python -m benchmarks.steps            each step of inspecting one message, in process
     python -m benchmarks.slow_payloads    latency while large payloads are inspected
     python -m benchmarks.large_upload     latency during a large upload
+    python -m benchmarks.steady           latency at the highest rate that the bridge carries
     python -m benchmarks.crowd            a thousand clients of the lab
 
     __main__      the command line
     comparison    the measurements, in alternating order
     beside        the measurements with other proxies
     goals         the goals, and whether a run reaches them
+    bridges       the bridges of a comparison
     proxies       starts, loads and stops the processes
     peers/        the other proxies and their configurations
     child         a process that is started and stopped
@@ -21,6 +23,7 @@
     interpreter   how the interpreter was built
     site_system   the stand-in for the site system, a separate process
     load          the client, a separate process
+    open_load     clients with requests at fixed times, a separate process
     report        the table of `--quick`, and the JSON file
     beside_report the tables with other proxies
     measured.json the run that docs/benchmarks.md shows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks import beside
+from benchmarks import beside, steady
 from benchmarks.comparison import BRIDGE, MEBIBYTE, MITMDUMP
 from benchmarks.goals import Run, judged, number
 from benchmarks.peers.programs import PEERS
@@ -62,13 +62,22 @@ def page(document: dict[str, Any]) -> str:
 
 def conditions(document: dict[str, Any]) -> dict[str, str]:
     """What the results depend on."""
-    plan = document["plan"]
+    plan, run = document["plan"], Run(document)
+    held = {
+        name: run.median(steady.STEADY, name)
+        for name in (steady.MESSAGES, steady.CONNECTIONS, steady.SECONDS, steady.PROCESSES)
+    }
     return {
         **document["conditions"],
         **document["peers"],
         "rounds, and rounds of downloads": f"{plan['rounds']}, {plan['downloads']}",
         "size of a download": f"{plan['download_bytes'] // MEBIBYTE} MiB",
         "connected clients": f"{document['clients']:,}",
+        **{
+            f"highest rate: {name}": number(value)
+            for name, value in held.items()
+            if value is not None
+        },
     }
 
 

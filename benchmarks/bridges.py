@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
+import json
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -19,7 +21,11 @@ from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.site_systems.site_systems import Address
 from ibcm_bridge.messages.client_guid import read_guid
+from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.storage.binding_registry import Registry
+
+HAS_WORKERS = "workers" in {field.name for field in dataclasses.fields(Policy)}
+"""False if this version of the bridge is one process."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,21 @@ class Bound:
 _ENFORCED = "\nmessages: {identity: enforce, signatures: enforce, bindings: bindings.sqlite}\n"
 
 
-class Sessions(Enum):
-    """The TLS sessions that a bridge resumes; the value is the folder of its files."""
+class Variant(Enum):
+    """A bridge; the value is the folder of its files."""
 
     SHIPPED = "bridge"
-    """Those with the site system."""
-    NONE = "bridge-that-resumes-nothing"
-    ALL = "bridge-that-lets-clients-resume"
+    """It resumes TLS sessions with the site system."""
+    NO_SESSIONS = "bridge-that-resumes-nothing"
+    ALL_SESSIONS = "bridge-that-lets-clients-resume"
+    TWO_WORKERS = "bridge-with-two-workers"
+
+
+def variants(bound: Bound | None) -> list[Variant]:
+    """The bridges to compare; only the first if the messages are not enforced."""
+    if bound is None:
+        return [Variant.SHIPPED]
+    return [each for each in Variant if HAS_WORKERS or each is not Variant.TWO_WORKERS]
 
 
 def prepared_bridge(
@@ -47,49 +61,64 @@ def prepared_bridge(
     pki: LabPki,
     site_system_port: int,
     bound: Bound | None,
-    sessions: Sessions = Sessions.SHIPPED,
+    variant: Variant = Variant.SHIPPED,
 ) -> RunningBridge:
-    """A bridge that is not started yet, with its files in a folder of `directory`."""
-    policy = shipped_policy() + (_ENFORCED if bound else "")
-    if sessions is not Sessions.SHIPPED:
-        key, value = (
-            ("clients", "allow") if sessions is Sessions.ALL else ("site_systems", "refuse")
-        )
-        policy = re.sub(
-            rf"^    {key}:.*$", rf"\g<0>\n      resumption: {value}", policy, flags=re.MULTILINE
-        )
-    own = directory / sessions.value
-    own.mkdir(exist_ok=True)
+    """A bridge that is not started yet, with its files in a folder of `directory`.
+
+    All bridges have the same bound client, which is made with the first.
+    """
+    own = directory / variant.value
+    policy = _policy(variant) + (_ENFORCED if bound else "")
     bridge = RunningBridge(own, pki, OneForBoth(site_system_port), policy=policy)
     if bound:
-        client = LabCredential.read(own / "pki" / "clients", "computer").certificate
-        signing_key = bound.key.public_key().public_bytes(
-            Encoding.DER, PublicFormat.SubjectPublicKeyInfo
-        )
-        guid = read_guid(bound.guid)
-        assert guid is not None
-        binding = Binding(
-            guid,
-            Source.REGISTRATION,
-            datetime.datetime.now(datetime.UTC),
-            certificate_facts(client).key_sha256,
-            signing_key=signing_key,
-        )
-        with Registry(own / "bindings.sqlite") as registry:
-            registry.add(binding)
+        clients = directory / Variant.SHIPPED.value / "pki" / "clients"
+        _bind(bound, LabCredential.read(clients, "computer"), own / "bindings.sqlite")
     return bridge
+
+
+def _policy(variant: Variant) -> str:
+    policy = shipped_policy()
+    if variant is Variant.TWO_WORKERS:
+        return policy + "\nworkers: 2\n"
+    if variant is Variant.SHIPPED:
+        return policy
+    refuses = variant is Variant.NO_SESSIONS
+    key, value = ("site_systems", "refuse") if refuses else ("clients", "allow")
+    return re.sub(
+        rf"^    {key}:.*$", rf"\g<0>\n      resumption: {value}", policy, flags=re.MULTILINE
+    )
+
+
+def _bind(bound: Bound, client: LabCredential, bindings: Path) -> None:
+    signing_key = bound.key.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+    guid = read_guid(bound.guid)
+    assert guid is not None
+    binding = Binding(
+        guid,
+        Source.REGISTRATION,
+        datetime.datetime.now(datetime.UTC),
+        certificate_facts(client.certificate).key_sha256,
+        signing_key=signing_key,
+    )
+    with Registry(bindings) as registry:
+        registry.add(binding)
 
 
 def check_audit(bridge: RunningBridge) -> None:
     """Raise RuntimeError if the bridge refused a request or did not inspect a message."""
-    requests = [record for record in bridge.audit() if record["event"] == "request"]
-    messages = [record for record in requests if record["method"] == "CCM_POST"]
-    for record in requests:
-        if record["verdict"] != "allow":
-            raise RuntimeError(f"the bridge refused a request: {record}")
-    for record in messages:
-        if not any(view.startswith("inflated:") for view in record["inspected"]):
-            raise RuntimeError(f"the bridge did not inspect a message: {record}")
+    messages = 0
+    with bridge.audit_file.open("rb") as lines:
+        for record in map(json.loads, lines):
+            if record["event"] != "request":
+                continue
+            if record["verdict"] != "allow":
+                raise RuntimeError(f"the bridge refused a request: {record}")
+            if record["method"] == "CCM_POST":
+                messages += 1
+                if not any(view.startswith("inflated:") for view in record["inspected"]):
+                    raise RuntimeError(f"the bridge did not inspect a message: {record}")
     if not messages:
         raise RuntimeError("the bridge's audit has no message")
 

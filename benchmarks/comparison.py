@@ -18,7 +18,7 @@ second, but still does: caches and hyper-threads are shared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,17 +113,21 @@ def messages(
     targets: Mapping[str, Target],
     message: bytes,
     load: str = MESSAGES,
+    *,
+    connections: int = CONNECTIONS,
+    also: Sequence[Measure] = (),
 ) -> list[Measure]:
-    """Load 1."""
+    """Load 1. `also` are more measures of the same load."""
     measures = [
         Measure(load, "requests per second", "", True, _rate),
         Measure(load, "processor time per request", "us", True, lambda b: _per_request(b) * 1e6),
         Measure(load, "memory in use afterwards", "MiB", False, _in_use),
+        *also,
     ]
     request = message.decode("latin-1")
 
     def job(target: Target, seconds: float) -> Job:
-        return Job("messages", target.port, target.server_name, request, seconds, CONNECTIONS)
+        return Job("messages", target.port, target.server_name, request, seconds, connections)
 
     for target in targets.values():
         proxies.load(target, job(target, WARM_UP_SECONDS))

@@ -57,8 +57,8 @@ class Done:
     seconds: float
 
 
-def main() -> None:
-    """Run jobs until standard input ends."""
+def client_context() -> ssl.SSLContext:
+    """The TLS context of a client, from the command line; its certificate, and whom it trusts."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--chain", type=Path, required=True)
     parser.add_argument("--key", type=Path, required=True)
@@ -69,6 +69,12 @@ def main() -> None:
     context.load_cert_chain(options.chain, options.key)
     context.load_verify_locations(options.trust)
     context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def main() -> None:
+    """Run jobs until standard input ends."""
+    context = client_context()
     for line in sys.stdin:
         job = Job(**json.loads(line))
         done = _JOBS[job.kind](job, context)

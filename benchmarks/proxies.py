@@ -26,12 +26,19 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from benchmarks.bridges import Bound, Sessions, check_audit, prepared_bridge
+from benchmarks.bridges import Bound, Variant, check_audit, prepared_bridge, variants
 from benchmarks.child import Child
 from benchmarks.load import Done, Job
+from benchmarks.open_load import Latencies, OpenJob
 from benchmarks.peers.programs import Peer, Way
 from benchmarks.peers.running import RunningPeer, SiteSystem
-from benchmarks.processes import forget_peak_memory, memory, settled_processor_seconds
+from benchmarks.processes import (
+    children,
+    forget_peak_memory,
+    memory,
+    processor_seconds,
+    settled_processor_seconds,
+)
 from ibcm_bridge.lab.bridge.process import RunningBridge, free_port
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TUNNELED
@@ -58,6 +65,8 @@ class LoadResult:
     """Bytes by which the memory peak exceeded the use before."""
     in_use: int
     """Bytes in use after the load."""
+    by_child: tuple[float, ...]
+    """Processor seconds of each child process, with its own children."""
 
 
 class Proxies:
@@ -65,19 +74,22 @@ class Proxies:
 
     def __init__(
         self,
-        bridges: Mapping[Sessions, RunningBridge],
+        bridges: Mapping[Variant, RunningBridge],
         mitmdump: _Mitmdump,
         peers: Mapping[str, RunningPeer],
+        *,
         client: LoadClient,
+        open_clients: Sequence[OpenLoadClient],
     ) -> None:
         self._client = client
+        self._open_clients = open_clients
         self._peers = peers
-        bridge = bridges[Sessions.SHIPPED]
+        bridge = bridges[Variant.SHIPPED]
         self.bridges = {
-            sessions: Target(running.pid, running.address[1], BRIDGED)
-            for sessions, running in bridges.items()
+            variant: Target(running.pid, running.address[1], BRIDGED)
+            for variant, running in bridges.items()
         }
-        self.bridge = self.bridges[Sessions.SHIPPED]
+        self.bridge = self.bridges[Variant.SHIPPED]
         self.tunnel = Target(bridge.pid, bridge.address[1], TUNNELED["distribution-point"])
         self.mitmdump = Target(mitmdump.pid, mitmdump.port, BRIDGED)
 
@@ -97,10 +109,21 @@ class Proxies:
         forget_peak_memory(target.pid)
         in_use, _ = memory(target.pid)
         before = settled_processor_seconds(target.pid)
+        shares = {child: processor_seconds(child) for child in children(target.pid)}
         done = self._client.finish()
         spent = settled_processor_seconds(target.pid) - before
         in_use_now, peak = memory(target.pid)
-        return LoadResult(done, spent, peak - in_use, in_use_now)
+        by_child = tuple(processor_seconds(child) - share for child, share in shares.items())
+        return LoadResult(done, spent, peak - in_use, in_use_now, by_child)
+
+    def open_load(self, jobs: Sequence[OpenJob]) -> list[Latencies]:
+        """Run up to two jobs at the same time, each in its own process."""
+        used = list(zip(self._open_clients, jobs, strict=False))
+        for client, job in used:
+            client.begin(job)
+        for client, _ in used:
+            client.start()
+        return [client.result() for client, _ in used]
 
     def held(self, target: Target, job: Job) -> tuple[int, int]:
         """Open the connections of a job; memory while they are open, and when they are closed."""
@@ -132,12 +155,11 @@ def running_proxies(
     with contextlib.ExitStack() as stack:
         site_system = stack.enter_context(SiteSystemProcess(pki, directory, content_bytes))
         bridges = {
-            sessions: stack.enter_context(
-                prepared_bridge(directory, pki, site_system.port, bound, sessions)
+            variant: stack.enter_context(
+                prepared_bridge(directory, pki, site_system.port, bound, variant)
             )
-            for sessions in Sessions
+            for variant in variants(bound)
         }
-        bridge = bridges[Sessions.SHIPPED]
         made = directory / "bridge" / "pki"
         mitmdump = stack.enter_context(_Mitmdump(directory, made, site_system.port))
         beside = SiteSystem(BRIDGED, ("127.0.0.1", site_system.port))
@@ -146,8 +168,11 @@ def running_proxies(
             for peer in peers
         }
         client = stack.enter_context(LoadClient(made))
-        yield Proxies(bridges, mitmdump, running, client)
-    check_audit(bridge)
+        open_clients = [stack.enter_context(OpenLoadClient(made)) for _ in range(2)]
+        yield Proxies(bridges, mitmdump, running, client=client, open_clients=open_clients)
+    for variant in (Variant.SHIPPED, Variant.TWO_WORKERS):
+        if variant in bridges:
+            check_audit(bridges[variant])
 
 
 class SiteSystemProcess(Child):
@@ -204,27 +229,51 @@ class _Mitmdump(Child):
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
 
-class LoadClient(Child):
-    def __init__(self, made: Path) -> None:
+class _Client(Child):
+    """A process of a module that reads jobs, with the certificate of a client."""
+
+    def __init__(self, module: str, made: Path) -> None:
         super().__init__(
             [
-                *(sys.executable, "-m", "benchmarks.load"),
+                *(sys.executable, "-m", module),
                 *("--chain", made / "clients" / "computer.pem"),
                 *("--key", made / "clients" / "computer.key"),
                 *("--trust", made / "root.pem"),
             ]
         )
 
-    def begin(self, job: Job) -> None:
+    def begin(self, job: Job | OpenJob) -> None:
         """Let the client open the connections of a job."""
         self.write_line(json.dumps(dataclasses.asdict(job)))
         if (line := self.read_line()) != "ready":
             raise RuntimeError(f"unexpected line from the load client: {line!r}")
 
+    def start(self) -> None:
+        """Let the client run the job."""
+        self.write_line("go")
+
+
+class LoadClient(_Client):
+    """Runs the jobs of `load`."""
+
+    def __init__(self, made: Path) -> None:
+        super().__init__("benchmarks.load", made)
+
     def finish(self) -> Done:
         """Let the client run the job, and return its result."""
-        self.write_line("go")
+        self.start()
         return Done(**json.loads(self.read_line()))
+
+
+class OpenLoadClient(_Client):
+    """Runs the jobs of `open_load`."""
+
+    def __init__(self, made: Path) -> None:
+        super().__init__("benchmarks.open_load", made)
+
+    def result(self) -> Latencies:
+        """Wait for the result of the job."""
+        return Latencies(**json.loads(self.read_line()))
 
 
 def _in_one_file(made: Path, name: str, directory: Path) -> Path:

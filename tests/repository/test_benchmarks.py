@@ -83,7 +83,7 @@ print(beside_report.text(json.loads(MEASURED.read_text("utf-8"))))
 
 
 ONE_RUN = """
-from benchmarks import beside, goals
+from benchmarks import beside, goals, steady
 
 def measure(load, name, **values):
     return {"load": load, "name": name, "values": values}
@@ -97,6 +97,12 @@ document = {"measures": [
     measure(beside.TUNNEL, beside.PER_GIBIBYTE, bridge=[0.3]),
     measure(beside.WAITING, beside.PER_CLIENT, bridge=[101.0]),
     measure(beside.WAITING, beside.AFTER_WAVE, bridge=[1.0, 90.0, 90.5]),
+    measure(beside.WORKERS, beside.PER_REQUEST, bridge=[60.0, 50.0],
+        **{beside.TWO_WORKERS: [66.0, 60.0]}),
+    measure(beside.WORKERS, beside.SHARES, **{beside.TWO_WORKERS: [0.4, 0.5]}),
+    measure(steady.STEADY, steady.P99_MESSAGE, bridge=[80.0]),
+    measure(steady.STEADY, steady.P99_CONNECTION, bridge=[249.0]),
+    measure(steady.STEADY, steady.ERRORS, bridge=[0.0]),
 ]}
 for work, goal, measured, verdict in goals.judged(document):
     print(goal, measured, verdict, sep=", ")
@@ -114,12 +120,114 @@ def test_goals_are_judged() -> None:
         ">= 1.3x nginx, 1.40, reached",
         ">= 0.7x envoy, 0.60, not reached",
         "<= 0.3 s, 0.30, reached",
-        "<= 1.1x one, , not measured",
+        "<= 1.1x one, 1.15, not reached",
+        ">= 0.5x other, 0.45, not reached",
         "<= 75 %, 29.1, reached",
-        "<= 250 ms, , not measured",
+        "<= 250 ms, 249, reached",
         "<= 100 KB, 101, not reached",
         "<= 1 MiB, 0.50, reached",
     ]
+
+
+def test_a_latency_is_not_good_enough_with_an_error() -> None:
+    code = ONE_RUN.replace("steady.ERRORS, bridge=[0.0]", "steady.ERRORS, bridge=[1.0]")
+    assert "<= 250 ms, inf, not reached" in _run(code).splitlines()
+
+
+def test_a_run_without_a_load_has_no_value_for_its_goals() -> None:
+    code = ONE_RUN.replace("    measure(", "    None and measure(")
+    code = code.replace("for work,", "document['measures'] = []\nfor work,")
+    lines = _run(code).splitlines()
+    assert len(lines) == 15
+    assert all(line.endswith(", , not measured") for line in lines)
+
+
+def test_the_share_of_a_worker() -> None:
+    code = """
+from benchmarks.beside import _smaller_share
+from benchmarks.load import Done
+from benchmarks.proxies import LoadResult
+
+for by_child in ((3.0, 0.1, 4.0), (0.0, 0.0), (2.0,)):
+    print(_smaller_share(LoadResult(Done(1, 0, 1.0), 1.0, 0, 0, by_child)))
+"""
+    assert _run(code).split() == ["0.75", "0.0", "0.0"]
+
+
+def test_the_highest_rate_is_found() -> None:
+    code = """
+import sys
+from benchmarks.steady import highest_rate
+
+for limit in map(float, sys.argv[1:]):
+    found = highest_rate(lambda rate: rate <= limit)
+    print(0.9 * limit < found <= limit)
+try:
+    highest_rate(lambda rate: False)
+except RuntimeError as error:
+    print(error)
+"""
+    limits = ["2", "99", "100", "101", "450", "9000"]
+    none = "the bridge carries no rate without errors or long latencies"
+    assert _run(code, *limits).splitlines() == ["True"] * len(limits) + [none]
+
+
+def test_a_rate_is_carried_without_errors_and_long_latencies() -> None:
+    code = """
+from benchmarks.open_load import summary
+from benchmarks.steady import carried
+
+good = summary([0.1] * 99 + [9.0], 0)
+print(good.requests, good.median, good.p99, good.longest)
+for bad in (summary([0.1] * 98 + [9.0] * 2, 0), summary([0.1] * 99, 1), summary([], 1)):
+    print(carried([good, good]), carried([good, bad]))
+"""
+    assert _run(code).splitlines() == ["100 0.1 0.1 9.0", *["True False"] * 3]
+
+
+OPEN_LOAD = """
+import datetime, sys
+from pathlib import Path
+from benchmarks.comparison import message_request, small_request
+from benchmarks.open_load import OpenJob
+from benchmarks.proxies import BRIDGED, OpenLoadClient, SiteSystemProcess
+from ibcm_bridge.lab.pki.authorities import LabPki
+
+directory = Path(sys.argv[1])
+pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
+pki.write(directory / "made")
+requests = [request.decode("latin-1") for request in (message_request(), small_request())]
+with (
+    SiteSystemProcess(pki, directory, 0) as site_system,
+    OpenLoadClient(directory / "made") as client,
+):
+    for messages, connections in ((40.0, 0.0), (0.0, 10.0)):
+        client.begin(OpenJob(site_system.port, BRIDGED, *requests, messages, connections, 0.5, 4))
+        client.start()
+        done = client.result()
+        print(done.requests, done.errors, 0 < done.median <= done.p99 <= done.longest)
+"""
+
+
+def test_requests_are_sent_at_a_fixed_rate(tmp_path: Path) -> None:
+    assert _run(OPEN_LOAD, str(tmp_path)).splitlines() == ["20 0 True", "5 0 True"]
+
+
+def test_a_latency_counts_from_the_time_at_which_the_request_was_due() -> None:
+    code = """
+import asyncio, time
+from benchmarks.open_load import OpenJob, _Load
+
+load = _Load(OpenJob(0, "", "", "", 0.0, 0.0, 0.03, 0), None)
+
+async def stalls() -> None:
+    if not load._latencies:
+        time.sleep(0.2)
+
+asyncio.run(load._send(100.0, stalls, time.perf_counter()))
+print(len(load._latencies), min(load._latencies) > 0.1)
+"""
+    assert _run(code) == "3 True\n"
 
 
 @pytest.mark.parametrize(
