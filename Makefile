@@ -15,7 +15,7 @@ KERBEROS := $(VENV)/.kerberos$(MITMPROXY)
 QUICK := --hypothesis-profile quick -m 'not slow' \
 	$(addprefix --ignore=tests/,addons fuzzing integration lab repository)
 
-.PHONY: demo test quick needs fuzz lint types bench cost wheel clean help python
+.PHONY: demo test quick needs fuzz lint types images bench cost wheel clean help python
 .DEFAULT_GOAL := help
 
 demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
@@ -34,6 +34,9 @@ needs: python  ## install the programs that the tests need (Debian, Ubuntu)
 fuzz: $(READY)  ## fuzz every parser (Linux on x86-64)
 	$(call install,[fuzz])
 	$(BIN)/pytest tests/fuzzing
+
+images: $(READY)  ## make the images of the documentation (needs Chromium)
+	$(BIN)/python docs/images/make.py
 
 lint: $(READY)  ## run ruff: rules and format
 	$(BIN)/ruff check .

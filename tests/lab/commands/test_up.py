@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -229,6 +230,13 @@ def test_listening_on_the_network_prints_a_warning() -> None:
         return
     assert "WARNING: the bridge listens on 0.0.0.0" in err
     assert summary["page"].startswith("http://127.0.0.1:")
+
+
+def test_the_address_begins_the_tour() -> None:
+    started = Started("--no-browser", "--tour")
+    started.process.send_signal(signal.SIGTERM)
+    assert started.ended()[0] == 0
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/\?token=[\w-]+#tour-1", started.first)
 
 
 def test_a_full_disk_is_reported(

@@ -1,0 +1,82 @@
+"""Makes the images of the documentation from a running lab: `python docs/images/make.py`.
+
+Needs the development tools, and a Chromium in PATH or in the variable CHROMIUM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from ibcm_bridge.lab.picture.drawing import css
+
+IMAGES = Path(__file__).parent
+CASE = "malware-in-zlib"
+BACKGROUND = """
+svg { background: #fff; }
+@media (prefers-color-scheme: dark) { svg { background: #14181c; } }
+"""
+"""A README can be light while the system is dark."""
+
+
+def main() -> None:
+    """Start a lab, make the images, stop the lab."""
+    lab = subprocess.Popen(
+        [sys.executable, "-m", "ibcm_bridge", "lab", "up", "--json", "--no-browser"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert lab.stdout is not None
+    try:
+        page = json.loads(lab.stdout.readline())["page"]
+        with sync_playwright() as playwright:
+            chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            _screenshot(browser, page)
+            _phone(browser, page)
+    finally:
+        lab.send_signal(signal.SIGTERM)
+        lab.wait()
+
+
+def _screenshot(browser: Browser, address: str) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 720}, reduced_motion="reduce")
+    _open(page, address)
+    page.screenshot(path=IMAGES / "lab-page.png")
+    drawing = page.locator("#picture svg.wide").evaluate("element => element.outerHTML")
+    # A README has no style of ours, so the style is in the file.
+    drawing = drawing.replace('class="picture wide"', 'class="picture"').replace(
+        "<svg", '<svg xmlns="http://www.w3.org/2000/svg"', 1
+    )
+    head, end, body = drawing.partition(">")
+    (IMAGES / f"{CASE}.svg").write_text(
+        f"{head}{end}<style>{css()}{BACKGROUND}</style>{body}\n", "utf-8"
+    )
+
+
+def _phone(browser: Browser, address: str) -> None:
+    page = browser.new_page(
+        viewport={"width": 390, "height": 844}, color_scheme="dark", reduced_motion="reduce"
+    )
+    _open(page, address)
+    page.screenshot(path=IMAGES / "lab-page-phone.png")
+
+
+def _open(page: Page, address: str) -> None:
+    page.goto(f"{address}#{CASE}")
+    page.click("#send")
+    page.wait_for_selector(f"#shown[data-case={CASE}][data-reference] #picture")
+    page.wait_for_selector("body[data-busy=no]")
+    page.click("#send")
+    page.wait_for_timeout(2_000)
+
+
+if __name__ == "__main__":
+    main()
