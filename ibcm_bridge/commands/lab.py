@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from ipaddress import IPv4Address
+from pathlib import Path
 
 from ibcm_bridge.commands.common import (
     EXIT_PROBLEM,
@@ -24,7 +25,7 @@ def add(commands: Subcommands) -> None:
         "through the bridge and through a tunnel.",
     )
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add_action in (_add_up, _add_client, _add_part, _add_down):
+    for add_action in (_add_up, _add_client, _add_exercise, _add_part, _add_down):
         add_action(actions)
 
 
@@ -95,6 +96,28 @@ def _add_client(actions: Subcommands) -> None:
     parser.add_argument("--seed", type=int, metavar="N", help="seed for names and random choices")
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=_client)
+
+
+def _add_exercise(actions: Subcommands) -> None:
+    parser = actions.add_parser(
+        "exercise",
+        help="correct a policy with a mistake; the lab checks it",
+        description="Without arguments, list the exercises. If FILE does not exist, write a policy "
+        "with a mistake to it. If it exists, start a bridge with this policy, send the cases of "
+        "the exercise, and print what is not as required. "
+        "Exit status: 0 solved, listed or written, 1 not solved.",
+        epilog="Example: ibcm-bridge lab exercise users users.yaml",
+    )
+    parser.add_argument(
+        "name",
+        nargs="?",
+        metavar="NAME",
+        choices=("identity", "host-names", "users"),
+        help="the exercise",
+    )
+    parser.add_argument("file", nargs="?", type=Path, metavar="FILE", help="the policy file")
+    parser.add_argument("--hints", type=_positive, metavar="N", default=0, help="print N hints")
+    parser.set_defaults(run=_exercise)
 
 
 def _add_part(actions: Subcommands) -> None:
@@ -177,6 +200,12 @@ def _client(options: argparse.Namespace) -> int:
             as_json=options.json,
         )
     )
+
+
+def _exercise(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.commands.exercises import lab_exercise
+
+    return lab_exercise(options.name, options.file, options.hints)
 
 
 def _part(options: argparse.Namespace) -> int:
