@@ -7,8 +7,6 @@ that are not forwarded anyway.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions import rules
@@ -71,12 +69,9 @@ def select_fields(
     profile: RoleProfile, listed: ListedFields, unlisted: UnlistedHeaders, head: RequestHead
 ) -> tuple[RequestHead, tuple[str, ...]] | Deny:
     """Return the head to forward, and the names of the dropped fields; or a refusal."""
-    names = [name.lower() for name, _ in head.fields]
-    refusal = None
-    if _AUTHORIZATION in names:
-        refusal = check_credentials(head.values(_AUTHORIZATION))
-    if refusal is None and len({*names}) < len(names):
-        refusal = _check_repetition(profile, listed, names)
+    refusal = check_credentials(head.values(_AUTHORIZATION))
+    if refusal is None and len(head.names) < len(head.fields):
+        refusal = _check_repetition(profile, listed, head)
     if refusal is not None:
         return refusal
     # HEADER-MP, HEADER-DP, and the fields that HTTP requires.
@@ -91,11 +86,10 @@ def select_fields(
     return kept, dropped
 
 
-def _check_repetition(
-    profile: RoleProfile, listed: ListedFields, names: Sequence[bytes]
-) -> Deny | None:
+def _check_repetition(profile: RoleProfile, listed: ListedFields, head: RequestHead) -> Deny | None:
     once = (listed.forwarded | _CREDENTIALS) - profile.repeatable_headers
-    for name, count in Counter(names).items():
+    for name in head.names:
+        count = len(head.values(name))
         if count > 1 and name in once:
             detail = f"{count} {name.decode('ascii')[:64]} fields"
             return Deny(Reason.MALFORMED_HEAD, rules.HEAD_REPEATED, detail)

@@ -17,7 +17,8 @@ Content-Length of 0 (`RequestHead.with_zero_length`).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from collections.abc import KeysView
+from dataclasses import dataclass, field, replace
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -31,6 +32,11 @@ FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 
 TARGET = re.compile(rb"[\x21-\x7e]+")
 """Visible ASCII. RFC 3986 §3.3 allows less, but clients send ``{`` and ``}`` unescaped."""
+
+_FIELD_LINES = re.compile(
+    # Possessive: nothing in a line can match in two ways.
+    rb"(?:%b+:%b+\r\n)*+" % (TOKEN.pattern, FIELD_VALUE.pattern)
+)
 
 LENGTH = re.compile(rb"0|[1-9][0-9]{0,18}")
 """Digits without a sign, space or leading zero. MAX_LENGTH limits the 19 digits."""
@@ -53,10 +59,25 @@ class RequestHead:
     target: SentTarget
     fields: tuple[tuple[bytes, bytes], ...]
     length: int | None
+    _by_name: dict[bytes, tuple[bytes, ...]] = field(init=False, repr=False, compare=False)
+    """All values of each field, by its lower-case name."""
 
-    def values(self, lower_name: bytes) -> list[bytes]:
+    def __post_init__(self) -> None:
+        """Index the fields, because many checks need some of them."""
+        by_name: dict[bytes, tuple[bytes, ...]] = {}
+        for name, value in self.fields:
+            lower = name.lower()
+            by_name[lower] = (*by_name[lower], value) if lower in by_name else (value,)
+        object.__setattr__(self, "_by_name", by_name)
+
+    @property
+    def names(self) -> KeysView[bytes]:
+        """The different names of fields, in lower case."""
+        return self._by_name.keys()
+
+    def values(self, lower_name: bytes) -> tuple[bytes, ...]:
         """All values of a field, by its lower-case name."""
-        return [value for name, value in self.fields if name.lower() == lower_name]
+        return self._by_name.get(lower_name, ())
 
     def value(self, lower_name: bytes) -> bytes | None:
         """The value of a field that occurs once; None if it is absent or repeated."""
@@ -65,13 +86,15 @@ class RequestHead:
 
     def keeping(self, lower_names: frozenset[bytes]) -> tuple[RequestHead, tuple[str, ...]]:
         """This head with only these fields, and the names of the dropped fields."""
+        if self.names <= lower_names:
+            return self, ()
         kept, dropped = [], []
         for name, value in self.fields:
             if name.lower() in lower_names:
                 kept.append((name, value))
             else:
                 dropped.append(name.decode("ascii"))
-        return (replace(self, fields=tuple(kept)), tuple(dropped)) if dropped else (self, ())
+        return replace(self, fields=tuple(kept)), tuple(dropped)
 
     def with_zero_length(self) -> RequestHead:
         """This head, which has no Content-Length, with a Content-Length of 0.
@@ -98,15 +121,14 @@ def read_request_head(raw: bytes, max_fields: int = MAX_FIELDS) -> RequestHead |
     """Parse a complete head, including its CRLF CRLF, with at most `max_fields` fields."""
     if not raw.endswith(b"\r\n\r\n"):
         return _malformed(rules.HEAD_END, "the head does not end with CRLF CRLF")
-    lines = raw[:-4].split(b"\r\n")
-    if any(b"\n" in line or b"\r" in line for line in lines):
+    if not raw.count(b"\r\n") == raw.count(b"\r") == raw.count(b"\n"):
         return _malformed(rules.HEAD_LINE_END, "a bare CR or LF")
-
-    if len(lines) - 1 > max_fields:
-        detail = f"{len(lines) - 1} header fields; the limit is {max_fields}"
+    request_line, *lines = raw[:-4].split(b"\r\n")
+    if len(lines) > max_fields:
+        detail = f"{len(lines)} header fields; the limit is {max_fields}"
         return Deny(Reason.HEAD_TOO_LARGE, rules.LIMITS_HEADER_FIELDS, detail)
 
-    parts = lines[0].split(b" ")
+    parts = request_line.split(b" ")
     if len(parts) != 3:
         return _malformed(
             rules.HEAD_REQUEST_LINE, "the request line is not: method SP target SP version"
@@ -123,35 +145,34 @@ def read_request_head(raw: bytes, max_fields: int = MAX_FIELDS) -> RequestHead |
             return Deny(Reason.HTTP_VERSION, rules.HEAD_VERSION, version.decode("ascii"))
         return _malformed(rules.HEAD_VERSION, "not an HTTP version")
 
-    fields = []
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        if not colon or not TOKEN.fullmatch(name):
-            return _malformed(
-                rules.HEAD_FIELD_NAME, "a header line is not in the form field-name: value"
-            )
-        value = value.strip(b" \t")
-        if not FIELD_VALUE.fullmatch(value):
-            return _malformed(rules.HEAD_FIELD_VALUE, f"a control character in {_text(name)}")
-        fields.append((name, value))
+    if not _FIELD_LINES.fullmatch(raw, len(request_line) + 2, len(raw) - 2):
+        return _malformed_field(lines)
+    parted = [line.partition(b":") for line in lines]
+    fields = tuple((name, value.strip(b" \t")) for name, _, value in parted)
+    return _with_framing(method, target, fields)
 
-    return _with_framing(method, target, tuple(fields))
+
+def _malformed_field(lines: list[bytes]) -> Deny:
+    """Return the refusal of the first line that is not a field."""
+    for line in lines:
+        name, colon, value = line.partition(b":")
+        if colon and TOKEN.fullmatch(name) and not FIELD_VALUE.fullmatch(value):
+            return _malformed(rules.HEAD_FIELD_VALUE, f"a control character in {_text(name)}")
+        if not colon or not TOKEN.fullmatch(name):
+            break
+    form = "a header line is not in the form field-name: value"
+    return _malformed(rules.HEAD_FIELD_NAME, form)
 
 
 def _with_framing(
     method: bytes, target: bytes, fields: tuple[tuple[bytes, bytes], ...]
 ) -> RequestHead | Deny:
-    lengths = []
-    for name, value in fields:
-        lower = name.lower()
-        if lower == b"content-length":
-            lengths.append(value)
-        elif lower == b"transfer-encoding":
-            # RFC 9112 §6.1: together with Content-Length, this can be request smuggling.
-            reason = Reason.LENGTH_REQUIRED
-            if any(n.lower() == b"content-length" for n, _ in fields):
-                reason = Reason.FRAMING
-            return Deny(reason, rules.HEAD_TRANSFER_ENCODING, "the request has Transfer-Encoding")
+    names = [name.lower() for name, _ in fields]
+    lengths = [fields[at][1] for at, name in enumerate(names) if name == b"content-length"]
+    if b"transfer-encoding" in names:
+        # RFC 9112 §6.1: together with Content-Length, this can be request smuggling.
+        reason = Reason.FRAMING if lengths else Reason.LENGTH_REQUIRED
+        return Deny(reason, rules.HEAD_TRANSFER_ENCODING, "the request has Transfer-Encoding")
     if not lengths:
         return RequestHead(method, sent_target(target), fields, None)
     # RFC 9112 §6.3: different lengths are an error. It allows merging equal ones, but does not

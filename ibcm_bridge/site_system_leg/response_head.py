@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -104,7 +104,7 @@ def ends_connection(response: ReceivedHead) -> bool:
     return asks_to_close(response.values(b"connection")) or response.http_1_0
 
 
-def asks_to_close(connection_values: list[bytes]) -> bool:
+def asks_to_close(connection_values: Iterable[bytes]) -> bool:
     """Return whether a Connection field has `close` (RFC 9112 §9.6)."""
     return any(b"close" in value.lower() for value in connection_values)
 

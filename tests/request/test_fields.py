@@ -318,7 +318,7 @@ def test_a_propfind_may_have_a_listed_depth_or_none(
 ) -> None:
     lines = () if depth is None else (f"Depth: {depth}",)
     assert allowed(decide(request_head(*LISTING, *lines))).head.values(b"depth") == (
-        [depth.encode()] if depth else []
+        (depth.encode(),) if depth else ()
     )
 
 

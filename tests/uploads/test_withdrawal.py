@@ -61,7 +61,7 @@ def test_a_finally_refused_upload_is_cancelled(
     assert (sent.method, sent.target, sent.length) == (head.method, head.target, 0)
     assert sent.value(b"host") == b"bridge.internet.example"
     assert read_request_head(sent.to_bytes()) == sent
-    assert sent.values(b"authorization") == []
+    assert sent.values(b"authorization") == ()
 
 
 @pytest.mark.parametrize("reason", sorted(STAYS))
