@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -30,7 +30,7 @@ from ibcm_bridge.shares import Hold, Holder, Shares, Total, source_holder
 
 def new_reference() -> str:
     """Return an id for a record. It is sent to clients, so it is random and carries no data."""
-    return uuid.uuid4().hex[:12]
+    return secrets.token_hex(6)
 
 
 class Origin(NamedTuple):
@@ -71,6 +71,8 @@ class ConnectionRecord:
     """The client that `authentication` accepted, with a certificate or, if allowed, without."""
     may_dial: Address | None = None
     """The only address that may be connected to now, set by a decision."""
+    audit_members: str = ""
+    """Its fields in the audit records of its requests, after the first of them."""
     written: bool = False
     """True if the connection itself has an audit record."""
     under_way: tuple[UnderWay, ...] = ()
@@ -118,9 +120,14 @@ class ConnectionRecord:
         self.give_way(Deny(Reason.OVERLOADED, rules.LIMITS_BUFFERED_BYTES, detail))
 
     @property
+    def scheme(self) -> bytes:
+        """The scheme in the URLs of the client's requests."""
+        return b"http" if isinstance(self.listener, PlaintextListener) else b"https"
+
+    @property
     def origin(self) -> Origin:
         """The origin that the client has connected to, from its point of view."""
-        scheme = b"http" if isinstance(self.listener, PlaintextListener) else b"https"
+        scheme = self.scheme
         if self.publication is None:
             return Origin(scheme, self.server_name or "", self.listener.address[1])
         host = self.server_name or self.publication.name

@@ -68,14 +68,14 @@ class AuditTrail:
 
     def ended(self, ended: Ended) -> None:
         """Write the record of a request, a tunnel or a refused connection."""
-        self._write(record_of(ended, self._clock()))
+        self._write(*_parts_of(ended, self._clock()))
 
     def _require_writable(self) -> None:
         if self._failed and self._when_unwritable is WhenUnwritable.REFUSE:
             # The refusal itself is recorded, so the next attempt finds out if writing works again.
             raise OSError("the audit is not writable")
 
-    def _write(self, record: audit.Record) -> None:
+    def _write(self, *parts: audit.Record | str) -> None:
         # Any exception before the end counts as a failure, not only OSError.
         failed_before, self._failed = self._failed, True
         try:
@@ -83,7 +83,7 @@ class AuditTrail:
                 self._file.write(audit.line(_lost_records(self._lost, self._clock())))
                 logger.warning("the audit is writable again; %d records were lost", self._lost)
                 self._lost = 0
-            self._file.write(audit.line(record))
+            self._file.write(audit.line(*parts))
         except OSError as error:
             if self._when_unwritable is WhenUnwritable.REFUSE:
                 raise
@@ -110,15 +110,18 @@ def _time(now: datetime.datetime) -> str:
     return now.isoformat(timespec="milliseconds")
 
 
-def _connection_fields(
-    event: audit.Event, connection: ConnectionRecord, reference: str, now: datetime.datetime
-) -> audit.Record:
-    client = connection.client
+def _first_fields(event: audit.Event, reference: str, now: datetime.datetime) -> audit.Record:
     return {
         audit.TIME: _time(now),
         audit.EVENT: event.value,
         audit.REFERENCE: reference,
         audit.VERDICT: None,
+    }
+
+
+def _connection_fields(connection: ConnectionRecord) -> audit.Record:
+    client = connection.client
+    return {
         audit.LISTENER: address_text(connection.listener.address),
         audit.CLIENT_ADDRESS: address_text(socket_address(client.peername)),
         audit.SERVER_NAME: connection.server_name,
@@ -131,22 +134,31 @@ def _connection_fields(
     }
 
 
-def record_of(ended: Ended, now: datetime.datetime) -> audit.Record:
-    """Return the record of a request, a tunnel or a refused connection."""
+def _parts_of(ended: Ended, now: datetime.datetime) -> tuple[audit.Record | str, ...]:
+    """Return the record of a request, a tunnel or a refused connection, in parts."""
     match ended:
         case EndedTunnel():
-            return tunnel_record(ended, now)
+            return (tunnel_record(ended, now),)
         case RefusedConnection():
-            return refusal_record(ended, now)
+            return (refusal_record(ended, now),)
         case _:
-            return exchange_record(ended, now)
+            first, rest = _exchange_fields(ended, now)
+            return first, _connection_members(ended.connection), rest
+
+
+def _connection_members(connection: ConnectionRecord) -> str:
+    """Return the fields of a connection, which are the same for all its requests, as JSON."""
+    if not connection.audit_members:
+        connection.audit_members = audit.members(_connection_fields(connection))
+    return connection.audit_members
 
 
 def refusal_record(refused: RefusedConnection, now: datetime.datetime) -> audit.Record:
     """Return the record of a connection that carried no request."""
     connection = refused.connection
     return {
-        **_connection_fields(audit.Event.CONNECTION_REFUSED, connection, connection.reference, now),
+        **_first_fields(audit.Event.CONNECTION_REFUSED, connection.reference, now),
+        **_connection_fields(connection),
         **audit.denial_fields(refused.denial),
         audit.TLS_ALERT: connection.alert,
         audit.DURATION_SECONDS: _seconds(connection.began),
@@ -157,7 +169,8 @@ def tunnel_record(ended: EndedTunnel, now: datetime.datetime) -> audit.Record:
     """Return the record of a tunnel."""
     connection = ended.connection
     assert isinstance(connection.publication, TunnelPublication)
-    record = _connection_fields(audit.Event.TUNNEL, connection, connection.reference, now)
+    record = _first_fields(audit.Event.TUNNEL, connection.reference, now)
+    record |= _connection_fields(connection)
     record[audit.SITE_SYSTEM] = address_text(connection.publication.site_system)
     if ended.denial is None:
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
@@ -173,7 +186,16 @@ def tunnel_record(ended: EndedTunnel, now: datetime.datetime) -> audit.Record:
 
 def exchange_record(ended: ExchangeEnded, now: datetime.datetime) -> audit.Record:
     """Return the record of a request."""
-    record = _connection_fields(audit.Event.REQUEST, ended.connection, ended.reference, now)
+    first, rest = _exchange_fields(ended, now)
+    return first | _connection_fields(ended.connection) | rest
+
+
+def _exchange_fields(
+    ended: ExchangeEnded, now: datetime.datetime
+) -> tuple[audit.Record, audit.Record]:
+    """Return the fields before those of the connection, and the fields after them."""
+    first = _first_fields(audit.Event.REQUEST, ended.reference, now)
+    record: audit.Record = {}
     head, decision, authorized = ended.head, ended.decision, ended.authorized
     if head is not None:
         record[audit.METHOD] = head.method[: audit.MAX_TEXT].decode("ascii")
@@ -197,7 +219,8 @@ def exchange_record(ended: ExchangeEnded, now: datetime.datetime) -> audit.Recor
     record[audit.BYTES_TO_CLIENT] = ended.bytes_out
     record[audit.NOTE] = "; ".join(filter(None, (ended.note, *ended.connection.notes)))
     record[audit.DURATION_SECONDS] = _seconds(ended.began)
-    return record
+    first[audit.VERDICT] = record.pop(audit.VERDICT)
+    return first, record
 
 
 def _client(connection: ConnectionRecord) -> str | None:

@@ -195,7 +195,16 @@ def without_empty[Field](record: Mapping[str, Field]) -> dict[str, Field]:
     return {key: value for key, value in record.items() if value not in (None, "", ())}
 
 
-def line(record: Record) -> str:
-    """One line of the audit file: JSON in ASCII, each text limited."""
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+def members(record: Record) -> str:
+    """The fields of a record as members of a JSON object in ASCII, each text limited."""
     bounded = {key: _bounded(value) for key, value in without_empty(record).items()}
-    return json.dumps(bounded, ensure_ascii=True, separators=(",", ":")) + "\n"
+    return _encode(bounded)[1:-1]
+
+
+def line(*parts: Record | str) -> str:
+    """One line of the audit file, of records and of `members` that were made before."""
+    texts = [part if isinstance(part, str) else members(part) for part in parts]
+    return "{" + ",".join(filter(None, texts)) + "}\n"

@@ -9,13 +9,20 @@ from pathlib import Path
 import pytest
 from mitmproxy.connection import Client
 
-from ibcm_bridge.addons.audit.trail import AuditTrail, refusal_record, tunnel_record
+from ibcm_bridge.addons.audit.trail import (
+    AuditTrail,
+    exchange_record,
+    refusal_record,
+    tunnel_record,
+)
 from ibcm_bridge.addons.connections import Capacity, ConnectionRecord
 from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.policy.publications import Listener, TunnelPublication
+from tests.addons.layers.samples import DENIED, GET, OK, SECOND
+from tests.addons.stand_ins.exchange_driver import ExchangeDriver
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678_000, UTC)
 REFUSED = Deny(Reason.UNKNOWN_NAME, Rule("x"))
@@ -52,3 +59,25 @@ def test_ipv6_addresses_are_in_brackets(
     for record in (ended, refused):
         assert (record[audit.LISTENER], record[audit.CLIENT_ADDRESS]) == (text, peer_text)
     assert ended[audit.SITE_SYSTEM] == text
+
+
+def test_each_line_of_a_connection_has_the_fields_of_its_record_in_their_order(
+    exchange: ExchangeDriver, tmp_path: Path
+) -> None:
+    """What is the same for all requests of a connection is serialized only once."""
+    for request in (GET, SECOND):
+        exchange.receive(request)
+        exchange.receive(OK, exchange.server)
+    exchange.receive(DENIED)
+    trail = AuditTrail(tmp_path / "audit.jsonl", clock=lambda: NOW)
+    for ended in exchange.ended:
+        trail.ended(ended)
+    trail.close()
+    lines = (tmp_path / "audit.jsonl").read_text("ascii").splitlines()
+    assert len(lines) == len(exchange.ended) == 3
+    for line, ended in zip(lines, exchange.ended, strict=True):
+        whole = audit.line(exchange_record(ended, NOW))
+        written, expected = (list(json.loads(text).items()) for text in (line, whole))
+        assert written[:-1] == expected[:-1]
+        assert written[-1][0] == expected[-1][0] == audit.DURATION_SECONDS
+        assert ("client_name", "pc1.corp.example") in written
