@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import CommandGenerator
@@ -21,11 +22,12 @@ class Deadline:
         self._timer: commands.RequestWakeup | None = None
         self._fires = 0.0
 
-    def move(self, seconds: float) -> CommandGenerator[None]:
-        """Set the deadline to `seconds` from now."""
+    def move(self, seconds: float) -> Iterable[commands.Command]:
+        """Set the deadline to `seconds` from now. Return the commands for it, usually none."""
         self._due = time.monotonic() + seconds
         if self._timer is None or self._due < self._fires:
-            yield from self._arm(seconds)
+            return self._arm(seconds)
+        return ()
 
     def now(self) -> float:
         """Return the time in seconds, by the clock of the deadlines."""
@@ -48,7 +50,7 @@ class Deadline:
         yield from self._arm(remaining)
         return False
 
-    def _arm(self, seconds: float) -> CommandGenerator[None]:
+    def _arm(self, seconds: float) -> Iterable[commands.Command]:
         self._fires = time.monotonic() + seconds
         self._timer = commands.RequestWakeup(seconds)
-        yield self._timer
+        return (self._timer,)

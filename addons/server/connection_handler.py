@@ -139,7 +139,7 @@ class BridgeConnectionHandler(SocketHandler):
             task = self._task(self.open_connection(command), "site-system connection")
             self.transports[command.connection] = ConnectionIO(handler=task)
         elif isinstance(command, commands.RequestWakeup):
-            self.wakeup_timer.add(self._task(self.wakeup(command), "timer"))
+            self._set_timer(command)
         elif isinstance(command, commands.ConnectionCommand):
             io = self.transports.get(command.connection)
             if io is not None:
@@ -148,6 +148,18 @@ class BridgeConnectionHandler(SocketHandler):
             self.log(command.message, command.level)
         else:
             raise TypeError(f"not a command: {command!r}")
+
+    def _set_timer(self, command: commands.RequestWakeup) -> None:
+        """Wake the layer later. mitmproxy would have a sleeping task meanwhile."""
+
+        def wake() -> None:
+            self.wakeup_timer.discard(timer)
+            if not self._ended:
+                self._task(self.server_event(events.Wakeup(command)), "timer")
+
+        timer: Any = asyncio.get_running_loop().call_later(command.delay, wake)
+        # When the connection ends, mitmproxy cancels everything in this set.
+        self.wakeup_timer.add(timer)
 
     def _for_connection(self, command: commands.ConnectionCommand, io: ConnectionIO) -> None:
         if isinstance(command, commands.SendData):

@@ -54,14 +54,14 @@ def test_a_connection_handler_has_the_parts_that_the_bridge_uses() -> None:
     assert parameters(handler.open_connection) == ["self", "command"]
     assert parameters(handler.handle_connection) == ["self", "connection"]
     assert parameters(handler.close_connection) == ["self", "connection", "half_close"]
-    assert parameters(handler.wakeup) == ["self", "request"]
     assert parameters(handler.server_event) == ["self", "event"]
     assert parameters(handler.handle_hook) == ["self", "hook"]
     assert parameters(handler.log) == ["self", "message", "level", "exc_info"]
-    for name in ("open_connection", "handle_connection", "wakeup", "server_event", "handle_hook"):
+    for name in ("open_connection", "handle_connection", "server_event", "handle_hook"):
         assert inspect.iscoroutinefunction(getattr(handler, name)), name
     assert not inspect.iscoroutinefunction(handler.close_connection)
     assert issubclass(BridgeConnectionHandler, handler)
+    assert "timer.cancel()" in inspect.getsource(handler.handle_client)
 
 
 def test_a_running_connection_handler_has_transports_a_layer_a_watchdog_and_timers(
