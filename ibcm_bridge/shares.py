@@ -60,6 +60,8 @@ class Hold:
             # Nothing would release it. Code that still runs holds its memory only briefly.
             return not self._gave_way or to == 0
         more = to - self.size
+        if not more:
+            return True
         if more > 0 and not self._shares.make_room(self._holder, more):
             return False
         self._shares.add(self, self._holder, more)

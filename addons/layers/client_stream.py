@@ -74,6 +74,13 @@ class ClientStream:
         """The response head, until it is sent with the first part of the body."""
         self._refused = False
         """True if a refusal was sent instead of the current response."""
+        self._wait = LegWait(
+            functools.partial(self._next_item, self._keep),
+            self.deadline,
+            limits.handshake_seconds,
+            limits.response_seconds,
+            limits.idle_seconds,
+        )
 
     @property
     def max_fields(self) -> int:
@@ -167,14 +174,7 @@ class ClientStream:
 
     def wait(self) -> LegWait:
         """Return how to wait for a site system during a client's request."""
-        limits = self._limits
-        return LegWait(
-            functools.partial(self._next_item, self._keep),
-            self.deadline,
-            limits.handshake_seconds,
-            limits.response_seconds,
-            limits.idle_seconds,
-        )
+        return self._wait
 
     def short_wait(self, seconds: float) -> LegWait:
         """Return how to wait for a site system after a refusal, at most `seconds` per step.

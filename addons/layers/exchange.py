@@ -48,7 +48,7 @@ from ibcm_bridge.addons.stages import (
     ReplyAllowed,
     ReplyCollected,
     Stage,
-    result_of,
+    WaitFor,
 )
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
@@ -147,7 +147,7 @@ class Exchange:
     def decide_on_head(self, head: RequestHead) -> Steps[Authorized]:
         """Decide on the head, and show it."""
         self.head = head
-        self._shown.begin(head, self._connection.origin)
+        self._shown.begin(head, self._connection)
         decided = yield from self._authorize(head)
         yield from self._shown.request_head()
         return _allowed(decided)
@@ -263,7 +263,7 @@ class Exchange:
         """Return the header fields of the response that the client gets."""
         authorized, hosts = begun.approved.authorized, _upload_hosts(self._published)
         host = authorized.head.value(b"host") or b""
-        origin = self._connection.origin.scheme + b"://" + host
+        origin = self._connection.scheme + b"://" + host
         names = authorized.site_system.names
         return _allowed(fields_for_client(begun.response, origin, names, hosts))
 
@@ -395,7 +395,9 @@ class Exchange:
 
 def _decide[Next](hooks: GuardedHooks, known: Stage[Next]) -> Steps[Next | Deny]:
     """Get the decision on a stage."""
-    decided: Next | Deny = yield from result_of(hooks, known)
+    # As `result_of`, which would be another generator for each decision.
+    called = hooks.call(known)
+    decided: Next | Deny = (yield called) if isinstance(called, WaitFor) else called
     if isinstance(decided, (known.result, Deny)):
         return decided
     return Deny(Reason.BRIDGE_DEFECT, rules.EXCHANGE, f"no decision on {known.hook}")

@@ -10,6 +10,8 @@ and the check would take a tenth of a request's time, so it is skipped.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from typing import Any
 
 from mitmproxy import flow, http
 from mitmproxy.connection import Server
@@ -22,7 +24,7 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHook,
 )
 
-from ibcm_bridge.addons.connections import Origin
+from ibcm_bridge.addons.connections import ConnectionRecord, Origin
 from ibcm_bridge.addons.events import ReplyShownHook
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.stages import GuardedHooks, result_of
@@ -61,15 +63,15 @@ class ShownFlow:
         self._flow = http.HTTPFlow(context.client, context.server, True) if self._watched else None
         self._has_request = False
 
-    def begin(self, head: RequestHead, origin: Origin) -> None:
+    def begin(self, head: RequestHead, connection: ConnectionRecord) -> None:
         """Store a request head. `request_head` shows it after the decision."""
         if self._flow is not None:
             self._has_request = True
-            self._flow.request = shown_request(head, origin)
+            self._flow.request = shown_request(head, connection.origin)
 
-    def request_head(self) -> Steps[None]:
+    def request_head(self) -> Iterable[Any]:
         """Show the request head."""
-        yield from self._show(HttpRequestHeadersHook)
+        return self._show(HttpRequestHeadersHook)
 
     def read(self, body: bytes) -> None:
         """Store the body of the request. `request` shows it after the decision."""
@@ -77,9 +79,9 @@ class ShownFlow:
             self._flow.request.data.content = body
             self._flow.request.timestamp_end = time.time()
 
-    def request(self) -> Steps[None]:
+    def request(self) -> Iterable[Any]:
         """Show the request with its body."""
-        yield from self._show(HttpRequestHook)
+        return self._show(HttpRequestHook)
 
     def leg(self, server: Server) -> None:
         """Store the site-system leg of the request."""
@@ -91,9 +93,9 @@ class ShownFlow:
         if self._flow is not None:
             self._flow.response = shown_response(response)
 
-    def response_head(self) -> Steps[None]:
+    def response_head(self) -> Iterable[Any]:
         """Show the response head."""
-        yield from self._show(HttpResponseHeadersHook)
+        return self._show(HttpResponseHeadersHook)
 
     def reply(self, body: bytes) -> Steps[None]:
         """Show a response with its body, before it is forwarded."""
@@ -103,11 +105,11 @@ class ShownFlow:
         yield from self._show(ReplyShownHook)
         self._flow.response.data.content = None
 
-    def response(self) -> Steps[None]:
+    def response(self) -> Iterable[Any]:
         """Show the end of a forwarded response."""
         if self._flow is not None and self._flow.response is not None:
             self._flow.response.timestamp_end = time.time()
-        yield from self._show(HttpResponseHook)
+        return self._show(HttpResponseHook)
 
     def error(self, message: str) -> Steps[None]:
         """Show a failure, if there is a request to show."""
@@ -118,10 +120,13 @@ class ShownFlow:
             self._flow.error = flow.Error(message)
             yield from self._show(HttpErrorHook)
 
-    def _show(self, hook: type[_FlowHook]) -> Steps[None]:
+    def _show(self, hook: type[_FlowHook]) -> Iterable[Any]:
         if self._flow is None or hook.name not in self._watched:
-            return
-        if isinstance(failed := (yield from result_of(self._hooks, hook(self._flow))), Deny):
+            return ()
+        return self._call(hook(self._flow))
+
+    def _call(self, hook: _FlowHook) -> Steps[None]:
+        if isinstance(failed := (yield from result_of(self._hooks, hook)), Deny):
             raise Refused(failed)
 
 

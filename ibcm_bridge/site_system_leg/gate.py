@@ -32,7 +32,7 @@ def gate(decision: Decision, head: RequestHead, body: bytes) -> Approved | Deny:
         return _defect("the approval is for another request")
     # Fields may be dropped, but not added, changed or moved.
     remaining = iter(head.fields)
-    if not all(field in remaining for field in sent.fields):
+    if sent.fields != head.fields and not all(field in remaining for field in sent.fields):
         return _defect("the approval is for other header fields")
     return decision
 
