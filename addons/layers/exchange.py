@@ -287,7 +287,7 @@ class Exchange:
         """Collect an error page, and replace it if that is decided. Return the fields to send."""
         response = begun.response
         content_type = b"".join(response.values(b"content-type")[:1])
-        codings = tuple(response.values(b"content-encoding"))
+        codings = response.values(b"content-encoding")
         body = yield from stream.collect(MAX_ERROR_PAGE)
         decided = yield from _decide(self._hooks, ErrorCollected(content_type, codings, body))
         self._stream.hold_response(0)

@@ -8,7 +8,7 @@ reads in the same way: a test and a fuzzing target compare both.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ibcm_bridge.request.head import FIELD_VALUE, LENGTH, TOKEN
 
@@ -22,10 +22,19 @@ class ReceivedHead:
     fields: tuple[tuple[bytes, bytes, bytes], ...]
     """The name in lower case, the name as received, and the value."""
     http_1_0: bool = False
+    _by_name: dict[bytes, tuple[bytes, ...]] = field(init=False, repr=False, compare=False)
+    """All values of each field, by its lower-case name."""
 
-    def values(self, lower_name: bytes) -> list[bytes]:
+    def __post_init__(self) -> None:
+        """Index the fields, as for the head of a request."""
+        by_name: dict[bytes, tuple[bytes, ...]] = {}
+        for lower, _, value in self.fields:
+            by_name[lower] = (*by_name[lower], value) if lower in by_name else (value,)
+        object.__setattr__(self, "_by_name", by_name)
+
+    def values(self, lower_name: bytes) -> tuple[bytes, ...]:
         """All values of a field, by its lower-case name."""
-        return [value for lower, _, value in self.fields if lower == lower_name]
+        return self._by_name.get(lower_name, ())
 
     @property
     def length(self) -> int | None:

@@ -25,7 +25,7 @@ def test_a_usual_head_has_its_status_phrase_and_fields() -> None:
         ((b"x-a", b"X-A", b"b"), (b"etag", b"ETag", b"x y"), LENGTH),
     )
     assert read.length == 12
-    assert read.values(b"etag") == [b"x y"]
+    assert read.values(b"etag") == (b"x y",)
 
 
 LENGTH = (b"content-length", b"Content-Length", b"12")

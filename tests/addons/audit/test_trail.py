@@ -64,7 +64,7 @@ def test_ipv6_addresses_are_in_brackets(
 def test_each_line_of_a_connection_has_the_fields_of_its_record_in_their_order(
     exchange: ExchangeDriver, tmp_path: Path
 ) -> None:
-    """What is the same for all requests of a connection is serialized only once."""
+    """The fields of the connection are serialized only once."""
     for request in (GET, SECOND):
         exchange.receive(request)
         exchange.receive(OK, exchange.server)

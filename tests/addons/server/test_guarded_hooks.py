@@ -20,7 +20,7 @@ ABORTED = TunnelEndedHook(None)  # type: ignore[arg-type]
 
 
 class Guarded:
-    """Hooks of which each does the same."""
+    """Hooks that all call the same function."""
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.aborted = 0
