@@ -95,7 +95,7 @@ class SiteSystemLeg:
     def keep(self) -> None:
         """Keep the leg for the next request. The response is complete, and the leg is now idle."""
         if not self.kept and self._tls is not None:
-            keep_session(self._tls.tls)
+            self._tls.keep()
         self._idle_since = time.monotonic()
 
     def usable(self, idle_seconds: float) -> bool:
@@ -148,6 +148,10 @@ class _LegTls(TlsEnding, ServerTLSLayer):
         if self.tls:
             forget_session(self.tls)
         yield from super().on_handshake_error(err)
+
+    def keep(self) -> None:
+        """Keep the session, after the first response."""
+        keep_session(self.tls)
 
     def send_close(self, command: commands.CloseConnection) -> CommandGenerator[None]:
         """Leave the session to later legs."""

@@ -44,6 +44,9 @@ class PlainLeg(tunnel.TunnelLayer):
     def __init__(self, context: Context, server: Server) -> None:
         super().__init__(context, tunnel_connection=server, conn=server)
 
+    def keep(self) -> None:
+        """Without TLS there is no session."""
+
 
 class Nobody:
     """An empty registry."""
