@@ -39,6 +39,11 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
         self._finished = finished
         self._refused = refused
 
+    @property
+    def _last_flight_can_wait(self) -> bool:
+        """In TLS 1.3 it has only sessions, which the client does not wait for."""
+        return self.conn.tls_version == "TLSv1.3"
+
     def start_handshake(self) -> CommandGenerator[None]:
         """Get the OpenSSL connection. The front door has read the ClientHello already."""
         self.client_hello_parsed = True

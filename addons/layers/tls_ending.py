@@ -34,6 +34,8 @@ class TlsEnding(TLSLayer):
     _without_data = 0
     _unsent = b""
     """Data that OpenSSL has not accepted yet."""
+    _last_flight = b""
+    """The records that end the handshake, to be sent with the first data: a packet less."""
 
     @property
     def _connection(self) -> LegConnection:
@@ -68,7 +70,20 @@ class TlsEnding(TLSLayer):
     def tls_interact(self) -> CommandGenerator[None]:
         """Send the TLS records that OpenSSL has written."""
         while records := self._connection.read_records():
+            first, self._last_flight = self._last_flight, b""
+            yield commands.SendData(self.conn, first + records)
+
+    def _handshake_finished(self, err: str | None) -> CommandGenerator[None]:
+        """Send the last flight, if the layer above has sent nothing."""
+        yield from super()._handshake_finished(err)
+        if self._last_flight and not self._last_flight_can_wait:
+            records, self._last_flight = self._last_flight, b""
             yield commands.SendData(self.conn, records)
+
+    @property
+    def _last_flight_can_wait(self) -> bool:
+        """True if the peer does not wait for it."""
+        return False
 
     def receive_data(self, data: bytes) -> CommandGenerator[None]:
         """Forward plaintext, and then the end, if any."""
@@ -81,7 +96,10 @@ class TlsEnding(TLSLayer):
         self.ended_cleanly = self.ended_cleanly or end is End.CLEAN
         # After reading: it may have finished a renegotiation, or made OpenSSL write an alert or a
         # certificate.
-        yield from self.send_data(b"")
+        if self.tunnel_state is TunnelState.ESTABLISHING and end is None:
+            self._last_flight = b"".join(iter(self._connection.read_records, b""))
+        else:
+            yield from self.send_data(b"")
         if plaintext:
             yield from self.forward(plaintext)
         if end is not None and not self._ended:

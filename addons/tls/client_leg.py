@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from OpenSSL import SSL
 
+from ibcm_bridge.addons.tls.alert_callback import SENT, report_alerts
 from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import ffi, leg_context, lib
 from ibcm_bridge.addons.tls.verification import Authorities
@@ -75,7 +76,13 @@ def client_leg_context(publication: BridgePublication, callbacks: Callbacks) -> 
         authorities = Authorities(trust)
         verification = Verification(authorities, callbacks.judge, callbacks.note, _TERMS)
         verify_with(context, mode, verification)
-    _report_alerts(context, callbacks.alert_sent)
+
+    def _alert_sent(connection: SSL.Connection, value: int) -> None:
+        if value & 0xFF:
+            name = ALERTS.get(value & 0xFF, f"alert {value & 0xFF}")
+            callbacks.alert_sent(connection, name)
+
+    report_alerts(context, SENT, _alert_sent)
     return context
 
 
@@ -122,14 +129,3 @@ def _select_http_1_1(context: SSL.Context) -> None:
     )
     lib.SSL_CTX_set_alpn_select_cb(context._context, callback, ffi.NULL)
     context._ibcm_bridge_alpn = callback  # type: ignore[attr-defined]
-
-
-def _report_alerts(context: SSL.Context, alert_sent: AlertSent) -> None:
-    sent = SSL.SSL_CB_ALERT | SSL.SSL_CB_WRITE
-
-    def _info(connection: SSL.Connection, where: int, value: int) -> None:
-        # SSL_CTX_set_info_callback(3): the level is in the high byte, the description in the low.
-        if where & sent == sent and value & 0xFF:
-            alert_sent(connection, ALERTS.get(value & 0xFF, f"alert {value & 0xFF}"))
-
-    context.set_info_callback(_info)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from OpenSSL import SSL
 
+from ibcm_bridge.addons.tls.alert_callback import RECEIVED, report_alerts
 from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import leg_context, lib
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
@@ -62,7 +63,7 @@ def site_system_leg_context(
     verification = Verification(authorities, _judge, _note_refusal, _TERMS)
     verify_with(context, SSL.VERIFY_PEER, verification)
     lib.SSL_CTX_set_post_handshake_auth(context._context, 1)
-    context.set_info_callback(record_alert_received)
+    report_alerts(context, RECEIVED, _alert_received)
     return context
 
 
@@ -120,9 +121,14 @@ def alert_received(connection: SSL.Connection) -> str | None:
 
 
 def record_alert_received(connection: SSL.Connection, where: int, value: int) -> None:
-    """Record a fatal alert; the info callback of site-system legs."""
-    # As in client_leg._report_alerts; level 1 is a warning, such as close_notify.
-    if where & _ALERT_READ == _ALERT_READ and value >> 8 != 1:
+    """Record a fatal alert; for an info callback of pyOpenSSL."""
+    if where & RECEIVED == RECEIVED:
+        _alert_received(connection, value)
+
+
+def _alert_received(connection: SSL.Connection, value: int) -> None:
+    # Level 1 is a warning, such as close_notify.
+    if value >> 8 != 1:
         _state_of(connection).alert = ALERTS.get(value & 0xFF, f"alert {value & 0xFF}")
 
 
@@ -144,9 +150,6 @@ def verification_failure(connection: SSL.Connection) -> str | None:
     # OpenSSL's text stays unchanged, so that it can be searched for. Other texts lose the depth of
     # the end-entity certificate.
     return text if refusal.detail.startswith(text) else refusal.detail.removesuffix(" (depth 0)")
-
-
-_ALERT_READ = SSL.SSL_CB_ALERT | SSL.SSL_CB_READ
 
 
 def expect_name(connection: SSL.Connection, server_name: str, verify_name: str) -> None:

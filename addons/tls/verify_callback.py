@@ -123,11 +123,11 @@ def verify_with(context: SSL.Context, mode: int, verification: Verification) -> 
 
 def _judge_certificate(preverified: int, store_context: Any, verification: Verification) -> int:
     authorities, judge, note, terms = verification
-    connection = _connection(store_context)
-    error: int = lib.X509_STORE_CTX_get_error(store_context)
     depth: int = lib.X509_STORE_CTX_get_error_depth(store_context)
     if preverified and depth > 0:
         return 1
+    error: int = lib.X509_STORE_CTX_get_error(store_context)
+    connection = _connection(store_context)
     try:
         end_entity = end_entity_of(store_context)
         facts: CertificateFacts | None = certificate_facts(end_entity)

@@ -187,6 +187,7 @@ def test_a_client_tls_layer_needs_only_the_front_door_below(lab: Lab) -> None:
     assert context.client.tls
     assert not layer.server_tls_available
     assert layer.tunnel_state is tunnel.TunnelState.INACTIVE
+    assert parameters(tunnel.TunnelLayer._handshake_finished) == ["self", "err"]
 
 
 class BridgeLikeLayer(Layer):

@@ -9,6 +9,7 @@ import pytest
 from OpenSSL import SSL, crypto
 
 from ibcm_bridge.addons.tls import (
+    alert_callback,
     client_leg,
     context,
     site_system_leg,
@@ -24,6 +25,7 @@ from tests.addons.stand_ins.lab import Lab, bridged_publication
     "name",
     [
         "SSL_CTX_set_alpn_select_cb",
+        "SSL_CTX_set_info_callback",
         "SSL_CTX_set_post_handshake_auth",
         "SSL_CTX_set_verify",
         "SSL_get0_param",
@@ -52,7 +54,7 @@ def test_openssl_has_the_function(name: str) -> None:
 
 
 def test_the_tested_openssl_functions_are_those_that_are_used() -> None:
-    room = (client_leg, context, site_system_leg, verification, verify_callback)
+    room = (alert_callback, client_leg, context, site_system_leg, verification, verify_callback)
     used = set(re.findall(r"\b_?lib\.(\w+)\(", "".join(map(inspect.getsource, room))))
     (mark,) = (
         mark

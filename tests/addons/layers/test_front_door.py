@@ -74,9 +74,15 @@ class TlsClient:
     """A TLS client without a socket."""
 
     def __init__(
-        self, lab: Lab, name: str | None, *, alpn: list[str] | None = None, **limits: Any
+        self,
+        lab: Lab,
+        name: str | None,
+        *,
+        alpn: list[str] | None = None,
+        highest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
     ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.maximum_version = highest
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         load_credential(context, lab.computer)
@@ -351,6 +357,33 @@ def test_a_bridged_name_is_terminated_and_no_site_system_contacted(
     assert door.record.authenticated
     assert door.record.authenticated.name == "pc1.corp.example"
     assert not door.dialled
+
+
+def test_the_last_flight_of_a_handshake_is_sent_at_once_unless_nobody_waits_for_it(
+    door: FrontDoor, lab: Lab
+) -> None:
+    client = TlsClient(lab, BRIDGED, highest=ssl.TLSVersion.TLSv1_2)
+    door.receive(client.handshake_data())
+    client.incoming.write(door.to_client())
+    door.receive(client.handshake_data())
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.do_handshake()
+    client.incoming.write(door.to_client())
+    client.tls.do_handshake()
+    assert client.tls.version() == "TLSv1.2"
+
+
+def test_the_sessions_of_tls_1_3_are_sent_with_the_first_data(door: FrontDoor, lab: Lab) -> None:
+    client = TlsClient(lab, BRIDGED)
+    door.receive(client.handshake_data())
+    client.incoming.write(door.to_client())
+    door.receive(client.handshake_data())
+    assert client.tls.version() == "TLSv1.3"
+    assert not door.to_client()
+    client.tls.write(b"not a request\r\n\r\n")
+    door.receive(client.outgoing.read())
+    client.incoming.write(door.to_client())
+    assert client.tls.read(65_536).startswith(b"HTTP/1.1 ")
 
 
 def test_a_bridged_hello_may_arrive_byte_by_byte_in_several_records(
