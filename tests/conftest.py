@@ -42,6 +42,7 @@ from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.request.authorization import Authorized, authorize
 from ibcm_bridge.request.head import RequestHead, read_request_head
 
+from .messages.both_parsers import compared
 from .needs import LEFT_OUT, demand, must_have_all
 from .policy_samples import Problems, problems_of
 
@@ -123,6 +124,12 @@ def no_scanner_is_left_to_another_thread() -> Iterator[None]:
     """
     yield
     gc.collect()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def both_parsers_find_the_same_in_every_document() -> Iterator[None]:
+    with compared():
+        yield
 
 
 @pytest.fixture(scope="session")

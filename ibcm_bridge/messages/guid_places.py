@@ -133,6 +133,13 @@ class GuidValues:
                 self.plain_attributes.add(written)
         return self._keep_property(local, path) if element == _PROPERTY else None
 
+    def has_attribute(self, element: str, names: frozenset[str]) -> bool:
+        """Return whether an attribute of an element can be at a place. Names in lower case."""
+        by_name = self.places.by_name
+        if not by_name or element in self.places.data:
+            return False
+        return not names.isdisjoint(by_name) or (element == _PROPERTY and "name" in names)
+
     def _is_plain(self, name: str) -> bool:
         # Every property has a name.
         return name != "name" and name not in self.places.by_name

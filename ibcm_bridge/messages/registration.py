@@ -9,7 +9,8 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ibcm_bridge.messages.document import Document, Place
+from ibcm_bridge.messages.document import Document
+from ibcm_bridge.messages.document_values import Place
 from ibcm_bridge.messages.signatures import rsa_key, verifies
 
 ROOT = "clientregistrationrequest"

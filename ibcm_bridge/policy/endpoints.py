@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from ibcm_bridge.messages.document import Place, SubjectElement
+from ibcm_bridge.messages.document_values import Place, SubjectElement
 from ibcm_bridge.messages.guid_places import NO_PLACES, GuidPlaces
 
 

@@ -23,8 +23,8 @@ MEMORY = 2_048
 """MB."""
 
 TARGETS = (
-    *("multipart", "header", "document", "xml", "request", "reply", "registration", "keys"),
-    *("head", "response", "target", "claims", "report", "policy"),
+    *("multipart", "header", "document", "plain", "xml", "request", "reply", "registration"),
+    *("keys", "head", "response", "target", "claims", "report", "policy"),
     *("packet", "uploads", "uploaded", "soap", "propfind"),
 )
 """Names of `targets`; written here because importing those takes longer than saying what is wrong

@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.reply_documents import ASSIGNMENTS
-from ibcm_bridge.messages.document import read_document
+from ibcm_bridge.messages.document import parsed_document, plain_document
 from ibcm_bridge.messages.limits import MAX_HOOKS, MAX_PARTS, MAX_SLICES
 from ibcm_bridge.messages.msg_header import read_header
 from ibcm_bridge.messages.multipart import read_multipart
 from ibcm_bridge.messages.xml import decode_xml, read_xml
 from tests.messages.agreement import agree_on_document, agree_on_header
+from tests.messages.both_parsers import is_plain
 from tests.messages.making import GUID_PLACES
 from tests.messages.second_readers import READERS
 
@@ -107,8 +108,11 @@ def _headers() -> Iterator[bytes]:
 
 
 def document(data: bytes) -> None:
-    """Agrees with laxer readers of XML."""
-    read = read_document(as_text(data), "here", lambda _root: GUID_PLACES)
+    """Both of our parsers agree, and agree with laxer readers of XML."""
+    text = as_text(data)
+    split = plain_document(text, lambda _root: GUID_PLACES)
+    read = parsed_document(text, "here", lambda _root: GUID_PLACES)
+    assert split is None or split == read
     if isinstance(read, Deny):
         bounded(read)
         return
@@ -116,6 +120,11 @@ def document(data: bytes) -> None:
         elements = reader(read.text)
         if elements:
             agree_on_document(read, elements)
+
+
+def plain(data: bytes) -> None:
+    """What is split at its tags, expat reads in the same way."""
+    is_plain(as_text(data))
 
 
 def _documents() -> Iterator[bytes]:
@@ -142,5 +151,6 @@ PARTS = {
     "multipart": Target(multipart, _multiparts, ("\r\n--b", "--", "\r\n\r\n", "content-type:")),
     "header": Target(header, _headers, (*HEADER_WORDS, *XML_WORDS), is_xml=True),
     "document": Target(document, _documents, (*DOCUMENT_WORDS, *XML_WORDS), is_xml=True),
+    "plain": Target(plain, _documents, (*DOCUMENT_WORDS, *XML_WORDS), is_xml=True),
     "xml": Target(xml, _xml, XML_WORDS, is_xml=True),
 }

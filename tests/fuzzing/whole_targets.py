@@ -18,7 +18,8 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.lab.protocol.reply_documents import ASSIGNMENTS, registration_response
 from ibcm_bridge.messages.ccm import CcmRequest, read_ccm_request
-from ibcm_bridge.messages.document import Document, Place, read_document
+from ibcm_bridge.messages.document import Document, read_document
+from ibcm_bridge.messages.document_values import Place
 from ibcm_bridge.messages.registration import read_registration
 from ibcm_bridge.messages.registration_reply import read_registration_reply, registration_problem
 from ibcm_bridge.messages.signatures import read_public_key_blob, rsa_key, verifies

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ibcm_bridge.messages.document import Document, Place
+from ibcm_bridge.messages.document import Document
+from ibcm_bridge.messages.document_values import Place
 from ibcm_bridge.messages.msg_header import MsgHeader
 
 from .making import GUID_PLACES

@@ -7,7 +7,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from hypothesis import strategies as st
 
-from ibcm_bridge.messages.document import Place
+from ibcm_bridge.messages.document_values import Place
 from ibcm_bridge.messages.guid_places import GuidPlace, GuidPlaces, GuidUse
 
 GUIDS = (

@@ -17,7 +17,7 @@ from itertools import takewhile
 from xml.etree import ElementTree as ET
 
 from ibcm_bridge.messages.client_guid import find_guids
-from ibcm_bridge.messages.document import Place, SubjectElement
+from ibcm_bridge.messages.document_values import Place, SubjectElement
 from ibcm_bridge.messages.guid_places import GuidPlace, GuidPlaces, GuidUse
 
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.protocol import documents
-from ibcm_bridge.messages.document import Document, Place, read_document
+from ibcm_bridge.messages.document import Document, read_document
+from ibcm_bridge.messages.document_values import Place
 from ibcm_bridge.messages.limits import MAX_DEPTH
 
 from .making import DOCUMENTS, ENCODED, GUIDS, Encode, spelt

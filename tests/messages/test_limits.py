@@ -10,7 +10,8 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.inspection.message_facts import message_facts
 from ibcm_bridge.messages import limits
 from ibcm_bridge.messages.ccm import CcmRequest
-from ibcm_bridge.messages.document import Document, Place, read_document
+from ibcm_bridge.messages.document import Document, read_document
+from ibcm_bridge.messages.document_values import Place
 from ibcm_bridge.messages.msg_header import MsgHeader, read_header
 from ibcm_bridge.messages.multipart import Part, read_multipart
 from ibcm_bridge.policy.endpoints import Endpoint

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from ibcm_bridge.messages.document import Place, SubjectElement
+from ibcm_bridge.messages.document_values import Place, SubjectElement
 from ibcm_bridge.messages.guid_places import NO_PLACES, GuidPlace, GuidPlaces, GuidUse
 from ibcm_bridge.policy.endpoints import Endpoint, EndpointTable, RefusedMessage
 from ibcm_bridge.policy_file.tables.values import (

@@ -1,0 +1,194 @@
+"""Reads plain XML: tags and text, without references, comments, CDATA sections or instructions.
+
+Nearly all messages are plain. Splitting a message at its tags takes a fraction of the time of
+expat, which calls a function for each tag. What `read_plain` accepts is well-formed, and expat
+reads the same from it. Anything else is for expat: `read_plain` never refuses a document.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from operator import length_hint
+
+from ibcm_bridge.messages.long_values import has_long_value
+
+MAX_BYTES = 131_072
+MAX_TAGS = 10_000
+MAX_EQUALS_SIGNS = 20_000
+MAX_OPEN = 32
+MAX_TAG = 512
+"""Sizes of a plain document, and characters of a tag. None is above a limit of `xml.check_xml`."""
+
+MAX_DISTINCT = 1_000
+MAX_VISITS = 2_000
+"""Distinct tags, and visits. They take more time than other tags, and messages have fewer."""
+
+REMEMBERED = 2_048
+"""Distinct tags of all documents, at most 2 KB each. Messages of the same kind have the same."""
+
+_NAME = "[A-Za-z_][A-Za-z0-9_.:-]*"
+_VALUE = r"""(?:"[^"\t\n]*"|'[^'\t\n]*')"""
+_TAG = re.compile(rf"<({_NAME})((?:[ \t\n]+{_NAME}={_VALUE})*)[ \t\n]*(/?)")
+_ATTRIBUTE = re.compile(rf"({_NAME})=({_VALUE})")
+_DECLARATION = re.compile(
+    rb"""<\?xml version=["']1\.0["'](?: encoding=["'][Uu][Tt][Ff]-(?:8|16)["'])? ?\?>"""
+)
+_OTHERS = (*(byte for byte in range(32) if byte not in b"\t\n\r"), *b"&")
+"""The control characters that XML does not allow, and the start of a reference."""
+_NO_CHARACTERS = ("\ufffe".encode(), "\uffff".encode())
+_WHITE_SPACE = " \t\n"
+
+
+class NotPlainError(Exception):
+    """Another parser must read the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """The tag at the start of an element."""
+
+    name: str
+    """As written."""
+    local: str
+    """The local name, in lower case."""
+    attributes: Mapping[str, str]
+    attribute_names: frozenset[str]
+    """Local names, in lower case."""
+    end: str
+    """The tag at the end of the element, without `>`; empty for an empty element."""
+
+
+Watches = Callable[[Tag], bool]
+"""Whether to visit the elements with a tag; called once for each distinct tag, the root's first."""
+
+Visit = Callable[[Tag, Sequence[str], str | None], None]
+"""The tag of an element, the names of the elements around it as written, and its text.
+
+The text is None if there are elements in it. A visit may raise NotPlainError.
+"""
+
+
+def read_plain(text: str, watches: Watches, visit: Visit) -> str | None:
+    """Return all character data of a plain document; None for another parser to read it."""
+    try:
+        pieces = _pieces(text)
+        tags, texts = pieces[1::2], pieces[2:-1:2]
+        parsed = "".join(texts)
+        if "<" in parsed or (pieces[0] + pieces[-1]).strip(_WHITE_SPACE):
+            return None
+        _check_nesting(tags, texts, watches, visit)
+    except NotPlainError:
+        return None
+    return parsed
+
+
+def _pieces(text: str) -> list[str]:
+    """The text before the first tag, the tag, the text after it, the next tag, and so on."""
+    utf8 = text.encode()
+    if len(utf8) > MAX_BYTES:
+        raise NotPlainError
+    if len(utf8) > MAX_EQUALS_SIGNS and utf8.count(b"=") > MAX_EQUALS_SIGNS:
+        raise NotPlainError
+    # Python finds one byte far faster than one of several.
+    if any(map(utf8.__contains__, _OTHERS)):
+        raise NotPlainError
+    if not utf8.isascii() and any(map(utf8.__contains__, _NO_CHARACTERS)):
+        raise NotPlainError
+    if b"\r" in utf8:
+        # XML 1.0 section 2.11.
+        utf8 = utf8.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if utf8.startswith(b"<?") and (declaration := _DECLARATION.match(utf8)):
+        utf8 = utf8[declaration.end() :]
+    # A tag keeps its `<`, so that every other one, and every other `>`, is noticed.
+    pieces = utf8.replace(b"<", b"><").decode().split(">")
+    if len(pieces) % 2 == 0 or not 2 <= len(pieces) // 2 <= MAX_TAGS:
+        raise NotPlainError
+    return pieces
+
+
+def _check_nesting(
+    tags: Sequence[str], texts: Sequence[str], watches: Watches, visit: Visit
+) -> None:
+    """Raise NotPlainError unless every tag is well-formed and every element ends at its place."""
+    ends = _Ends(watches)
+    around: list[str] = []
+    """The end tags of the open elements, without the innermost one."""
+    rest = iter(tags)
+    visits = 0
+
+    def look(written: str, path: Sequence[str]) -> str:
+        """Visit the element if its tag is watched. Return the end tag."""
+        nonlocal visits
+        tag = _tag(written)
+        if written in ends.watched:
+            visits += 1
+            if visits > MAX_VISITS:
+                raise NotPlainError
+            at = len(tags) - length_hint(rest) - 1
+            text = (texts[at] if tags[at + 1 : at + 2] == [tag.end] else None) if tag.end else ""
+            visit(tag, [end[2:] for end in path], text)
+        return tag.end
+
+    root = next(rest)
+    end = ends[root] or look(root, ())
+    if not end:
+        raise NotPlainError
+    for written in rest:
+        if written == end:
+            if not around:
+                break
+            end = around.pop()
+        elif inner := ends[written] or look(written, (*around, end)):
+            around.append(end)
+            end = inner
+            if len(around) == MAX_OPEN:
+                raise NotPlainError
+    else:
+        raise NotPlainError
+    if length_hint(rest):
+        raise NotPlainError
+
+
+class _Ends(dict[str, str]):
+    """The tag at the start of an element -> its end tag; empty if there is more to look at."""
+
+    def __init__(self, watches: Watches) -> None:
+        super().__init__()
+        self.watched: set[str] = set()
+        self._watches = watches
+
+    def __missing__(self, written: str) -> str:
+        if len(self) == MAX_DISTINCT:
+            raise NotPlainError
+        tag = _tag(written)
+        if self._watches(tag):
+            self.watched.add(written)
+        end = self[written] = "" if written in self.watched else tag.end
+        return end
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _tag(written: str) -> Tag:
+    """Parse a tag. Raises NotPlainError, which is not remembered."""
+    found = _TAG.fullmatch(written) if len(written) <= MAX_TAG else None
+    # `document` has another view for long values of attributes.
+    if found is None or has_long_value(found[2].encode()):
+        raise NotPlainError
+    pairs = _ATTRIBUTE.findall(found[2])
+    attributes = {name: value[1:-1] for name, value in pairs}
+    if len(attributes) != len(pairs):
+        raise NotPlainError
+    return Tag(
+        name=found[1],
+        local=_local(found[1]),
+        attributes=attributes,
+        attribute_names=frozenset(map(_local, attributes)),
+        end="" if found[3] else f"</{found[1]}",
+    )
+
+
+def _local(name: str) -> str:
+    return name.rpartition(":")[2].lower()
