@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.cases.table import NOT_SHOWN
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
 from ibcm_bridge.lab.comparison.verdicts import Grade, judge, score
@@ -15,50 +17,6 @@ from ibcm_bridge.lab.demo.files import write_whole
 from ibcm_bridge.lab.picture.drawing import css, picture
 
 type Families = Mapping[str, Sequence[CaseResult]]
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #c8ccd0; --soft: #5b6570; --good: #0a6b2d;
-  --bad: #b00020; --warn: #8a5300; --card: #f6f7f8; }
-@media (prefers-color-scheme: dark) { :root { --line: #444b52; --soft: #a9b2bb; --good: #6fd08c;
-  --bad: #ff8a96; --warn: #f0b35c; --card: #1d2125; } }
-* { box-sizing: border-box; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 2rem 1.2rem;
-  max-width: 76rem; }
-h1 { font-size: 1.7rem; margin: 0 0 .3rem; }
-p.lead { color: var(--soft); margin: 0 0 1.5rem; max-width: 48rem; }
-section { border: 1px solid var(--line); border-radius: .5rem; margin: 0 0 1rem; padding: 1rem;
-  background: var(--card); }
-h2 { font-size: 1.3rem; margin: 2rem 0 .7rem; }
-h3 { font-size: 1.1rem; margin: 0; }
-h3 a { color: inherit; text-decoration: none; }
-.requirement { font: .85rem ui-monospace, monospace; color: var(--soft); }
-.explanation { margin: .2rem 0 .8rem; color: var(--soft); }
-.paths { display: grid; grid-template-columns: 1fr 1fr; gap: 1rem; }
-@media (max-width: 46rem) { .paths { grid-template-columns: 1fr; } }
-.path { border-left: .25rem solid var(--line); padding-left: .8rem; min-width: 0; }
-h4 { font-size: .8rem; margin: 0; text-transform: uppercase; letter-spacing: .05em;
-  color: var(--soft); }
-.verdict { font-weight: 600; margin: .1rem 0 .4rem; }
-.outage .verdict { color: var(--warn); } .path.outage { border-color: var(--warn); }
-.path.right { border-color: var(--good); } .right .verdict { color: var(--good); }
-.path.late { border-color: var(--warn); } .late .verdict { color: var(--warn); }
-.path.wrong { border-color: var(--bad); } .wrong .verdict { color: var(--bad); }
-code { overflow-wrap: anywhere; }
-table { border-collapse: collapse; width: 100%; margin: 0 0 1.5rem; }
-th.family { padding-top: 1rem; } td.none { color: var(--soft); }
-td.requirement { white-space: nowrap; line-height: 1.75; }
-th, td { text-align: left; padding: .3rem .6rem .3rem 0; border-bottom: 1px solid var(--line);
-  vertical-align: top; }
-.lead .right, td.right { color: var(--good); }
-.lead .late, .lead .outage, td.late, td.outage { color: var(--warn); }
-.lead .wrong, td.wrong { color: var(--bad); }
-dl { margin: 0; } dt { font-size: .8rem; color: var(--soft); } dd { margin: 0 0 .4rem;
-  overflow-wrap: anywhere; }
-details { margin-top: .4rem; } summary { cursor: pointer; color: var(--soft); }
-pre { overflow-x: auto; font-size: .8rem; margin: .4rem 0 0; white-space: pre-wrap;
-  overflow-wrap: anywhere; }
-.problem { color: var(--bad); font-weight: 600; }
-""".strip()
 
 
 def write_report(directory: Path, families: Families) -> Path:
@@ -124,7 +82,7 @@ def _page(families: Families) -> Iterator[str]:
     yield '<html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield "<title>ibcm-bridge: bridging and tunneling, side by side</title>"
-    yield f"<style>{_STYLE}\n{css()}</style></head><body><main>"
+    yield f"<style>{_css()}\n{css()}</style></head><body><main>"
     yield "<h1>SSL bridging and SSL tunneling, side by side</h1>"
     yield (
         '<p class="lead">The requests of ConfigMgr clients, sent to a bridged and to a tunneled '
@@ -135,36 +93,84 @@ def _page(families: Families) -> Iterator[str]:
     for path, labels in score(every).items():
         counted = ", ".join(f"{count} {label}" for label, count in labels.most_common())
         yield f'<p class="lead score">Through the {path}: {escape(counted)}.</p>'
-    yield "<table><thead><tr><th>Case</th><th>Requirement</th>"
-    yield "<th>Through the bridge</th><th>Through the tunnel</th></tr></thead><tbody>"
+    yield from _handout(every)
+    yield '<div class="screen"><label class="filter"><input type="checkbox" id="differ">'
+    yield "Only the cases where bridge and tunnel differ</label>"
+    yield f'<table class="cases">{_HEADINGS}'
     for family, results in families.items():
-        yield f'<tr><th colspan="4" class="family" scope="rowgroup">{escape(family)}</th></tr>'
+        yield f'<tbody class="{_kind(results)}"><tr>'
+        yield f'<th colspan="4" class="family" scope="rowgroup">{escape(family)}</th></tr>'
         yield from map(_summary_row, results)
-    yield "</tbody></table>"
+        yield "</tbody>"
+    yield "</table>"
     for family, results in families.items():
-        yield f"<h2>{escape(family)}</h2>"
+        yield f'<h2 class="{_kind(results)}">{escape(family)}</h2>'
         yield from map(_section, results)
     yield "<h2>Requirements without a case</h2><table><tbody>"
     for requirement, why in NOT_SHOWN.items():
         yield f"<tr><td><code>{requirement}</code></td><td>{escape(why)}</td></tr>"
-    yield "</tbody></table></main></body></html>\n"
+    yield "</tbody></table></div></main></body></html>\n"
 
 
-def _summary_row(result: CaseResult) -> str:
+_HEADINGS = (
+    "<thead><tr><th>Case</th><th>Requirement</th><th>Through the bridge</th>"
+    "<th>Through the tunnel</th></tr></thead>"
+)
+
+HANDOUT = (
+    *("inventory-report", "revoked-certificate", "user-for-computers", "spoofed-payload"),
+    *("malware-in-zlib", "zip-bomb", "server-update", "upload-malware"),
+    *("forbidden-verb", "update-serialized-cookie", "leaked-host-name", "enrolled-device"),
+)
+"""The ids of the cases on paper: one for each lesson, on two pages with the picture."""
+
+
+def _handout(results: Sequence[CaseResult]) -> Iterator[str]:
+    """The picture of the first case, and on paper the cases of `HANDOUT`."""
+    by_id = {result.case.id: result for result in results}
+    chosen = [by_id[name] for name in HANDOUT if name in by_id]
+    yield '<div class="handout">'
+    yield from map(picture, chosen[:1])
+    yield f"<table>{_HEADINGS}<tbody>"
+    for result in chosen:
+        yield _summary_row(result, result.case.explanation)
+    yield "</tbody></table></div>"
+
+
+def _differs(result: CaseResult) -> bool:
+    """Return whether the tunnel is worse than the bridge, or better."""
+    if result.tunnel is None:
+        return False
+    return judge(result, result.bridge).grade is not judge(result, result.tunnel).grade
+
+
+def _kind(results: Sequence[CaseResult]) -> str:
+    """The class for the filter."""
+    return "differ" if any(map(_differs, results)) else "alike"
+
+
+def _css() -> str:
+    return files(__package__).joinpath("report.css").read_text("utf-8")
+
+
+def _summary_row(result: CaseResult, lesson: str = "") -> str:
     case = result.case
+    sentence = f'<span class="lesson">{escape(lesson)}</span>' if lesson else ""
     return (
-        f'<tr><td><a href="#{escape(case.id)}">{escape(case.title)}</a></td>'
+        f'<tr class="{_kind([result])}">'
+        f'<td><a href="#{escape(case.id)}">{escape(case.title)}</a>{sentence}</td>'
         f'<td class="requirement">{escape(case.requirement)}</td>'
-        f"{_summary_cell(result, result.bridge)}{_summary_cell(result, result.tunnel)}</tr>"
+        f"{_summary_cell(result, result.bridge, 'bridge')}"
+        f"{_summary_cell(result, result.tunnel, 'tunnel')}</tr>"
     )
 
 
-def _summary_cell(result: CaseResult, outcome: Outcome | None) -> str:
+def _summary_cell(result: CaseResult, outcome: Outcome | None, path: str) -> str:
     if outcome is None:
-        return '<td class="none">no tunnel: not TLS</td>'
+        return f'<td class="none" data-path="{path}">no tunnel: not TLS</td>'
     verdict = judge(result, outcome)
     return (
-        f'<td class="{verdict.grade}"><strong>{verdict.label}</strong><br>'
+        f'<td class="{verdict.grade}" data-path="{path}"><strong>{verdict.label}</strong><br>'
         f"{escape(outcome.client_received)}</td>"
     )
 
@@ -183,9 +189,10 @@ def _section(result: CaseResult) -> str:
     request = f"{result.request.method} {result.request.target}"
     cited = " ".join((case.requirement, *case.other_requirements))
     return (
-        f'<section id="{escape(case.id)}">'
+        f'<section id="{escape(case.id)}" class="{_kind([result])}">'
         f'<h3><a href="#{escape(case.id)}">{escape(case.title[:1].upper() + case.title[1:])}</a> '
         f'<span class="requirement">{escape(cited)}</span></h3>'
+        f'<p class="demand">{escape(REQUIREMENTS[case.requirement])}</p>'
         f'<p class="explanation">{escape(case.explanation)}<br>'
         f"<code>{escape(request)}</code> from a client with {escape(case.client.value)}.</p>"
         f'{problems}{picture(result)}<div class="paths">'

@@ -6,19 +6,23 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, sync_playwright
 
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab.cases.case import Case, Disposition, Expected
+from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.comparison.outcomes import CANCELLED
 from ibcm_bridge.lab.demo import demo
 from ibcm_bridge.lab.demo.demo import Folders
-from ibcm_bridge.lab.demo.report import Families
+from ibcm_bridge.lab.demo.report import HANDOUT, Families
 from tests.little_room import largest_file
+from tests.needs import browser, demand
 
 
 @pytest.fixture(scope="module")
@@ -205,7 +209,8 @@ def test_a_bridge_and_a_tunnel_show_different_certificates(
 def test_neither_output_nor_report_contains_a_token(finished: tuple[str, Path]) -> None:
     printed, directory = finished
     pages = [path.read_text("utf-8") for path in directory.iterdir()]
-    assert not any("Negotiate" in text for text in (printed, *pages))
+    # Of the ticket and of the password (`requests.TICKET`, `catalog-password`).
+    assert not any("bGFi" in text for text in (printed, *pages))
 
 
 def test_the_report_loads_nothing(finished: tuple[str, Path]) -> None:
@@ -213,8 +218,54 @@ def test_the_report_loads_nothing(finished: tuple[str, Path]) -> None:
     assert not re.search(r"""(src|href)=["'](?!#)""", page)
     assert "url(" not in page
     # Each case has a picture for a screen, and one for a phone.
-    assert page.count("<svg") == 2 * len(CASES)
+    assert page.count("<svg") == 2 * (len(CASES) + 1)
     assert "<script" not in page
+
+
+@pytest.fixture(scope="module")
+def page(finished: tuple[str, Path]) -> Iterator[Page]:
+    """The report in Chromium."""
+    demand("chromium")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=browser(), args=["--no-sandbox"])
+        shown = chromium.new_page()
+        shown.goto((finished[1] / "index.html").as_uri())
+        yield shown
+        chromium.close()
+
+
+def test_the_report_can_show_only_the_differences(page: Page) -> None:
+    rows, sections = page.locator(".cases td:first-child"), page.locator("section")
+    assert rows.count() == sections.count() == len(CASES)
+    page.get_by_label("Only the cases where bridge and tunnel differ").check()
+    differing = page.locator("section.differ").count()
+    assert 0 < differing < len(CASES)
+    assert page.locator(".cases td:first-child:visible").count() == differing
+    assert page.locator("section:visible").count() == differing
+    assert not page.locator("#inventory-report").is_visible()
+    assert page.locator("#malware-in-zlib").is_visible()
+    page.get_by_label("Only the cases where bridge and tunnel differ").uncheck()
+    assert page.locator("#inventory-report").is_visible()
+
+
+def test_the_report_has_the_sentence_of_each_requirement(page: Page) -> None:
+    for case in CASES:
+        sentence = page.locator(f'[id="{case.id}"] .demand').inner_text()
+        assert sentence == REQUIREMENTS[case.requirement]
+
+
+def test_the_report_fits_a_phone(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.set_viewport_size({"width": 1280, "height": 720})
+
+
+def test_the_report_prints_on_two_pages(page: Page) -> None:
+    printed = page.pdf(prefer_css_page_size=True)
+    assert len(re.findall(rb"/Type */Page\b", printed)) == 2
+    page.emulate_media(media="print")
+    assert page.locator(".handout tbody tr:visible").count() == len(HANDOUT) == 12
+    page.emulate_media(media="screen")
 
 
 def test_a_deviation_fails_the_demo(
