@@ -140,7 +140,8 @@ class Supervisor:
             worker.kill()
         os.close(self._stop_reading)
         if running:
-            raise WorkersError(f"{len(running)} workers did not stop, and were killed")
+            count = f"{len(running)} of {len(self._places)} workers"
+            raise WorkersError(f"{count} did not stop, and were killed")
 
     def _running(self) -> list[WorkerProcess]:
         workers = [place.worker for place in self._places if place.worker is not None]

@@ -122,6 +122,33 @@ def test_a_generation_stops_its_own_workers_and_renewals(lab: Lab, tmp_path: Pat
         assert not bridge.generation.workers._stopped
 
 
+def test_files_are_read_again_before_the_first_connection(lab: Lab, tmp_path: Path) -> None:
+    """The policy of a worker that replaces another is that of the start."""
+    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
+
+    class Never:
+        reads_files = False
+
+        async def check(self) -> float:
+            return 600
+
+    class Once(Never):
+        reads_files = True
+        checks = 0
+
+        async def check(self) -> float:
+            self.checks += 1
+            return 600
+
+    async def run(bridge: Bridge) -> None:
+        bridge.generation.renewals = (Never(), files := Once())
+        async with bridge.generation.running():
+            assert files.checks == 1
+
+    with contextlib.closing(Bridge(policy)) as bridge:
+        asyncio.run(run(bridge))
+
+
 def test_the_first_generation_is_stopped_if_another_has_replaced_it(
     lab: Lab, tmp_path: Path
 ) -> None:

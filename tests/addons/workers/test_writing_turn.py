@@ -9,7 +9,9 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from io import RawIOBase
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -73,6 +75,27 @@ def test_a_line_that_one_process_could_not_finish_is_ended_by_the_next(tmp_path:
         file.write("second\n")
         file.write("third\n")
     assert path.read_text() == "half of a li\nsecond\nthird\n"
+
+
+def test_a_line_of_a_process_killed_during_its_write_is_ended_by_the_next(tmp_path: Path) -> None:
+    path, turn = tmp_path / "audit.jsonl", WritingTurn()
+
+    class Killed:
+        def write(self, data: bytes) -> int:
+            with path.open("ab") as file:
+                file.write(data[:4])
+            os.kill(os.getpid(), signal.SIGKILL)
+            return 4
+
+    def work() -> None:
+        file = AuditFile(path, turn)
+        file._stream = cast("RawIOBase", Killed())
+        file.write("first line\n")
+
+    os.waitpid(forked(work), 0)
+    with contextlib.closing(AuditFile(path, turn)) as file:
+        file.write("second\n")
+    assert path.read_text() == "firs\nsecond\n"
 
 
 @pytest.mark.parametrize("text", ["", "whole\n"])
