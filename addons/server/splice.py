@@ -14,13 +14,15 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-FIRST_BYTES = 32_768
-MOST_BYTES = 1_048_576
-"""The bytes to read at once: few at first and from then on twice as many each time, but few again
-after the receiver was slow, because the kernel stores them."""
+PIPE_BYTES = 65_536
+"""The size of a new pipe (pipe(7)). Short messages fit; a larger pipe takes time to make."""
 
-DEFAULT_PIPE_BYTES = 65_536
-"""The size of a new pipe (pipe(7)). Most messages fit; a larger pipe takes time to make."""
+LARGE_PIPE_BYTES = 1_048_576
+LONG_BYTES = 16_384
+"""The size of the pipe once more than LONG_BYTES came at once. Few reads forward much."""
+
+SLOW_BYTES = 262_144
+"""The most to read at once after the receiver was slow, because the kernel stores it."""
 
 
 class ReceiverFailed(Exception):
@@ -47,10 +49,12 @@ if sys.platform == "linux":
                 await _until_ready(own_source, loop.add_reader, loop.remove_reader)
                 # Most tunnels wait, and need neither a pipe nor another file.
                 with _pipe() as (exit_end, entry_end), receiver.dup() as own_receiver:
-                    most = FIRST_BYTES
+                    size = most = PIPE_BYTES
                     while (taken := _take(own_source, entry_end, most)) > 0:
                         at_once = await _forward(exit_end, own_receiver, taken, forwarded)
-                        most = _next_size(entry_end, most) if at_once else FIRST_BYTES
+                        if size == PIPE_BYTES and taken > LONG_BYTES:
+                            size = _enlarged(entry_end)
+                        most = size if at_once else min(size, SLOW_BYTES)
 
     async def _forward(
         pipe: int,
@@ -75,12 +79,12 @@ if sys.platform == "linux":
             raise ReceiverFailed(str(error)) from error
         return at_once
 
-    def _next_size(pipe: int, before: int) -> int:
-        if before == DEFAULT_PIPE_BYTES:
-            # Refused if the pipes of the user are too large together: then fewer are read.
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, MOST_BYTES)
-        return min(2 * before, MOST_BYTES)
+    def _enlarged(pipe: int) -> int:
+        """Enlarge the pipe if the system allows it, and return its size."""
+        try:
+            return fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, LARGE_PIPE_BYTES)
+        except OSError:  # the pipes of this user are too large together
+            return PIPE_BYTES
 
     def _take(source: socket.socket, pipe: int, most: int) -> int:
         """Read into the pipe. Return the number of bytes, 0 at the end and -1 if there are none."""

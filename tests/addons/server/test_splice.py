@@ -61,10 +61,10 @@ async def send_all(ends: Ends, data: bytes = DATA) -> None:
     ends.sender.shutdown(socket.SHUT_WR)
 
 
-async def read(ends: Ends, size: int) -> bytes:
+async def read(ends: Ends) -> bytes:
     received = bytearray()
-    while len(received) < size:
-        received += await asyncio.get_running_loop().sock_recv(ends.reader, 65_536)
+    while chunk := await asyncio.get_running_loop().sock_recv(ends.reader, 65_536):
+        received += chunk
     return bytes(received)
 
 
@@ -74,8 +74,9 @@ def transferred(ends: Ends) -> list[int]:
 
     async def transfer() -> None:
         sending = asyncio.create_task(send_all(ends))
-        reading = asyncio.create_task(read(ends, len(DATA)))
+        reading = asyncio.create_task(read(ends))
         await splice(ends.source, ends.receiver, counted)
+        ends.receiver.shutdown(socket.SHUT_WR)
         await sending
         assert await reading == DATA
 
@@ -94,7 +95,7 @@ def test_a_pipe_may_keep_its_size(ends: Ends, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(module.fcntl, "fcntl", refused)
     sizes = transferred(ends)
     assert sum(sizes) == len(DATA)
-    assert max(sizes) <= module.DEFAULT_PIPE_BYTES
+    assert max(sizes) <= module.PIPE_BYTES
 
 
 async def until_still(counted: Counted) -> None:
@@ -114,8 +115,10 @@ def test_a_slow_receiver_stops_the_sender(ends: Ends) -> None:
         splicing = asyncio.create_task(splice(ends.source, ends.receiver, counted))
         sending = asyncio.create_task(send_all(ends, data))
         await until_still(counted)
-        assert await read(ends, len(data)) == data
+        reading = asyncio.create_task(read(ends))
         await asyncio.gather(splicing, sending)
+        ends.receiver.shutdown(socket.SHUT_WR)
+        assert await reading == data
 
     asyncio.run(transfer())
     assert sum(counted.sizes) == len(data)
