@@ -91,7 +91,7 @@ def lab_exercise(name: str | None, file: Path | None, hints: int) -> int:
         return 0
     exercise = EXERCISES[name]
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A code page without the marks must not end the command.
+        # A code page without the marks must not end the command; the words say the same.
         sys.stdout.reconfigure(errors="replace")
     try:
         if not file.exists():
@@ -115,7 +115,7 @@ def _print_results(
     exercise: Exercise, results: list[tuple[str, tuple[str, ...]]], hints: int
 ) -> int:
     for case, problems in results:
-        print(f"✗ {case}: {problems[0]}" if problems else f"✓ {case}")
+        print(f"✗ NOT AS REQUIRED: {case}; {problems[0]}" if problems else f"✓ AS REQUIRED: {case}")
     if not any(problems for _, problems in results):
         print("Solved.")
         return 0

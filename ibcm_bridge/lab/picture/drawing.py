@@ -38,7 +38,7 @@ def picture(result: CaseResult, faults: Sequence[str] = ()) -> str:
     return (
         f'<svg class="picture wide" viewBox="-2 0 1004 344" role="img" aria-label="{label}">'
         f"{''.join(_wide(drawn))}</svg>"
-        f'<svg class="picture narrow" viewBox="-2 0 364 860" role="img" aria-label="{label}">'
+        f'<svg class="picture narrow" viewBox="-2 0 364 892" role="img" aria-label="{label}">'
         f"{''.join(_narrow(drawn))}</svg>"
     )
 
@@ -203,11 +203,11 @@ def _text(x: int, y: int, text: str, kind: str) -> str:
 # On a phone, from the top to the bottom
 
 
-_NARROW_BOXES = {Place.CLIENT: (26, 64), Place.PROXY: (158, 112), Place.SITE_SYSTEM: (336, 84)}
+_NARROW_BOXES = {Place.CLIENT: (26, 64), Place.PROXY: (158, 112), Place.SITE_SYSTEM: (336, 100)}
 
 
 def _narrow(drawn: tuple[Lane, Lane | None]) -> Iterator[str]:
-    for lane, top in zip(drawn, (0, 436), strict=True):
+    for lane, top in zip(drawn, (0, 452), strict=True):
         if lane is None:
             yield _text(0, top + 20, _TITLE["tunnel"], "title")
             yield _text(0, top + 44, "Plain HTTP cannot be tunneled.", "plain")

@@ -54,8 +54,8 @@ def test_a_file_is_written_once_and_then_checked(
     assert main(["lab", "exercise", "users", str(file), "--hints", "1"]) == 1
     assert given == ["changed"]
     assert capsys.readouterr().out.splitlines() == [
-        "✗ a case: not right",
-        "✓ another",
+        "✗ NOT AS REQUIRED: a case; not right",
+        "✓ AS REQUIRED: another",
         f"Hint 1: {EXERCISES['users'].hints[0]}",
         "Not solved yet. For a hint, add: --hints 2",
     ]

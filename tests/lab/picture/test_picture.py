@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any
 from xml.etree import ElementTree
@@ -19,6 +20,7 @@ from ibcm_bridge.lab.comparison.outcomes import (
 from ibcm_bridge.lab.picture.drawing import css, picture
 from ibcm_bridge.lab.picture.lanes import Lane, Place, lanes
 from ibcm_bridge.lab.protocol.client import Handshake, HandshakeRefused, Request, Response
+from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 
 CASE = {case.id: case for case in CASES}
 REQUEST = Request("CCM_POST", "/ccm_system/request", (), b"body")
@@ -165,7 +167,7 @@ def test_all_texts_are_inside_the_drawing() -> None:
     long = DENIED | {"detail": "word " * 100, "rule": "r" * 300, "target": "/" + "t" * 900}
     markup = picture(result("malware-in-zlib", OK, long))
     wide, narrow = re.findall(r"<svg.*?</svg>", markup, re.DOTALL)
-    for drawing, width, height in ((wide, 1000, 344), (narrow, 360, 860)):
+    for drawing, width, height in ((wide, 1000, 344), (narrow, 360, 892)):
         for x, y, text in re.findall(r'<text class="\w+" x="(\d+)" y="(\d+)">([^<]*)', drawing):
             assert int(y) <= height
             assert int(x) + len(text) * 5 <= width + 10, text
@@ -190,3 +192,29 @@ def test_the_last_line_of_the_bridge_is_drawn() -> None:
     }
     wide = picture(result("inventory-report", OK, record)).partition("</svg>")[0]
     assert ">31 ms</text>" in wide
+
+
+def test_both_drawings_name_the_sender() -> None:
+    received = ReceivedRequest(
+        time=datetime.datetime.now(datetime.UTC),
+        site_system="management-point",
+        method="CCM_POST",
+        target="/ccm_system/request",
+        headers=(),
+        body=b"body",
+        size=4,
+        sha256="",
+        certificate_subject="CN=bridge.perimeter.example,O=lab",
+        certificate_sha256="",
+        user="",
+        peer_port=1,
+        status=200,
+        tls_version="TLS 1.3",
+        tls_resumed=True,
+    )
+    known = CASE["inventory-report"]
+    seen = Observation(OK, None, (received,), 1, RECORD, True, HANDSHAKE, 0.1)
+    markup = picture(CaseResult(known, REQUEST, outcome(known, seen), None, ()))
+    for drawing in re.findall(r"<svg.*?</svg>", markup, re.DOTALL):
+        assert ">bridge.perimeter.example</text>" in drawing
+        assert ">TLS 1.3, resumed</text>" in drawing
