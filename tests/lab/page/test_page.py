@@ -61,7 +61,7 @@ class Up:
         """Send a request to the page; return status and body."""
         request = urllib.request.Request(self.origin + path, data, headers)
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=300) as response:
                 return response.status, response.read()
         except urllib.error.HTTPError as refused:
             with refused:
