@@ -220,7 +220,8 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     if message.encrypted:
         del views["inflated"], views["text"]
     texts = ("header", "parsed-text") if "parsed-text" in views else ("header",)
-    apart = () if message.encrypted else ("text",)
+    has_long_value = any(document.has_long_value for document in message.documents)
+    apart = ("text",) if has_long_value else ()
     return Content(views, facts, texts=texts, apart=apart)
 
 

@@ -21,7 +21,7 @@ from ibcm_bridge.messages.document_values import (
 )
 from ibcm_bridge.messages.guid_places import NO_PLACES, GuidPlace, GuidPlacesOf
 from ibcm_bridge.messages.limits import MAX_DEPTH
-from ibcm_bridge.messages.long_values import has_long_value
+from ibcm_bridge.messages.long_values import MIN_RUN, has_long_value
 from ibcm_bridge.messages.plain_xml import NotPlainError, Tag, read_plain
 from ibcm_bridge.messages.xml import (
     DepthError,
@@ -56,6 +56,8 @@ class Document:
     Without it, `HEAD<b/>TAIL`, a reference, a comment or a CDATA section inside a text would hide
     the text from a scan of the document.
     """
+    has_long_value: bool
+    """Whether there is a long value in the text as written (`long_values`)."""
     values: Mapping[Place, tuple[str, ...]]
     guids: Mapping[GuidPlace, tuple[str, ...]]
     """The values at the places of client GUIDs, as in `GuidValues`."""
@@ -97,10 +99,17 @@ def plain_document(text: str, places_of: GuidPlacesOf) -> Document | None:
             found.end(what, [element_text or ""])
 
     try:
-        parsed_text = read_plain(text, watches, visit)
+        read = read_plain(text, watches, visit)
     except TooMuchError:
         return None
-    return None if parsed_text is None else _document(text, found, elements, parsed_text)
+    if read is None:
+        return None
+    parsed_text, texts = read
+    # No tag of a plain document has a long value.
+    is_long = max(map(len, texts)) >= MIN_RUN and any(
+        len(text) >= MIN_RUN and has_long_value(text.encode()) for text in texts
+    )
+    return _document(text, found, elements, parsed_text, has_long_value=is_long)
 
 
 def parsed_document(text: str, where: str, places_of: GuidPlacesOf) -> Document | Deny:
@@ -109,8 +118,8 @@ def parsed_document(text: str, where: str, places_of: GuidPlacesOf) -> Document 
     found = FoundValues(places_of)
     texts: list[str] = []
     attributes: list[str] = []
-    may_be_kept = b"&" in utf8 or has_long_value(utf8)
-    start, end = _handlers(found, texts, attributes if may_be_kept else None)
+    is_long = has_long_value(utf8)
+    start, end = _handlers(found, texts, attributes if is_long or b"&" in utf8 else None)
     try:
         refusal = check_xml(utf8, where, start, end, texts.append)
     except TooMuchError as error:
@@ -129,16 +138,24 @@ def parsed_document(text: str, where: str, places_of: GuidPlacesOf) -> Document 
         quoted = set(map(str.lower, set(_ELEMENT.findall(parsed_text))))
         found.subjects.update(SUBJECTS[name] for name in quoted & SUBJECTS.keys())
         elements |= quoted
-    return _document(text, found, elements, parsed_text)
+    return _document(text, found, elements, parsed_text, has_long_value=is_long)
 
 
-def _document(text: str, found: FoundValues, elements: Iterable[str], parsed_text: str) -> Document:
+def _document(
+    text: str,
+    found: FoundValues,
+    elements: Iterable[str],
+    parsed_text: str,
+    *,
+    has_long_value: bool,
+) -> Document:
     return Document(
         text=text,
         root=found.root,
         elements=frozenset(elements),
         subjects=frozenset(found.subjects),
         parsed_text=parsed_text,
+        has_long_value=has_long_value,
         values={place: tuple(values) for place, values in found.values.items()},
         guids=found.guids.found,
     )

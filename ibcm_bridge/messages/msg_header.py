@@ -20,12 +20,19 @@ from ibcm_bridge.messages.limits import (
     MAX_PROPERTIES,
     MAX_SLICES,
 )
+from ibcm_bridge.messages.plain_xml import Tag, plain_elements
 from ibcm_bridge.messages.xml import attribute_values, check_xml, decode_utf16
 
 COMPRESSED = "zlib-compress"
 SIGNED = "clientauth"
 ENCRYPTED = "encrypt"
 _KNOWN_HOOKS = frozenset((COMPRESSED, SIGNED, ENCRYPTED))
+
+MAX_PLAIN_TAGS = MAX_HEADER_ELEMENTS // 2
+"""Tags, and attributes, of a header that is not parsed with expat. Its limits are higher."""
+
+APART = "\n\n"
+"""Follows the text of an element. A hexadecimal signature would continue the one before it."""
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,8}")
 _SLICE = ("Type", "Name", "Offset", "Length")
@@ -57,14 +64,17 @@ class MsgHeader:
 
     text: str
     children: Mapping[str, str]
-    """Name as written -> text of the first such child of Msg."""
+    """Name -> text of the children of Msg that the checks use."""
     slices: tuple[tuple[int, int], ...]
     """Offset and length, in bytes of the inflated payload, of Body and each Attachment."""
     hooks: tuple[str, ...]
     signature: Mapping[str, str]
     """Properties of the `clientauth` hook; empty without one."""
     parsed_text: str
-    """The text that an XML parser returns: character data, and attribute values with references."""
+    """The text that an XML parser returns: character data, and attribute values with references.
+
+    The texts of neighboring elements are apart.
+    """
 
     @property
     def target_endpoint(self) -> str:
@@ -91,19 +101,10 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
     text = decode_utf16(raw[2:], rules.CCM_HEADER)
     if isinstance(text, Deny):
         return text
-    reader = _Reader()
-    utf8 = text.rstrip("\0\r\n").encode()
-    refusal = check_xml(
-        utf8,
-        rules.CCM_HEADER,
-        reader.start,
-        reader.end,
-        reader.text,
-        other=reader.other,
-        max_elements=MAX_HEADER_ELEMENTS,
-    )
-    if refusal is not None:
-        return refusal
+    document = text.rstrip("\0\r\n")
+    reader = plain_header(document) or parsed_header(document)
+    if isinstance(reader, Deny):
+        return reader
     if reader.root != "Msg":
         return Deny(Reason.XML, rules.CCM_HEADER_ROOT, "the header's root element is not Msg")
     if reader.problem:
@@ -114,7 +115,7 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
         slices=tuple(reader.slices),
         hooks=tuple(reader.hooks),
         signature=reader.signature,
-        parsed_text="".join(reader.texts) + attribute_values(utf8),
+        parsed_text="".join(reader.texts) + attribute_values(document.encode()),
     )
     if not _ENDPOINT.fullmatch(header.target_endpoint):
         return Deny(Reason.XML, rules.CCM_HEADER_ENDPOINT, "TargetEndpoint is not a name")
@@ -125,9 +126,48 @@ def read_header(raw: bytes) -> MsgHeader | Deny:
     return header
 
 
+def plain_header(document: str) -> HeaderReader | None:
+    """Read a plain header without a problem; None for expat to parse the header."""
+    if document.count("<") > MAX_PLAIN_TAGS or document.count("=") > MAX_PLAIN_TAGS:
+        return None
+    elements = plain_elements(document)
+    if not elements:
+        return None
+    reader = HeaderReader(root=elements[0][0].name)
+    child = ""
+    for tag, depth, text in elements[1:]:
+        if depth == 2:
+            child = tag.name
+            if tag.local in _CHILDREN:
+                reader.add_child(child, tag.local, tag.attributes)
+            if child in _TEXTS:
+                reader.children[child] = text
+        elif tag.local in _CHILDREN or child in _TEXTS:
+            return None
+        elif child == "Hooks":
+            reader.add_below_hooks(tag, depth, text)
+    reader.texts = [part for _, _, text in elements if text for part in (text, APART)]
+    return None if reader.problem else reader
+
+
+def parsed_header(document: str) -> HeaderReader | Deny:
+    """Parse any header with expat."""
+    reader = HeaderReader()
+    refusal = check_xml(
+        document.encode(),
+        rules.CCM_HEADER,
+        reader.start,
+        reader.end,
+        reader.text,
+        other=reader.other,
+        max_elements=MAX_HEADER_ELEMENTS,
+    )
+    return reader if refusal is None else refusal
+
+
 @dataclass(slots=True)
-class _Reader:
-    """The values collected from expat's events."""
+class HeaderReader:
+    """The values collected from the elements of a header, in their order."""
 
     root: str = ""
     texts: list[str] = field(default_factory=list)
@@ -143,11 +183,14 @@ class _Reader:
     _hook: str = ""
     _property: str = ""
     _property_text: int = 0
+    _element_text: int = -1
+    """Index in `texts` of the element's first text; negative if there are elements in it."""
     _seen: set[str] = field(default_factory=set)
 
     def start(self, name: str, attributes: Mapping[str, str]) -> None:
         local = name.rpartition(":")[2].lower()
         self._depth += 1
+        self._element_text = len(self.texts)
         if self._depth == 1:
             self.root = name
         elif self._depth == 2:
@@ -161,10 +204,14 @@ class _Reader:
             self._begin_property(attributes)
         elif self._child in _TEXTS:
             self.problem = f"an element in {self._child}"
-        spelling = _CHILDREN.get(local)
-        if spelling is None:
-            return
-        if name != spelling or self._depth != 2:
+        if local in _CHILDREN and self._depth != 2:
+            self.problem = f"{name[:32]} at the wrong place or misspelled"
+        elif local in _CHILDREN:
+            self.add_child(name, local, attributes)
+
+    def add_child(self, name: str, local: str, attributes: Mapping[str, str]) -> None:
+        """Check a child of Msg whose local name, in lower case, is in `_CHILDREN`."""
+        if name != _CHILDREN[local]:
             self.problem = f"{name[:32]} at the wrong place or misspelled"
         elif name in self._seen and name != "Attachment":
             self.problem = f"{name} more than once"
@@ -183,8 +230,25 @@ class _Reader:
             self.signature[self._property] = "".join(self.texts[self._property_text :])
             self._property = ""
         elif self._depth == 1:
-            self.children.setdefault(self._child, "".join(self.texts[self._child_text :]))
+            if self._child in _TEXTS:
+                self.children[self._child] = "".join(self.texts[self._child_text :])
             self._child = self._hook = ""
+        if 0 <= self._element_text < len(self.texts):
+            self.texts.append(APART)
+        self._element_text = -1
+
+    def add_below_hooks(self, tag: Tag, depth: int, text: str) -> None:
+        """Add a hook or a property of a plain header."""
+        self._depth = depth
+        if depth == 3:
+            self._add_hook(tag.attributes)
+        elif tag.local.startswith("hook"):
+            self.problem = "a hook within a hook"
+        elif self._hook == SIGNED:
+            self._begin_property(tag.attributes)
+            if self._property:
+                self.signature[self._property] = text
+                self._property = ""
 
     def text(self, text: str) -> None:
         self.texts.append(text)
@@ -235,6 +299,8 @@ class _Reader:
 
 def _has_misspelled(attributes: Mapping[str, str], *names: str) -> bool:
     """Return whether an attribute matches one of these names except for its case or prefix."""
+    if attributes.keys() <= set(names):
+        return False
     lower = [name.lower() for name in names]
     return any(
         name not in names and name.rpartition(":")[2].lower() in lower for name in attributes

@@ -71,8 +71,11 @@ The text is None if there are elements in it. A visit may raise NotPlainError.
 """
 
 
-def read_plain(text: str, watches: Watches, visit: Visit) -> str | None:
-    """Return all character data of a plain document; None for another parser to read it."""
+def read_plain(text: str, watches: Watches, visit: Visit) -> tuple[str, Sequence[str]] | None:
+    """Return all character data of a plain document, joined and by tag.
+
+    None is for another parser to read the document.
+    """
     try:
         pieces = _pieces(text)
         tags, texts = pieces[1::2], pieces[2:-1:2]
@@ -82,7 +85,39 @@ def read_plain(text: str, watches: Watches, visit: Visit) -> str | None:
         _check_nesting(tags, texts, watches, visit)
     except NotPlainError:
         return None
-    return parsed
+    return parsed, texts
+
+
+Element = tuple[Tag, int, str]
+"""The tag of an element, its depth from 1, and its text; empty if there are elements in it."""
+
+
+def plain_elements(text: str) -> list[Element] | None:
+    """Return all elements of a small plain document without text beside elements, else None."""
+    elements: list[Element] = []
+    try:
+        pieces = _pieces(text)
+        tags, texts = pieces[1::2], pieces[2:-1:2]
+        parsed = "".join(texts)
+        around = [">"]
+        """The end tags of the open elements, below one that no tag is equal to."""
+        for at, written in enumerate(tags):
+            if written == around[-1]:
+                around.pop()
+            elif at and len(around) == 1:
+                return None
+            else:
+                tag = _tag(written)
+                is_leaf = tag.end != "" and tags[at + 1 : at + 2] == [tag.end]
+                elements.append((tag, len(around), texts[at] if is_leaf else ""))
+                if tag.end:
+                    around.append(tag.end)
+    except NotPlainError:
+        return None
+    own = sum(len(text) for _, _, text in elements)
+    outside = pieces[0] + pieces[-1]
+    is_plain = around == [">"] and own == len(parsed) and "<" not in parsed
+    return elements if is_plain and not outside.strip(_WHITE_SPACE) else None
 
 
 def _pieces(text: str) -> list[str]:
@@ -174,8 +209,8 @@ class _Ends(dict[str, str]):
 def _tag(written: str) -> Tag:
     """Parse a tag. Raises NotPlainError, which is not remembered."""
     found = _TAG.fullmatch(written) if len(written) <= MAX_TAG else None
-    # `document` has another view for long values of attributes.
-    if found is None or has_long_value(found[2].encode()):
+    # `document` has another text where an attribute has a long value.
+    if found is None or has_long_value(written.encode()):
         raise NotPlainError
     pairs = _ATTRIBUTE.findall(found[2])
     attributes = {name: value[1:-1] for name, value in pairs}

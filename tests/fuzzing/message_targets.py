@@ -15,7 +15,7 @@ from ibcm_bridge.messages.msg_header import read_header
 from ibcm_bridge.messages.multipart import read_multipart
 from ibcm_bridge.messages.xml import decode_xml, read_xml
 from tests.messages.agreement import agree_on_document, agree_on_header
-from tests.messages.both_parsers import is_plain
+from tests.messages.both_parsers import is_plain, same_header
 from tests.messages.making import GUID_PLACES
 from tests.messages.second_readers import READERS
 
@@ -86,8 +86,9 @@ def _multiparts() -> Iterator[bytes]:
 
 
 def header(data: bytes) -> None:
-    """Agrees with laxer readers of XML."""
+    """Both of our parsers agree, and agree with laxer readers of XML."""
     raw = data if data.startswith(b"\xff\xfe") else b"\xff\xfe" + as_text(data).encode("utf-16-le")
+    same_header(raw[2:].decode("utf-16-le", "ignore").rstrip("\0\r\n"))
     read = read_header(raw)
     if isinstance(read, Deny):
         bounded(read)

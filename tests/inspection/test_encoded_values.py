@@ -8,6 +8,7 @@ from collections.abc import Callable
 from importlib.resources import files
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -203,6 +204,17 @@ def test_the_decoded_value_is_scanned_in_every_kind_of_body(encode: object) -> N
             else:
                 assert isinstance(result, CleanBody), result
                 assert f"value 1:{len(data)}" in result.views
+
+
+def test_the_signatures_of_a_message_are_not_one_value() -> None:
+    key = generate_private_key(65_537, 2_048)
+    body = ccm.ccm_post_body(
+        endpoint="MP_HinvEndpoint", body_xml="<Report>x</Report>", client_guid="", key=key
+    )
+    subject = Subject(ROLES.bodies["ccm-message"], ccm.CONTENT_TYPE.encode(), body)
+    result = read_and_scan(subject, [YaraEngine(RULES)])
+    assert isinstance(result, CleanBody), result
+    assert [view.partition(":")[0] for view in result.views][-1] == "parsed-text"
 
 
 def test_the_start_of_a_value_is_the_start_of_a_file() -> None:

@@ -130,7 +130,7 @@ def test_every_engine_scans_every_view(inspect_body: InspectBody) -> None:
         "<Report>ä</Report>".encode(),
     ]
     (parsed_text,) = one.seen[4:]
-    assert parsed_text.endswith(b"MP_HinvEndpointMP_HinvEndpointmp01.corp.example60000\n\xc3\xa4")
+    assert parsed_text.endswith(b"\n\nMP_HinvEndpoint\n\nmp01.corp.example\n\n60000\n\n\n\xc3\xa4")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.messages import document
+from ibcm_bridge.messages import document, msg_header
 from ibcm_bridge.messages.document import Document, parsed_document, plain_document
 from ibcm_bridge.messages.guid_places import GuidPlacesOf
+from ibcm_bridge.messages.msg_header import HeaderReader, parsed_header, plain_header
 from ibcm_bridge.messages.plain_xml import Tag, read_plain
 from ibcm_bridge.messages.xml import check_xml
 
@@ -27,8 +28,8 @@ def split(text: str) -> tuple[list[Element], str] | None:
     def visit(tag: Tag, around: Sequence[str], _text: str | None) -> None:
         elements.append((tag.name, dict(tag.attributes), tuple(around)))
 
-    parsed = read_plain(text, lambda _tag: True, visit)
-    return None if parsed is None else (elements, parsed)
+    read = read_plain(text, lambda _tag: True, visit)
+    return None if read is None else (elements, read[0])
 
 
 def parsed(text: str) -> tuple[list[Element], str] | Deny:
@@ -42,7 +43,7 @@ def parsed(text: str) -> tuple[list[Element], str] | Deny:
         around.append(name)
 
     refusal = check_xml(text.encode(), "here", start, lambda _name: [around.pop()], texts.append)
-    return refusal or (elements, "".join(texts))
+    return (elements, "".join(texts)) if refusal is None else refusal
 
 
 def is_plain(text: str) -> bool:
@@ -59,9 +60,23 @@ def same(text: str) -> bool:
     return plain is not None
 
 
+def same_header(text: str) -> bool:
+    """Whether a header is plain; if so, both parsers of headers find the same."""
+    plain = plain_header(text)
+    assert plain is None or found(plain) == found(parsed_header(text)), text
+    return plain is not None
+
+
+def found(reader: HeaderReader | Deny) -> object:
+    if isinstance(reader, Deny):
+        return reader
+    lists = (reader.slices, reader.hooks, [*reader.signature.items()], "".join(reader.texts))
+    return reader.root, reader.problem, reader.children, *lists
+
+
 @contextmanager
 def compared() -> Iterator[None]:
-    """Parse every plain document in both ways."""
+    """Parse every plain document and header in both ways."""
     different: list[str] = []
 
     def both(text: str, places_of: GuidPlacesOf) -> Document | None:
@@ -70,7 +85,14 @@ def compared() -> Iterator[None]:
             different.append(text)
         return plain
 
+    def both_headers(text: str) -> HeaderReader | None:
+        plain = plain_header(text)
+        if plain is not None and found(plain) != found(parsed_header(text)):
+            different.append(text)
+        return plain
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(document, "plain_document", both)
+        patch.setattr(msg_header, "plain_header", both_headers)
         yield
     assert not different

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.lab.protocol import documents
+from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.messages import plain_xml
 from ibcm_bridge.messages.document import Document, parsed_document
 from ibcm_bridge.messages.limits import MAX_DEPTH, MAX_NAMES
+from ibcm_bridge.messages.msg_header import MAX_PLAIN_TAGS
 from ibcm_bridge.messages.plain_xml import (
     MAX_BYTES,
     MAX_DISTINCT,
@@ -24,13 +26,14 @@ from ibcm_bridge.messages.plain_xml import (
     REMEMBERED,
     NotPlainError,
     Tag,
+    plain_elements,
     read_plain,
 )
 from ibcm_bridge.messages.xml import FREE_ELEMENTS, most_elements
 from ibcm_bridge.messages.xml import MAX_TAG as MAX_TAG_OF_ANY
 
-from .both_parsers import is_plain, same, split
-from .making import DOCUMENTS, GUID_PLACES, GUIDS, VALUES
+from .both_parsers import is_plain, same, same_header, split
+from .making import DOCUMENTS, GUID_PLACES, GUIDS, HEADERS, VALUES
 
 LAB_DOCUMENTS = (
     documents.policy_request(GUIDS[0]),
@@ -257,7 +260,9 @@ def test_a_visit_sees_the_text_of_an_element() -> None:
         seen.append((tag.name, list(around), text))
 
     text = "<r>0<a>1</a>2<b/>3<a>4<b/>5</a><c></c></r>"
-    assert read_plain(text, lambda tag: tag.name != "r", visit) == "012345"
+    read = read_plain(text, lambda tag: tag.name != "r", visit)
+    assert read is not None
+    assert read[0] == "012345"
     assert seen == [
         *(("a", ["r"], "1"), ("b", ["r"], ""), ("a", ["r"], None), ("b", ["r", "a"], "")),
         ("c", ["r"], ""),
@@ -276,3 +281,79 @@ def test_only_so_many_tags_are_remembered() -> None:
         tags = "".join(f"<b{number}.{n}/>" for n in range(MAX_DISTINCT - 1))
         assert split(f"<a>{tags}</a>") is not None
     assert plain_xml._tag.cache_info().currsize == REMEMBERED
+
+
+# Headers
+
+HOOKS = (
+    '<Hook2 Name="clientauth"><Property Name="PublicKey">00ff</Property><Property Name="Token"/>'
+    '</Hook2><Hook3 Name="zlib-compress" />'
+)
+HEADER = ccm.message_header("MP_HinvEndpoint", 20, HOOKS, GUIDS[0])
+
+
+def test_the_headers_of_clients_are_plain() -> None:
+    for hooks in ("", HOOKS, ccm.ZLIB_HOOK):
+        assert same_header(ccm.message_header("MP_HinvEndpoint", 20, hooks, GUIDS[0]))
+    assert not same_header(HEADER.replace("<Hooks>", "x<Hooks>"))
+    assert not same_header(HEADER.replace("<Hooks>", "<!-- --><Hooks>"))
+    assert not same_header(HEADER.replace("<Hooks>", "<a/>" * MAX_PLAIN_TAGS + "<Hooks>"))
+
+
+@given(HEADERS)
+def test_both_parsers_read_the_same_header(text: str) -> None:
+    same_header(text)
+
+
+CHANGES = st.sampled_from(
+    (
+        *(
+            "<a/>",
+            "<a>x</a>",
+            " ",
+            "x",
+            "</Hooks>",
+            "<Hooks>",
+            "</Hook2>",
+            "<Body/>",
+            "<SourceID/>",
+        ),
+        *(
+            "<SourceID>",
+            "</SourceID>",
+            "<x:ReplyTo>a</x:ReplyTo>",
+            "/>",
+            ">",
+            "</Property>",
+            "<Msg>",
+        ),
+        *(
+            '<Property Name="Token">',
+            "<Hook Name='a'/>",
+            "<hook/>",
+            "</Msg>",
+            "<Payload Type='x'/>",
+        ),
+        *("<Attachment Offset='0' Length='2'/>", "<Property Name='x'/>", "<Payload Type='x'/>"),
+        *HEADER.replace(">", ">\n").splitlines(),
+    )
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, len(HEADER)), st.integers(0, 3), CHANGES), max_size=3))
+def test_both_parsers_read_the_same_from_a_changed_header(
+    changes: list[tuple[int, int, str]],
+) -> None:
+    text = HEADER
+    ends = [end.end() for end in re.finditer("[<>]", text)]
+    for at, more, change in changes:
+        begin = ends[at % len(ends)] if more % 2 else at
+        text = text[:begin] + change + text[begin + more // 2 :]
+    same_header(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["<a/>", "<a></a><b/>", "<a></a><b></b>", "<a/>x>>", "<a><b></a></b>", "", "<a><b>"]
+)
+def test_the_elements_of_a_plain_document_end_at_their_places(text: str) -> None:
+    assert plain_elements(text) is None
