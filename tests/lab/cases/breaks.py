@@ -293,8 +293,8 @@ BREAKS = {
         f"{_CORE}.inspection.error_page:judge_error_page", _not_replaced, ("catalog-challenge",)
     ),
     "fields of a response": Break(
-        f"{_CORE}.site_system_leg.response_head:_INTERNAL",
-        lambda _original: frozenset(),
+        f"{_CORE}.site_system_leg.response_head:_DROPPED",
+        lambda original: original - {b"server"},
         ("inventory-report", "package-download"),
     ),
 }
