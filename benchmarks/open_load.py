@@ -36,7 +36,7 @@ class OpenJob:
     port: int
     server_name: str
     message: str
-    """A message as on the wire, decoded as Latin-1; sent on kept connections."""
+    """A message as on the wire, decoded as Latin-1. Kept connections carry it."""
     small: str
     """The request on a new connection."""
     messages: float

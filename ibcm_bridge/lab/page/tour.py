@@ -37,7 +37,7 @@ TOUR = (
         (
             "It is the same message with EICAR, compressed and in UTF-16.",
             "The bridge shows the rule that matched. The request never reaches the intranet.",
-            "Through the tunnel, the management point accepts it and answers 200.",
+            "Through the tunnel, the management point accepts it and returns 200.",
         ),
     ),
     Step(
@@ -78,7 +78,7 @@ TOUR = (
         "A bridge that cannot decide forwards nothing.",
         (
             "Switch on Malware engine down below the picture, and press Send again.",
-            "The bridge answers 503, and the client tries again later. The tunnel scans nothing.",
+            "The bridge returns 503, and the client tries again later. The tunnel scans nothing.",
             "This is the price: CRLs, rules and engines must be current. Switch the fault off.",
         ),
     ),
