@@ -131,15 +131,13 @@ class Shares:
         self.held = 0
         self._within = within
         self._total = total
-        self._own = limit if total is None else limit // (RESERVED * total.processes)
-        """What this process may hold, whatever the others hold."""
         self._amounts: dict[Holder, int] = {}
         self._holds: dict[Holder, dict[Hold, None]] = {}
         """Of each holder, in the order in which they began."""
 
     def make_room(self, holder: Holder, more: int) -> bool:
         """Return whether the holder may have `more`. Others may have to give way for it."""
-        while (wanted := self.held + more) > self._own and wanted > self._left():
+        while not self._fits(self.held + more):
             most = gives_way(self._amounts, holder, more)
             if most is None:
                 return False
@@ -167,11 +165,12 @@ class Shares:
             if not holds:
                 del self._holds[holder], self._amounts[holder]
 
-    def _left(self) -> int:
-        """Return what the other processes leave."""
+    def _fits(self, wanted: int) -> bool:
+        """Return whether this process may hold `wanted` in total."""
         if self._total is None:
-            return self.limit
-        return self.limit - self._total.elsewhere(self._own)
+            return wanted <= self.limit
+        own = self.limit // (RESERVED * self._total.processes)
+        return wanted <= own or wanted <= self.limit - self._total.elsewhere(own)
 
 
 def _reluctance(hold: Hold) -> tuple[int, bool]:
