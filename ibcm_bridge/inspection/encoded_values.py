@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 
 from ibcm_bridge.inspection.subject import Views
 from ibcm_bridge.messages.long_values import RUN, kinds
+from ibcm_bridge.messages.xml import separate_texts
 
 MIN_VALUE = 128
 """Bytes of the shortest value that is decoded. No malicious file is as small."""
@@ -55,11 +56,11 @@ _NAMES = (b"powershell", b"pwsh")
 _SPACES = bytes.maketrans(b"\"'\t\r\n", b"     ")
 
 
-def decoded_views(views: Views, names: Iterable[str], apart: Iterable[str] = ()) -> Views:
+def decoded_views(views: Views, names: Iterable[str], documents: Iterable[bytes] = ()) -> Views:
     """The decoded values in the text of the views with these names, or a PowerShell command.
 
-    In the views `apart`, values of neighboring elements are apart. A parser's text joins them, and
-    a value that follows other text would begin at another character.
+    A parser's text joins the texts of neighboring elements, so that a value would begin at another
+    character. So the values in the elements of `documents` are decoded, too.
     """
     values: dict[bytes, None] = {}
     for name in names:
@@ -72,11 +73,11 @@ def decoded_views(views: Views, names: Iterable[str], apart: Iterable[str] = ())
                     script = decoded(text[begin:end]).decode("utf-16-le", "replace")
                     return {"command": COMMAND + script.encode("utf-8", "replace")}
             _add(values, text[begin:end])
-    for name in apart:
-        text = views[name]
+    # Where an element has a long value, so has the parser's text.
+    for document in documents if values else ():
+        text = separate_texts(document)
         for begin, end in runs(text):
-            if end - begin >= MIN_VALUE:
-                _add(values, text[begin:end])
+            _add(values, text[begin:end])
     longest = heapq.nlargest(MAX_VALUES, values, key=len)
     return {f"value {number}": decoded(value) for number, value in enumerate(longest, 1)}
 

@@ -53,7 +53,8 @@ def _xml(subject: Subject) -> Content | Deny:
     parsed_text = text if isinstance(text, Deny) else read_xml(text, subject.where, UTF_8)
     if isinstance(parsed_text, Deny):
         return parsed_text
-    return Content({"sent": subject.body, **parsed_text_view(parsed_text)})
+    views = {"sent": subject.body, **parsed_text_view(parsed_text)}
+    return Content(views, documents=(subject.body,))
 
 
 def _urlencoded(subject: Subject) -> Content | Deny:
@@ -88,7 +89,8 @@ def _json(subject: Subject) -> Content | Deny:
             strings.append(item)
         elif isinstance(item, list):
             waiting += item
-    decoded = "\n".join(strings).encode("utf-8", "surrogatepass")
+    # An empty line, because a value may have line breaks in it.
+    decoded = "\n\n".join(strings).encode("utf-8", "surrogatepass")
     return Content({"sent": subject.body, "decoded": decoded})
 
 

@@ -61,7 +61,7 @@ def read_and_scan(
 def _with_decoded_values(content: Content) -> Content:
     """Add the decoded values. An archive in one is not refused for being an archive."""
     names = content.views if content.texts is None else content.texts
-    decoded = decoded_views(content.views, names, content.apart)
+    decoded = decoded_views(content.views, names, content.documents)
     if not decoded:
         return content
     return Content({**content.views, **decoded}, content.message, content.opened | decoded.keys())
@@ -109,7 +109,8 @@ def _propfind(subject: Subject, _limit: int) -> Content | Deny:
     parsed_text = read_propfind(text, subject.where, subject.body_rule.properties)
     if isinstance(parsed_text, Deny):
         return parsed_text
-    return Content({"sent": subject.body, **parsed_text_view(parsed_text)})
+    views = {"sent": subject.body, **parsed_text_view(parsed_text)}
+    return Content(views, documents=(subject.body,))
 
 
 def _soap(subject: Subject, _limit: int) -> Content | Deny:
@@ -141,7 +142,7 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
     if problem := serialized_problem(field.text for field in request.fields):
         return Deny(Reason.SOAP_CONTENT, rules.DOCUMENT_SERIALIZED.of(subject.where), problem)
     parsed = parsed_text_view(request.parsed_text)
-    return Content({"sent": subject.body, **parsed}, texts=tuple(parsed), apart=("sent",))
+    return Content({"sent": subject.body, **parsed}, texts=tuple(parsed), documents=(subject.body,))
 
 
 def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
@@ -154,7 +155,7 @@ def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
     if isinstance(parsed_text, Deny):
         return parsed_text
     views = {"sent": body, "text": text.encode(), **parsed_text_view(parsed_text)}
-    return Content(views, texts=tuple(views)[1:])
+    return Content(views, texts=tuple(views)[1:], documents=(views["text"],))
 
 
 def _scanned(subject: Subject, _limit: int) -> Content | Deny:
@@ -208,21 +209,20 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     facts = message_facts(message, endpoint)
     if isinstance(facts, Deny):
         return facts
+    documents = tuple(document.text.encode() for document in message.documents)
     # Malware signatures are mostly ASCII and the inflated bytes are UTF-16, so the text in UTF-8 is
     # scanned, too.
     views = {
         "sent": subject.body,
         "header": message.header.text.encode(),
         "inflated": message.inflated,
-        "text": "\n".join(document.text for document in message.documents).encode(),
+        "text": b"\n".join(documents),
         **parsed_text_view(message.parsed_text),
     }
     if message.encrypted:
         del views["inflated"], views["text"]
     texts = ("header", "parsed-text") if "parsed-text" in views else ("header",)
-    has_long_value = any(document.has_long_value for document in message.documents)
-    apart = ("text",) if has_long_value else ()
-    return Content(views, facts, texts=texts, apart=apart)
+    return Content(views, facts, texts=texts, documents=documents)
 
 
 def _upload(subject: Subject, limit: int) -> Content | Deny:
@@ -237,7 +237,7 @@ def _upload(subject: Subject, limit: int) -> Content | Deny:
         return seen
     covered = ("sent", "inflated") if "text" in seen.views else ()
     texts = tuple(name for name in seen.views if name not in covered)
-    return Content(seen.views, opened=seen.opened, texts=texts)
+    return Content(seen.views, opened=seen.opened, texts=texts, documents=tuple(seen.documents))
 
 
 _READERS: dict[Inspection, Callable[[Subject, int], Content | Deny]] = {

@@ -91,5 +91,6 @@ class Content:
     """Names of the views that are archives whose members are views, too."""
     texts: tuple[str, ...] | None = None
     """Names of the views that together have all text, for values in it; None: all views."""
-    apart: tuple[str, ...] = ()
-    """Names of the views in which the values of neighboring elements are apart."""
+    documents: tuple[bytes, ...] = ()
+    """XML documents whose text is in the views. A value in an element of them may follow other text
+    in the views."""

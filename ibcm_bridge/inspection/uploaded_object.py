@@ -41,6 +41,8 @@ class Uploaded:
 
     views: dict[str, bytes]
     opened: set[str] = field(default_factory=set)
+    documents: list[bytes] = field(default_factory=list)
+    """The XML documents of a payload."""
 
     def unpack(self, name: str, number: tuple[int, ...], data: bytes, allowance: Allowance) -> None:
         """Add the members of an archive, without the names that the sender gave them."""
@@ -106,6 +108,7 @@ def _text(seen: Uploaded, content: bytes, where: rules.Rule) -> Uploaded | Deny:
         if isinstance(read, Deny):
             return read
         parsed_text.append(read)
+        seen.documents.append(document.encode())
     if text:
         seen.views["text"] = text.encode()
     # A view that is independent of the width and alignment of characters.

@@ -21,7 +21,7 @@ from ibcm_bridge.messages.document_values import (
 )
 from ibcm_bridge.messages.guid_places import NO_PLACES, GuidPlace, GuidPlacesOf
 from ibcm_bridge.messages.limits import MAX_DEPTH
-from ibcm_bridge.messages.long_values import MIN_RUN, has_long_value
+from ibcm_bridge.messages.long_values import has_long_value
 from ibcm_bridge.messages.plain_xml import NotPlainError, Tag, read_plain
 from ibcm_bridge.messages.xml import (
     DepthError,
@@ -56,8 +56,6 @@ class Document:
     Without it, `HEAD<b/>TAIL`, a reference, a comment or a CDATA section inside a text would hide
     the text from a scan of the document.
     """
-    has_long_value: bool
-    """Whether there is a long value in the text as written (`long_values`)."""
     values: Mapping[Place, tuple[str, ...]]
     guids: Mapping[GuidPlace, tuple[str, ...]]
     """The values at the places of client GUIDs, as in `GuidValues`."""
@@ -99,17 +97,12 @@ def plain_document(text: str, places_of: GuidPlacesOf) -> Document | None:
             found.end(what, [element_text or ""])
 
     try:
-        read = read_plain(text, watches, visit)
+        parsed_text = read_plain(text, watches, visit)
     except TooMuchError:
         return None
-    if read is None:
+    if parsed_text is None:
         return None
-    parsed_text, texts = read
-    # No tag of a plain document has a long value.
-    is_long = max(map(len, texts)) >= MIN_RUN and any(
-        len(text) >= MIN_RUN and has_long_value(text.encode()) for text in texts
-    )
-    return _document(text, found, elements, parsed_text, has_long_value=is_long)
+    return _document(text, found, elements, parsed_text)
 
 
 def parsed_document(text: str, where: str, places_of: GuidPlacesOf) -> Document | Deny:
@@ -138,7 +131,7 @@ def parsed_document(text: str, where: str, places_of: GuidPlacesOf) -> Document 
         quoted = set(map(str.lower, set(_ELEMENT.findall(parsed_text))))
         found.subjects.update(SUBJECTS[name] for name in quoted & SUBJECTS.keys())
         elements |= quoted
-    return _document(text, found, elements, parsed_text, has_long_value=is_long)
+    return _document(text, found, elements, parsed_text)
 
 
 def _document(
@@ -146,8 +139,6 @@ def _document(
     found: FoundValues,
     elements: Iterable[str],
     parsed_text: str,
-    *,
-    has_long_value: bool,
 ) -> Document:
     return Document(
         text=text,
@@ -155,7 +146,6 @@ def _document(
         elements=frozenset(elements),
         subjects=frozenset(found.subjects),
         parsed_text=parsed_text,
-        has_long_value=has_long_value,
         values={place: tuple(values) for place, values in found.values.items()},
         guids=found.guids.found,
     )

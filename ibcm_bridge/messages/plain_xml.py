@@ -71,8 +71,8 @@ The text is None if there are elements in it. A visit may raise NotPlainError.
 """
 
 
-def read_plain(text: str, watches: Watches, visit: Visit) -> tuple[str, Sequence[str]] | None:
-    """Return all character data of a plain document, joined and by tag.
+def read_plain(text: str, watches: Watches, visit: Visit) -> str | None:
+    """Return all character data of a plain document, joined.
 
     None is for another parser to read the document.
     """
@@ -85,7 +85,7 @@ def read_plain(text: str, watches: Watches, visit: Visit) -> tuple[str, Sequence
         _check_nesting(tags, texts, watches, visit)
     except NotPlainError:
         return None
-    return parsed, texts
+    return parsed
 
 
 Element = tuple[Tag, int, str]

@@ -161,6 +161,17 @@ def soap(fields: str) -> Subject:
 
 @pytest.mark.parametrize("encode", [lambda data: base64.b64encode(data).decode(), bytes.hex])
 @pytest.mark.parametrize(
+    "split",
+    [
+        str,
+        lambda value: f"{value[:400]}<!-- -->{value[400:]}",
+        lambda value: f"{value[:400]}<![CDATA[{value[400:]}]]>",
+        lambda value: f"{value[:400]}&#{ord(value[400])};{value[401:]}",
+        lambda value: f"{value[:400]}<?a?>{value[400:]}",
+        lambda value: "<!-- -->".join(value[at : at + 20] for at in range(0, len(value), 20)),
+    ],
+)
+@pytest.mark.parametrize(
     "subject",
     [
         lambda xml: message(f"</Value>{xml}<Value>"),
@@ -170,10 +181,12 @@ def soap(fields: str) -> Subject:
     ],
 )
 def test_the_text_of_an_earlier_element_does_not_hide_a_value(
-    encode: Callable[[bytes], str], subject: Callable[[str], Subject]
+    encode: Callable[[bytes], str],
+    subject: Callable[[str], Subject],
+    split: Callable[[str], str],
 ) -> None:
     # Joined with `abc`, the value would begin at another character of four.
-    xml = f"<protocolVersion>abc</protocolVersion><b>{encode(TEST_FILE)}</b>"
+    xml = f"<protocolVersion>abc</protocolVersion><b>{split(encode(TEST_FILE))}</b>"
     result = read_and_scan(subject(xml), [YaraEngine(RULES)])
     assert isinstance(result, Deny)
     assert result.reason is Reason.MALICIOUS_CONTENT

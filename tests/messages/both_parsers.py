@@ -29,7 +29,7 @@ def split(text: str) -> tuple[list[Element], str] | None:
         elements.append((tag.name, dict(tag.attributes), tuple(around)))
 
     read = read_plain(text, lambda _tag: True, visit)
-    return None if read is None else (elements, read[0])
+    return None if read is None else (elements, read)
 
 
 def parsed(text: str) -> tuple[list[Element], str] | Deny:
