@@ -77,7 +77,8 @@ def decoded_views(views: Views, names: Iterable[str], documents: Iterable[bytes]
     for document in documents if values else ():
         text = separate_texts(document)
         for begin, end in runs(text):
-            _add(values, text[begin:end])
+            if end - begin >= MIN_VALUE:
+                _add(values, text[begin:end])
     longest = heapq.nlargest(MAX_VALUES, values, key=len)
     return {f"value {number}": decoded(value) for number, value in enumerate(longest, 1)}
 
