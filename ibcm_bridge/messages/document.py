@@ -168,7 +168,7 @@ def _handlers(
         if depth == MAX_DEPTH:
             raise DepthError
         if name.wanted is not None:
-            wanted.extend((depth, len(texts), what) for what in found.start(name, path))
+            wanted.extend([(depth, len(texts), what) for what in found.start(name, path)])
         path.append(name.name)
         if attributes:
             if attributes_to is not None:

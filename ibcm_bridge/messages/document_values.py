@@ -6,7 +6,7 @@ are compared without case.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -122,13 +122,14 @@ class FoundValues:
             tag.local in _ATTRIBUTES or self.guids.has_attribute(tag.local, names)
         )
 
-    def start(self, name: Name, path: Sequence[str]) -> Iterator[Wanted]:
+    def start(self, name: Name, path: Sequence[str]) -> Sequence[Wanted]:
         """The kinds of an element by its name, below the elements of `path`."""
         if name.wanted is None:
-            return
+            return ()
         below, subject, may_have_guid = name.wanted
+        wanted: list[Wanted] = []
         if below is not None and path and path[-1] == below[0]:
-            yield below[1]
+            wanted.append(below[1])
         # The outer element of nested ones includes the text of the inner; one that is not empty is
         # enough.
         if (
@@ -137,11 +138,12 @@ class FoundValues:
             and subject not in self.subjects
         ):
             self.open_subjects.append(subject)
-            yield subject
+            wanted.append(subject)
         if may_have_guid:
             place = self.guids.places.at(name.name, path[-1] if path else "", path)
             if place is not None:
-                yield place
+                wanted.append(place)
+        return wanted
 
     def keep_attributes(
         self, name: Name, attributes: Mapping[str, str], path: Sequence[str]
@@ -163,10 +165,10 @@ class FoundValues:
 
     def end(self, wanted: Wanted, texts: Sequence[str]) -> None:
         """Add the texts of an element."""
-        if isinstance(wanted, Place):
-            self._keep(wanted, "".join(texts))
-        elif isinstance(wanted, GuidPlace):
+        if isinstance(wanted, GuidPlace):
             self.guids.keep(wanted, "".join(texts))
+        elif isinstance(wanted, Place):
+            self._keep(wanted, "".join(texts))
         else:
             self.open_subjects.pop()
             if any(text.strip(_WHITE_SPACE) for text in texts):

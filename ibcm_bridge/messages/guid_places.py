@@ -39,6 +39,10 @@ class GuidPlace:
     use: GuidUse
     label: str
 
+    def __hash__(self) -> int:
+        # Of the label alone: the hash of an enumeration's member is slow.
+        return hash(self.label)
+
     @property
     def parent(self) -> str:
         """In lower case; empty for any parent."""
