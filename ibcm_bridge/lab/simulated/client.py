@@ -57,6 +57,8 @@ class ActionResult:
     result: Result
     seconds: float
     """From the request to the end of its response."""
+    text: str = ""
+    """The text of the response, if the action failed."""
 
 
 class SimulatedClient:
@@ -192,8 +194,9 @@ class SimulatedClient:
                 result = Result.GOOD if step_result.good else Result.FAILED
                 yield self._action_result(
                     step_result.step.name,
-                    _status_line(step_result.response, whole=not step_result.good),
+                    _status_line(step_result.response),
                     result,
+                    "" if step_result.good else _text(step_result.response),
                 )
         except CONNECTION_ERRORS as why:
             yield self._action_result(steps[completed].name, _error_text(why), Result.FAILED)
@@ -209,8 +212,11 @@ class SimulatedClient:
         self._seconds = time.perf_counter() - began
         return self._action_result(action, response, result)
 
-    def _action_result(self, action: str, response: str, result: Result) -> ActionResult:
-        return ActionResult(self.network.name, self._last, action, response, result, self._seconds)
+    def _action_result(
+        self, action: str, response: str, result: Result, text: str = ""
+    ) -> ActionResult:
+        place = self.network.name, self._last
+        return ActionResult(*place, action, response, result, self._seconds, text)
 
     def _distribution_point(self) -> Host:
         host = self._selection.distribution_point(self.known)
@@ -237,10 +243,13 @@ class SimulatedClient:
         return _check_file(file, self._connections.send(host, Request("GET", target, (AGENT,))))
 
 
-def _status_line(response: Response, *, whole: bool = False) -> str:
-    """Return status and reason; `whole`: also the text of the response, if it has one."""
-    said = " ".join(response.text.split()) if whole else ""
-    return f"{response.status} {response.reason}" + (f": {said}" if said else "")
+def _status_line(response: Response) -> str:
+    return f"{response.status} {response.reason}"
+
+
+def _text(response: Response) -> str:
+    """Return the text of a response in one line."""
+    return " ".join(response.text.split())
 
 
 def _error_text(why: Exception) -> str:
@@ -249,7 +258,10 @@ def _error_text(why: Exception) -> str:
 
 def _accepted(response: Response) -> str:
     if response.status != 200:
-        raise DownloadError(f"the status is {_status_line(response, whole=True)}")
+        text = _text(response)
+        raise DownloadError(
+            f"the status is {_status_line(response)}" + (f": {text}" if text else "")
+        )
     return _status_line(response)
 
 

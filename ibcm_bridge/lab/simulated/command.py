@@ -101,7 +101,8 @@ _MARKS = {Result.GOOD: "", Result.FELL_BACK: "  (fell back)", Result.FAILED: "  
 def _line(action: ActionResult) -> str:
     where = f"  {action.network:<9} {action.site_system:<25} {action.action:<38}"
     milliseconds = action.seconds * 1000
-    return f"{where} {milliseconds:6.1f} ms  {action.response}{_MARKS[action.result]}"
+    text = f": {action.text}" if action.text else ""
+    return f"{where} {milliseconds:6.1f} ms  {action.response}{text}{_MARKS[action.result]}"
 
 
 def _json(scenario: str, action: ActionResult) -> str:
