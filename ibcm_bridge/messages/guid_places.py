@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from ibcm_bridge.messages.client_guid import find_guids
-from ibcm_bridge.messages.limits import MAX_NAMES, MAX_VALUE, MAX_VALUES
+from ibcm_bridge.messages.limits import MAX_AT_GUID_PLACES, MAX_NAMES, MAX_VALUE, MAX_VALUES
 from ibcm_bridge.messages.xml import TooMuchError
 
 
@@ -101,6 +101,7 @@ class GuidValues:
     plain_attributes: set[str] = field(default_factory=set)
     """Names of attributes, as written, that need no look at their value."""
     _values: dict[GuidPlace, dict[str, None]] = field(default_factory=dict)
+    _count: int = 0
 
     @property
     def found(self) -> Mapping[GuidPlace, tuple[str, ...]]:
@@ -109,6 +110,11 @@ class GuidValues:
 
     def keep(self, place: GuidPlace, value: str) -> None:
         """Add the value at a place. Raises TooMuchError."""
+        self._count += 1
+        if self._count > MAX_AT_GUID_PLACES:
+            raise TooMuchError(
+                f"more than {MAX_AT_GUID_PLACES:,} values at {place.label} and others"
+            )
         if len(value) > MAX_VALUE:
             raise TooMuchError(f"a too long value at {place.label}")
         values = self._values.setdefault(place, {})

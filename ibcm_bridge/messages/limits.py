@@ -74,6 +74,10 @@ MAX_VALUES = 16
 MAX_VALUE = 65_536
 """Characters of such a value. A certificate in hexadecimal has about 4,000 (§3.1)."""
 
+MAX_AT_GUID_PLACES = 10_000
+"""Values, equal or not, at all places of client GUIDs in a document. A message has a few; a report
+has one for each of its state messages, of which a client sends a few hundred at most."""
+
 MAX_CLIENT_GUIDS = 64
 """Distinct spellings of client GUIDs in all documents of a message; a legitimate message has one. A
 worker's report has room for as many texts (`inspection.reports`)."""

@@ -113,6 +113,7 @@ CASES: dict[str, Callable[[int], object]] = {
     "MAX_NAMES": so_many_names,
     "MAX_VALUES": lambda count: everywhere([str(number) for number in range(count)]),
     "MAX_VALUE": lambda size: everywhere(["x" * size]),
+    "MAX_AT_GUID_PLACES": lambda count: document("<ClientID>x</ClientID>" * count),
     "MAX_CLIENT_GUIDS": naming,
 }
 """Limit -> the function that parses a message with a given amount."""
