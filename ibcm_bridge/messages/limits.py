@@ -76,7 +76,7 @@ MAX_VALUE = 65_536
 
 MAX_AT_GUID_PLACES = 10_000
 """Values, equal or not, at all places of client GUIDs in a document. A message has a few; a report
-has one for each of its state messages, of which a client sends a few hundred at most."""
+has one for each of its state messages, and a client sends a few hundred of them."""
 
 MAX_CLIENT_GUIDS = 64
 """Distinct spellings of client GUIDs in all documents of a message; a legitimate message has one. A
