@@ -36,6 +36,9 @@ class Bound:
     key: RSAPrivateKey
 
 
+_ROOM = "\nlimits: {connections: 10000}\n"
+"""For as many waiting clients as are measured."""
+
 _ENFORCED = "\nmessages: {identity: enforce, signatures: enforce, bindings: bindings.sqlite}\n"
 
 
@@ -68,7 +71,7 @@ def prepared_bridge(
     All bridges have the same bound client, which is made with the first.
     """
     own = directory / variant.value
-    policy = _policy(variant) + (_ENFORCED if bound else "")
+    policy = _policy(variant) + _ROOM + (_ENFORCED if bound else "")
     bridge = RunningBridge(own, pki, OneForBoth(site_system_port), policy=policy)
     if bound:
         clients = directory / Variant.SHIPPED.value / "pki" / "clients"
