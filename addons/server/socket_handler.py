@@ -7,6 +7,7 @@ while the connection waits for a hook. So each socket adds at most one read to w
 
 from __future__ import annotations
 
+import abc
 import asyncio
 import functools
 import time
@@ -33,22 +34,22 @@ class SocketHandler(mode_servers.ProxyConnectionHandler):
         super().__init__(*arguments)  # type: ignore[no-untyped-call]
         self._sockets: dict[Connection, LegSocket] = {}
 
+    @abc.abstractmethod
     def process(self, event: events.Event) -> None:
         """Process an event and everything that follows from it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _fail(self, where: str, error: BaseException) -> None:
         """Abort the connection because of a defect."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         """Run something, guarded."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def _waits(self) -> bool:
         """True while no socket should be read."""
-        raise NotImplementedError
 
     # Reading
 
