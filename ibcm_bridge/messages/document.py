@@ -134,12 +134,7 @@ def parsed_document(text: str, where: str, places_of: GuidPlacesOf) -> Document 
     return _document(text, found, elements, parsed_text)
 
 
-def _document(
-    text: str,
-    found: FoundValues,
-    elements: Iterable[str],
-    parsed_text: str,
-) -> Document:
+def _document(text: str, found: FoundValues, elements: Iterable[str], parsed_text: str) -> Document:
     return Document(
         text=text,
         root=found.root,

@@ -42,8 +42,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
 SOON = 30.0
 MANY = 24
-"""Connections of which each worker gets some: that one gets none is unlikely (2 to the power of
--23)."""
+"""So many connections that each worker gets some. The probability that one gets none is 2 to the
+power of -23."""
 
 
 class Workers(RunningBridge):
