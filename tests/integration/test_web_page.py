@@ -151,6 +151,8 @@ def shown(module_lab: Lab, traffic: tuple[int, set[str]]) -> Iterator[Shown]:
         page.on("websocket", lambda socket: socket.on("framereceived", lambda f: _hear(one, f)))
         page.goto(url)
         page.wait_for_selector(f"footer :text('of {count} flows selected')")
+        # The list shows mitmweb's columns until the options have come.
+        page.wait_for_selector("th.col-comment")
         assert one.problems == []
         yield one
         browser.close()
