@@ -49,7 +49,7 @@ class LegWait:
     next_item: Callable[[], Steps[Item]]
     """Waits for the next item, and handles what the client sends meanwhile."""
     deadline: Deadline
-    handshake_seconds: float
+    connect_seconds: float
     response_seconds: float
     idle_seconds: float
 
@@ -77,7 +77,7 @@ class ClientStream:
         self._wait = LegWait(
             functools.partial(self._next_item, self._keep),
             self.deadline,
-            limits.handshake_seconds,
+            limits.connect_seconds,
             limits.response_seconds,
             limits.idle_seconds,
         )
@@ -182,10 +182,10 @@ class ClientStream:
         The client's further data is discarded: no request follows a refused one.
         """
         self._received.clear()
-        handshake = min(seconds, self._limits.handshake_seconds)
+        connect = min(seconds, self._limits.connect_seconds)
         response = min(seconds, self._limits.response_seconds)
         discarding = functools.partial(self._next_item, lambda _: None)
-        return LegWait(discarding, self.deadline, handshake, response, response)
+        return LegWait(discarding, self.deadline, connect, response, response)
 
     def _next_item(self, take: Callable[[bytes], None]) -> Steps[Item]:
         """Wait for the next item that is not from the client; `take` gets the client's data."""

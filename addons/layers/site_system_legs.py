@@ -136,7 +136,7 @@ class SiteSystemLegs:
                 raise Refused(authentication_lost(terms.server_name))
         leg = self.kept[key] = self._in_use = SiteSystemLeg(self._context, terms)
         self._connection.may_dial = terms.address
-        yield from wait.deadline.move(wait.handshake_seconds)
+        yield from wait.deadline.move(wait.connect_seconds)
         yield from self.execute(leg, leg.open())
         while not isinstance(item := (yield from wait.next_item()), Opened):
             if isinstance(item, events.Wakeup):

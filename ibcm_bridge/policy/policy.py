@@ -27,6 +27,9 @@ SITE_SYSTEM_IDLE_SECONDS = 100.0
 """Below the 120 s after which IIS closes an idle connection by default ("connectionTimeout"). If
 the connection closes during a request, the site system may or may not have processed it."""
 
+CONNECT_SECONDS = 30.0
+"""For a connection to a site system, with its TLS handshake."""
+
 BODY_BYTES_PER_SECOND = 256
 """The least average rate of a request body. BITS slows down while others use the network, and a
 modem is twenty times as fast."""
@@ -52,6 +55,7 @@ class Limits:
     """Heads and bodies of requests in memory, for all connections."""
     inspection_workers: int
     """Processes that inspect large bodies."""
+    connect_seconds: float = CONNECT_SECONDS
     body_bytes_per_second: int = BODY_BYTES_PER_SECOND
     site_system_idle_seconds: float = SITE_SYSTEM_IDLE_SECONDS
 

@@ -108,9 +108,9 @@ def timed_out(server_name: str, *, connected: bool) -> Deny:
     """Return the denial for a leg that was not ready in time."""
     if connected:
         detail = f"{server_name}: the TLS handshake timed out"
-        return Deny(Reason.SITE_SYSTEM_SLOW, rules.LIMITS_HANDSHAKE_SECONDS, detail)
+        return Deny(Reason.SITE_SYSTEM_SLOW, rules.LIMITS_CONNECT_SECONDS, detail)
     detail = f"{server_name}: the connection attempt timed out"
-    return Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.LIMITS_HANDSHAKE_SECONDS, detail)
+    return Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.LIMITS_CONNECT_SECONDS, detail)
 
 
 def authentication_lost(server_name: str) -> Deny:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ibcm_bridge.policy.policy import BODY_BYTES_PER_SECOND, SITE_SYSTEM_IDLE_SECONDS
+from ibcm_bridge.policy.policy import (
+    BODY_BYTES_PER_SECOND,
+    CONNECT_SECONDS,
+    SITE_SYSTEM_IDLE_SECONDS,
+)
 from ibcm_bridge.policy_file.rows.values import (
     Bytes,
     Count,
@@ -42,8 +46,10 @@ class LimitsRow(Row, examples=[{"idle_seconds": 60}]):
     # As Apache's LimitRequestFields (100) and HAProxy's tune.http.maxhdr (101). Clients send up to
     # 20.
     header_fields: Count = optional(100, "header fields of a request", ge=32, le=10_000)
-    handshake_seconds: Seconds = optional(
-        30.0, "seconds for a client's handshake, and for connecting to a site system", le=600
+    # A handshake has up to three round trips and a few KiB.
+    handshake_seconds: Seconds = optional(10.0, "seconds for a client's handshake", le=600)
+    connect_seconds: Seconds = optional(
+        CONNECT_SECONDS, "seconds for connecting to a site system, with its handshake", le=600
     )
     head_seconds: Seconds = optional(
         60.0, "seconds for a request head, from its first byte", le=600

@@ -356,7 +356,7 @@ def test_a_body_has_to_be_complete_in_time_at_any_rate(patient: ExchangeDriver) 
 def test_a_dial_that_takes_too_long_times_out(exchange: ExchangeDriver) -> None:
     exchange.hold_dial = True
     exchange.receive(GET)
-    exchange.advance(LIMITS.handshake_seconds)
+    exchange.advance(LIMITS.connect_seconds)
     assert exchange.reason() == "site-system-unreachable"
     assert status(exchange.to_client()) == 502
     assert exchange.record.may_dial is None

@@ -172,6 +172,7 @@ LIMITS = Limits(
     request_head=8192,
     header_fields=40,
     handshake_seconds=5,
+    connect_seconds=7,
     head_seconds=10,
     body_seconds=30,
     response_seconds=20,

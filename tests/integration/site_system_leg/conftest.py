@@ -29,4 +29,4 @@ def change_policy(policy: dict[str, Any], raw_site_system: RawSiteSystem) -> Non
                 "roles": {**roles, "management-point": point},
             }
         )
-    policy["limits"] = {"response_seconds": SLOW_SECONDS, "handshake_seconds": SLOW_SECONDS}
+    policy["limits"] = {"response_seconds": SLOW_SECONDS, "connect_seconds": SLOW_SECONDS}

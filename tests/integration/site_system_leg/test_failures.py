@@ -61,7 +61,7 @@ def test_a_site_system_that_closes_in_the_handshake_is_refused(
 def test_a_site_system_silent_in_the_handshake_is_a_504(lab: Lab, raw: RawSiteSystem) -> None:
     raw.behave(lambda peer: peer.wait_for_end())
     reply = lab.send_one(lab.request(), address=address("raw"))
-    record = check_refused(lab, reply, Reason.SITE_SYSTEM_SLOW, "limits.handshake_seconds")
+    record = check_refused(lab, reply, Reason.SITE_SYSTEM_SLOW, "limits.connect_seconds")
     assert record["duration_seconds"] >= SLOW_SECONDS
 
 
