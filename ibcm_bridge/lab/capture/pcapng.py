@@ -78,7 +78,8 @@ def _packets(connection: Recorded, port: int) -> Iterator[tuple[float, bytes, st
         sent[from_client] += len(data) + (flags & (_SYN | _FIN) > 0)
         return _ip(way, _tcp(way, numbers, flags, data))
 
-    yield connection.began, packet(True, _SYN), f"The connection {connection.leg}"
+    end = "; its end is not recorded" if connection.cut else ""
+    yield connection.began, packet(True, _SYN), f"The connection {connection.leg}{end}"
     yield connection.began, packet(False, _SYN | _ACK), ""
     yield connection.began, packet(True, _ACK), ""
     for piece in connection.pieces:

@@ -112,6 +112,17 @@ class Comparison:
         found = (*self._problems, *problems(case, bridge, tunnel))
         return CaseResult(case, request, bridge, tunnel, found)
 
+    def through_tunnel(self, case: Case, version: ssl.TLSVersion) -> Wire | None:
+        """Send a case through the tunnel only, with this version of TLS. Judge nothing.
+
+        Return what passed the wire; None if nothing is recorded, or if it cannot be tunneled.
+        """
+        if case.tunnel is None:
+            return None
+        request = case.request(self.senders(case.client))
+        sent = self._send(case, request, case.tunnel_to, bridged=False, version=version)
+        return sent.observation.wire
+
     def senders(self, client: ClientCertificate) -> Senders:
         """Return the client that sends, and another client that a message can name."""
         return self.senders_by_client[client]
@@ -133,14 +144,21 @@ class Comparison:
         return response
 
     def _send(
-        self, case: Case, request: Request, destination: Destination, *, bridged: bool
+        self,
+        case: Case,
+        request: Request,
+        destination: Destination,
+        *,
+        bridged: bool,
+        version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
     ) -> Outcome:
         session = self._begin_session(case, destination)
         request = _of_session(request, session)
         self._site_systems.clear()
-        self._wire(bridged=bridged)
+        if self._recording is not None:
+            self._recording.begin()
         before = len(self._bridge.audit())
-        client = self.client(destination, self._clients[case.client])
+        client = self.client(destination, self._clients[case.client], version)
         began = time.perf_counter()
         client_result = self._send_to(client, request, destination)
         seconds = time.perf_counter() - began
@@ -170,7 +188,7 @@ class Comparison:
         return outcome(case, seen)
 
     def _wire(self, *, bridged: bool) -> Wire | None:
-        """Return what passed the wire since the last call."""
+        """Return what passed the wire since the recording began."""
         return None if self._recording is None else self._recording.take(bridged=bridged)
 
     def _begin_session(self, case: Case, destination: Destination) -> str:
@@ -196,13 +214,22 @@ class Comparison:
         except ssl.SSLCertVerificationError as refused:
             return ClientRefused(refused.verify_message.rstrip("."))
 
-    def client(self, destination: Destination, credential: LabCredential | None) -> LabClient:
-        """Return a client for this destination; it connects on the first request."""
+    def client(
+        self,
+        destination: Destination,
+        credential: LabCredential | None,
+        version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+    ) -> LabClient:
+        """Return a client for this destination; it connects on the first request.
+
+        `version`: the highest version of TLS.
+        """
         return LabClient(
             self._addresses[destination.port],
             destination.name,
             trust=self._pki.root,
             credential=credential,
+            maximum_version=version,
             namespace=self._namespace,
             key_log=None if self._recording is None else self._recording.key_log,
         )

@@ -30,9 +30,9 @@ class Fault:
 def _site_system_down(perimeter: Perimeter, on: bool) -> None:
     role = "management-point"
     if on:
-        perimeter.site.take_down(role)
+        perimeter.take_down(role)
     else:
-        perimeter.site.bring_up(role)
+        perimeter.bring_up(role)
 
 
 def _crls_expired(perimeter: Perimeter, on: bool) -> None:

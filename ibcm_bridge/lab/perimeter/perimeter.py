@@ -40,13 +40,14 @@ class Perimeter:
         untested: bool = False,
         options: Sequence[str] = (),
         recorded: bool = False,
+        max_recorded: int | None = None,
     ) -> None:
         """The perimeter creates what is omitted.
 
         `site`: running site systems with certificates of `pki`; they keep running afterwards.
         `policy`: the text of a policy, instead of the demo's. `untested`: also run with a mitmproxy
         version that is not tested. `options`: more options of `run`. `recorded`: record the
-        connections of each case; not in namespaces.
+        connections of each case, up to `max_recorded` bytes of a path; not in namespaces.
         """
         self.directory = directory
         self.namespaces = namespaces
@@ -57,7 +58,7 @@ class Perimeter:
         self._policy = policy
         self._listen = listen
         self._options = (*(("--untested-mitmproxy",) if untested else ()), *options)
-        self._recording = Recording(directory) if recorded else None
+        self._recording = Recording(directory, max_recorded) if recorded else None
         self._engine: ScanDaemon | None = None
         self._engine_address = ("127.0.0.1", 0)
         self._running = ExitStack()
@@ -103,6 +104,18 @@ class Perimeter:
     @property
     def _key_log(self) -> Path | None:
         return None if self._recording is None else self._recording.key_log
+
+    def take_down(self, role: str) -> None:
+        """Stop a site system."""
+        self.site.take_down(role)
+        if self._recording is not None:
+            self._recording.take_down(role)
+
+    def bring_up(self, role: str) -> None:
+        """Start a site system again. OSError if its port is in use."""
+        self.site.bring_up(role)
+        if self._recording is not None:
+            self._recording.bring_up(role)
 
     def start_engine(self) -> None:
         """Start the simulated clamd; after a stop, on the same address."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import struct
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,8 @@ import pytest
 
 from ibcm_bridge.lab.capture.key_log import client_random, secrets_of
 from ibcm_bridge.lab.capture.pcapng import SEGMENT, capture
-from ibcm_bridge.lab.capture.relay import Leg, Piece, Recorded
+from ibcm_bridge.lab.capture.recording import MAX_KEY_LOG, Recording
+from ibcm_bridge.lab.capture.relay import Allowance, Leg, Piece, Recorded, Relay
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.comparison.outcomes import CaseResult
 from ibcm_bridge.lab.demo.captures import write_captures
@@ -146,6 +150,73 @@ def test_run_writes_no_key_log(
     with Perimeter(tmp_path / "lab") as lab:
         assert lab.comparison.result(BY_ID["inventory-report"]).problems == ()
     assert not file.exists()
+
+
+def test_a_relay_records_only_after_record_and_before_take() -> None:
+    with echo() as target, Relay(target, Leg.CLIENT, tls=False) as relay:
+        assert exchanged(relay.address, b"before") == b"before"
+        relay.record(Allowance(None))
+        assert exchanged(relay.address, b"recorded") == b"recorded"
+        (recorded,) = relay.take()
+        assert exchanged(relay.address, b"after") == b"after"
+        assert relay.take() == []
+    assert recorded.sent(from_client=True) == b"recorded"
+    assert not recorded.cut
+
+
+def test_the_recording_ends_with_the_allowance_and_the_connection_does_not() -> None:
+    with echo() as target, Relay(target, Leg.CLIENT, tls=False) as relay:
+        relay.record(Allowance(15))
+        for _ in range(2):
+            assert exchanged(relay.address, b"12345678") == b"12345678"
+        first, second = relay.take()
+    assert (first.cut, first.sent(from_client=True)) == (True, b"12345678")
+    assert (second.cut, second.pieces) == (True, [])
+    (packet,) = blocks(capture([second]))[6][:1]
+    assert b"its end is not recorded" in packet
+
+
+def test_a_relay_refuses_connections_while_its_target_is_down() -> None:
+    with echo() as target, Relay(target, Leg.SITE_SYSTEM, tls=False) as relay:
+        relay.take_down()
+        with pytest.raises(ConnectionRefusedError):
+            exchanged(relay.address, b"x")
+        relay.bring_up()
+        assert exchanged(relay.address, b"x") == b"x"
+
+
+@contextlib.contextmanager
+def echo() -> Iterator[tuple[str, int]]:
+    """A server that returns one piece of data and closes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        connection.sendall(connection.recv(100))
+
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def exchanged(address: tuple[str, int], data: bytes) -> bytes:
+    with socket.create_connection(address, 10) as connection:
+        connection.sendall(data)
+        received = b""
+        while piece := connection.recv(100):
+            received += piece
+    return received
+
+
+def test_a_large_key_log_begins_again_with_the_next_case(tmp_path: Path) -> None:
+    with Recording(tmp_path) as recording:
+        for size, left in ((MAX_KEY_LOG, MAX_KEY_LOG), (MAX_KEY_LOG + 1, 0)):
+            recording.key_log.write_bytes(bytes(size))
+            recording.begin()
+            assert recording.key_log.stat().st_size == left
 
 
 def test_a_connection_becomes_packets_with_its_bytes() -> None:
