@@ -108,6 +108,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "decisions policy lab.namespaces lab.pki lab.protocol lab.site_systems lab.bridge "
             "lab.capture lab.cases"
         ),
+        "lab.wire": "lab.capture",
         "lab.picture": "lab.cases lab.comparison",
         "lab.perimeter": (
             "storage lab.errors lab.namespaces lab.pki lab.site_systems lab.bridge "
@@ -120,7 +121,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "lab.page": (
             "decisions messages policy_file lab.pki lab.protocol lab.site_systems lab.clients "
-            "lab.cases lab.comparison lab.picture lab.perimeter lab.demo"
+            "lab.capture lab.cases lab.comparison lab.wire lab.picture lab.perimeter lab.demo"
         ),
         "lab.commands": (
             "policy policy_file storage lab.errors lab.namespaces lab.pki lab.protocol "

@@ -24,6 +24,7 @@ from ibcm_bridge.lab.commands.signals import SIGNALS, end_on_signals
 from ibcm_bridge.lab.commands.summary import LabSummary, lab_summary
 from ibcm_bridge.lab.errors import LabError, error_message, start_error
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
+from ibcm_bridge.lab.page.captures import MAX_CASE
 from ibcm_bridge.lab.page.controller import Controller
 from ibcm_bridge.lab.page.request_preview import LabFiles, RequestPreview
 from ibcm_bridge.lab.page.server import PageServer
@@ -144,6 +145,9 @@ def _run(runtime: Runtime, settings: _Settings, began: float) -> None:
         listen=settings.listen,
         namespaces=namespaces,
         untested=settings.untested,
+        # The relays are outside of the namespaces.
+        recorded=namespaces == NO_NAMESPACES,
+        max_recorded=MAX_CASE,
     ) as perimeter:
         files = LabFiles(runtime.files)
         files.write(perimeter.clients)

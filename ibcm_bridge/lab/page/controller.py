@@ -30,6 +30,7 @@ from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
 from ibcm_bridge.lab.comparison.comparison import ConnectionsByName
 from ibcm_bridge.lab.page import case_view
+from ibcm_bridge.lab.page.captures import Captures, Path
 from ibcm_bridge.lab.page.request_preview import RequestPreview
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.perimeter.faults import FAULTS
@@ -89,6 +90,7 @@ class Controller:
         self._running = ""
         self._lines: deque[dict[str, Any]] = deque(maxlen=MAX_LINES)
         self._records_read = 0
+        self.captures = Captures()
 
     def __enter__(self) -> Controller:
         self._thread.start()
@@ -105,6 +107,12 @@ class Controller:
         """Send these cases. KeyError if a case is unknown; then none is sent."""
         for family, case in [CASES[case_id] for case_id in ids]:
             self._queue.put(_Action(case.id, partial(self._send, family, case)))
+        self._publish_state()
+
+    def send_with_tls_1_2(self, name: str) -> None:
+        """Send a case through the tunnel with TLS 1.2. KeyError if it is unknown."""
+        _, case = CASES[name]
+        self._queue.put(_Action(name, partial(self._send_with_tls_1_2, case)))
         self._publish_state()
 
     def run_life_cycle(self) -> None:
@@ -176,10 +184,19 @@ class Controller:
 
     def _send(self, family: str, case: Case) -> None:
         result = self._perimeter.comparison.result(case)
+        for path, outcome in ((Path.BRIDGE, result.bridge), (Path.TUNNEL, result.tunnel)):
+            wire = outcome.observation.wire if outcome else None
+            self.captures.keep(case.id, path, wire, sent=outcome is not None)
         faults = self._active_titles()
         self._details[case.id] = case_view.details(family, result, faults)
         self._summaries[case.id] = case_view.summary(result, faults)
         self._publish("result", self._summaries[case.id])
+
+    def _send_with_tls_1_2(self, case: Case) -> None:
+        wire = self._perimeter.comparison.through_tunnel(case, ssl.TLSVersion.TLSv1_2)
+        sent = case.tunnel is not None
+        self.captures.keep(case.id, Path.TUNNEL_TLS_1_2, wire, sent=sent)
+        self._publish("wire", {"id": case.id})
 
     def _switch(self, name: str, on: bool) -> None:
         try:

@@ -3,6 +3,7 @@ import { listCases, markCurrent, markResult } from "./case_list.js";
 import { showResults, showScore } from "./results.js";
 import { addressOf, prepareTour, showTour, stepOf } from "./tour.js";
 import { make, showCase, showLifeCycle, showSummary } from "./view.js";
+import { prepareWire, showWire } from "./wire.js";
 
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token") ?? "";
@@ -71,6 +72,7 @@ async function show(wanted) {
   state.shown = id;
   if (moved) scrollTo(0, 0);
   markCurrent(id);
+  showWire(state.cases.has(id) ? id : "");
   for (const name of ["case", "reference"]) delete at("shown").dataset[name];
   if (id === LIFE_CYCLE) { titled("Client life cycle"); return fill(showLifeCycle(state.lifeCycle)); }
   if (id === ALL) { titled("All cases"); return fill(showResults([...state.cases.values()], state.results, lab.grades)); }
@@ -206,6 +208,7 @@ function follow() {
     if (state.shown === result.id) show(address());
     if (state.shown === ALL) refresh();
   });
+  on("wire", (event) => { if (state.shown === event.id) showWire(event.id); });
   on("life_cycle", (event) => {
     if (event.begins) state.lifeCycle = [];
     else state.lifeCycle.push(event);
@@ -222,6 +225,7 @@ lab.cases.forEach((item) => state.cases.set(item.id, item));
 listCases(lab.cases, { send, choose: (id) => { choose(id); send([id]); } });
 listFaults(lab.faults);
 prepareTour(lab.tour);
+prepareWire(call, token);
 at("summary").replaceChildren(...showSummary(lab.summary, copy));
 at("list").onclick = () => openList(!document.body.classList.contains("list-open"));
 at("previous").onclick = () => step(-1);

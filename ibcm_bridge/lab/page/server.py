@@ -5,7 +5,10 @@
     GET  /events?token=...     events, as server-sent events
     GET  /lab                  all cases and faults, and the summary of the lab
     GET  /case/ID              one case, with its preview and its result
-    POST /do/send  {"cases": [...]}    /do/life    /do/stop    /do/fault {"id", "on"}
+    GET  /wire/ID              what passed the wire in this case
+    GET  /capture/ID/PATH.pcapng?token=...    the same as a file for Wireshark
+    POST /do/send {"cases": [...]}    /do/tls12 {"case"}    /do/life    /do/stop
+         /do/fault {"id", "on"}
 
 Except for the page, files and events, the token is in a header field, which a form cannot send.
 """
@@ -13,7 +16,6 @@ Except for the page, files and events, the token is in a header field, which a f
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable, Mapping
 from importlib.resources import files
@@ -23,13 +25,16 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, HTTPError
 
 from ibcm_bridge.lab.comparison.verdicts import Grade
 from ibcm_bridge.lab.page.case_view import card
 from ibcm_bridge.lab.page.controller import CASES, Controller
-from ibcm_bridge.lab.page.guard import TOKEN_HEADER, Guard
+from ibcm_bridge.lab.page.guard import Guard
+from ibcm_bridge.lab.page.handlers import ByAddress, Guarded
+from ibcm_bridge.lab.page.streams import Streams, event_text
 from ibcm_bridge.lab.page.tour import tour
+from ibcm_bridge.lab.page.wire_handlers import CaptureHandler, WireHandler
 from ibcm_bridge.lab.perimeter.faults import FAULTS
 from ibcm_bridge.lab.picture.drawing import css
 
@@ -48,52 +53,13 @@ _FILES = {
     "results.js": "text/javascript; charset=utf-8",
     "tour.js": "text/javascript; charset=utf-8",
     "view.js": "text/javascript; charset=utf-8",
+    "wire.css": "text/css; charset=utf-8",
+    "wire.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
-}
-
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
-_ALWAYS = {
-    "Content-Security-Policy": _POLICY,
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
 }
 
 
 _GRADES = [{"grade": grade.value, "mark": grade.mark, "meaning": grade.meaning} for grade in Grade]
-
-
-class Streams:
-    """The event streams of the open pages. `publish` is thread-safe."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self.open: set[asyncio.Queue[str | None]] = set()
-
-    def publish(self, event: str, data: Mapping[str, Any]) -> None:
-        """Send an event to every page."""
-        text = _event(event, data)
-        with contextlib.suppress(RuntimeError):  # the lab is stopping
-            self._loop.call_soon_threadsafe(self._put, text)
-
-    def _put(self, text: str | None) -> None:
-        for stream in self.open:
-            stream.put_nowait(text)
-
-    def end(self) -> None:
-        """Close all streams."""
-        self._put(None)
-
-
-def _event(name: str, data: Mapping[str, Any]) -> str:
-    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
 
 
 class PageServer:
@@ -122,7 +88,9 @@ class PageServer:
                 (r"/events", _Events, known),
                 (r"/lab", _Lab, known),
                 (r"/case/([a-z0-9.-]+)", _Case, known),
-                (r"/do/([a-z]+)", _Do, known),
+                (r"/wire/([a-z0-9.-]+)", WireHandler, known),
+                (r"/capture/([a-z0-9.-]+)/([a-z0-9.-]+)\.pcapng", CaptureHandler, known),
+                (r"/do/([a-z0-9]+)", _Do, known),
             ],
             default_handler_class=_NotFound,
             default_handler_args=known,
@@ -141,68 +109,20 @@ class PageServer:
             await server.close_all_connections()
 
 
-class _Guarded(RequestHandler):
-    """Checks the access before each request."""
-
-    def initialize(
-        self, guard: Guard, controller: Controller, streams: Streams, summary: Mapping[str, Any]
-    ) -> None:
-        self.guard = guard
-        self.controller = controller
-        self.streams = streams
-        self.summary = summary
-
-    def set_default_headers(self) -> None:
-        self.clear_header("Server")
-        for name, value in _ALWAYS.items():
-            self.set_header(name, value)
-
-    def token(self) -> str:
-        """Return the token of the request."""
-        return self.request.headers.get(TOKEN_HEADER, "")
-
-    def prepare(self) -> None:
-        headers = self.request.headers
-        refusal = self.guard.refusal(headers.get("Host", ""), headers.get("Origin"), self.token())
-        if refusal:
-            raise HTTPError(403, reason="Forbidden", log_message=refusal)
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        error = kwargs.get("exc_info", (None, None))[1]
-        why = error.log_message if isinstance(error, HTTPError) else ""
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(f"{why or self._reason}\n")
-
-    def log_exception(self, *_: Any) -> None:
-        """Refusals are not logged."""
-
-    def json(self, data: Mapping[str, Any]) -> None:
-        """Send a JSON response."""
-        self.set_header("Content-Type", "application/json")
-        self.finish(json.dumps(data))
-
-
-class _ByAddress(_Guarded):
-    """Requests that the browser sends without fetch(): the token is in the query."""
-
-    def token(self) -> str:
-        return self.get_query_argument("token", "")
-
-
-class _NotFound(_Guarded):
+class _NotFound(Guarded):
     def get(self) -> None:
         raise HTTPError(404)
 
     post = get
 
 
-class _Index(_ByAddress):
+class _Index(ByAddress):
     def get(self) -> None:
         self.set_header("Content-Type", "text/html; charset=utf-8")
         self.finish(_read("index.html").replace("{token}", self.guard.token))
 
 
-class _File(_Guarded):
+class _File(Guarded):
     def token(self) -> str:
         return self.path_args[0]
 
@@ -213,7 +133,7 @@ class _File(_Guarded):
         self.finish(css() if name == "picture.css" else _read(name))
 
 
-class _Events(_ByAddress):
+class _Events(ByAddress):
     async def get(self) -> None:
         if len(self.streams.open) >= MAX_STREAMS:
             raise HTTPError(503, log_message="Too many pages are open.")
@@ -221,7 +141,7 @@ class _Events(_ByAddress):
         self.set_header("Content-Type", "text/event-stream")
         self.streams.open.add(events)
         try:
-            text: str | None = _event("hello", self.controller.state())
+            text: str | None = event_text("hello", self.controller.state())
             while text is not None:
                 self.write(text)
                 await self.flush()
@@ -235,7 +155,7 @@ class _Events(_ByAddress):
             self.streams.open.discard(events)
 
 
-class _Lab(_Guarded):
+class _Lab(Guarded):
     def get(self) -> None:
         faults = [
             {"id": fault.id, "title": fault.title, "explanation": fault.explanation}
@@ -253,7 +173,7 @@ class _Lab(_Guarded):
         )
 
 
-class _Case(_Guarded):
+class _Case(Guarded):
     async def get(self, name: str) -> None:
         if name not in CASES:
             raise HTTPError(404, log_message="Unknown case.")
@@ -261,7 +181,7 @@ class _Case(_Guarded):
         self.json(await asyncio.to_thread(self.controller.case, name))
 
 
-class _Do(_Guarded):
+class _Do(Guarded):
     def post(self, action: str) -> None:
         try:
             given = json.loads(self.request.body or b"{}")
@@ -283,6 +203,7 @@ def _fault(controller: Controller, given: dict[str, Any]) -> None:
 _ACTIONS: dict[str, Callable[[Controller, dict[str, Any]], None]] = {
     "send": _send,
     "fault": _fault,
+    "tls12": lambda controller, given: controller.send_with_tls_1_2(str(given["case"])),
     "life": lambda controller, _: controller.run_life_cycle(),
     "stop": lambda controller, _: controller.stop(),
 }

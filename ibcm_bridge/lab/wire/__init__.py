@@ -1,0 +1,1 @@
+"""Reads recorded bytes as a sniffer without secrets does: TLS records, with words for each part."""
