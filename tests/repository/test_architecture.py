@@ -179,7 +179,7 @@ ACTING = frozenset(
         "ibcm_bridge/storage/temporary_folder.py",
     )
 )
-ACTING_FOLDERS = ("ibcm_bridge/commands/", "ibcm_bridge/lab/")
+ACTING_FOLDERS = ("ibcm_bridge/commands/", "ibcm_bridge/conformance/", "ibcm_bridge/lab/")
 FORBIDDEN = frozenset(("mitmproxy", "ssl", "socket", "asyncio", "time", "OpenSSL"))
 
 
@@ -236,7 +236,8 @@ def test_acting_code_does_not_use_the_lab() -> None:
         for path in SOURCES
         if name_of(path).startswith("addons/")
         for node in ast.walk(tree(path))
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ibcm_bridge.lab")
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith(("ibcm_bridge.conformance", "ibcm_bridge.lab"))
     ]
     assert users == []
 

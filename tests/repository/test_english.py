@@ -139,6 +139,8 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("tests/storage/*.py", _strings),
     ("tests/audit/*.py", _strings),
     ("ibcm_bridge/commands/**/*.py", _strings),
+    ("ibcm_bridge/conformance/**/*.py", _strings),
+    ("tests/conformance/*.py", _strings),
     ("tests/commands/**/*.py", _strings),
     ("tests/integration/commands.py", _strings),
     ("tests/integration/test_run.py", _strings),

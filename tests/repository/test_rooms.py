@@ -127,11 +127,15 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "policy policy_file storage lab.errors lab.namespaces lab.pki lab.protocol "
             "lab.site_systems lab.bridge lab.cases lab.perimeter lab.simulated lab.page"
         ),
+        "conformance": (
+            "policy os_errors policy_file lab.errors lab.namespaces lab.pki lab.protocol "
+            "lab.site_systems lab.clients lab.bridge lab.cases lab.comparison lab.demo lab.commands"
+        ),
         "commands": (
             "decisions messages policy os_errors parser_warnings routing authentication "
             "policy_file request inspection identity site_system_leg audit storage addons.errors "
             "addons.tested_mitmproxy addons.clock addons.tls addons.engines addons.web addons.run "
-            "addons.workers lab.pki lab.demo lab.simulated lab.commands"
+            "addons.workers lab.pki lab.demo lab.simulated lab.commands conformance"
         ),
     }.items()
 }

@@ -14,11 +14,13 @@ from typing import Any
 import jsonschema
 import pytest
 
+from ibcm_bridge.conformance.subject_file import subject_schema, template
 from ibcm_bridge.policy_file import policy_schema
 from ibcm_bridge.policy_file.yaml_tree import read_yaml
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = ROOT / "config" / "schema" / "policy.schema.json"
+SUBJECT_SCHEMA = SCHEMA.with_name("subject.schema.json")
 SHIPPED = ROOT / "config" / "bridge.yaml"
 
 
@@ -30,12 +32,15 @@ def schema() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(read)
 
 
-def test_the_schema_is_that_of_the_rows() -> None:
-    expected = json.dumps(policy_schema(), indent=2, ensure_ascii=False) + "\n"
+@pytest.mark.parametrize(
+    ("file", "made"), [(SCHEMA, policy_schema()), (SUBJECT_SCHEMA, subject_schema())]
+)
+def test_the_schema_is_that_of_the_rows(file: Path, made: Mapping[str, Any]) -> None:
+    expected = json.dumps(made, indent=2, ensure_ascii=False) + "\n"
     if os.environ.get("WRITE_DOCS"):
-        SCHEMA.write_text(expected, "utf-8")
+        file.write_text(expected, "utf-8")
     else:
-        assert SCHEMA.read_text("utf-8") == expected, "run: WRITE_DOCS=1 pytest tests/repository"
+        assert file.read_text("utf-8") == expected, "run: WRITE_DOCS=1 pytest tests/repository"
 
 
 def keys(node: object, where: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -80,6 +85,15 @@ def test_the_shipped_policy_names_its_schema_and_conforms_with_it(
     assert first == "# yaml-language-server: $schema=schema/policy.schema.json"
     assert (SHIPPED.parent / first.partition("=")[2]).resolve() == SCHEMA
     schema.validate(read_yaml(text).value)
+
+
+def test_the_template_of_a_subject_conforms_with_its_schema() -> None:
+    schema = jsonschema.Draft202012Validator(subject_schema())
+    addresses = {"management-point": ("bridge.internet.example", "127.0.0.1:8443")}
+    text = template("subject.yaml", Path("kit"), addresses)
+    schema.validate(read_yaml(text).value)
+    assert not schema.is_valid(read_yaml(text.replace("product:", "produce:")).value)
+    assert text.splitlines()[0].endswith("kit/subject.schema.json")
 
 
 @pytest.mark.parametrize(

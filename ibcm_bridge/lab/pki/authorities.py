@@ -12,7 +12,7 @@ generated on demand: ConfigMgr clients sign their messages with them.
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -67,6 +67,12 @@ class LabPki:
         self.root = root.certificate
         self.issuing = issuing.certificate
         self.foreign_root = foreign_root.certificate
+        self.authorities: Mapping[str, Authority] = {
+            "root": root,
+            "issuing": issuing,
+            "foreign-root": foreign_root,
+            "foreign-issuing": foreign_issuing,
+        }
         self._now = now
         self._root = root
         self._issuing = issuing

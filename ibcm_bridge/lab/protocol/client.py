@@ -116,9 +116,14 @@ class LabClient:
         maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
         namespace: Namespace = HERE,
         key_log: Path | None = None,
+        max_body: int | None = None,
     ) -> None:
-        """`key_log`: the file for the TLS secrets of this client."""
+        """`key_log`: the file for the TLS secrets of this client.
+
+        `max_body`: the most bytes of a response body that `request` reads; None for no limit.
+        """
         self._address = address
+        self._max_body = max_body
         self._namespace = namespace
         self._server_name = server_name
         self._timeout = timeout
@@ -131,6 +136,7 @@ class LabClient:
         if key_log is not None:
             self._context.keylog_filename = str(key_log)
         self._socket: ssl.SSLSocket | None = None
+        self._connecting: ssl.SSLSocket | None = None
         self.presented: x509.Certificate | None = None
         """The certificate of the server, once connected."""
         self.handshake: Handshake | None = None
@@ -160,6 +166,13 @@ class LabClient:
         if self._socket:
             self._socket.close()
 
+    def abort(self) -> None:
+        """End the connection from another thread; a call that waits for the server then fails."""
+        if (connecting := self._connecting) is not None:
+            with contextlib.suppress(OSError):
+                # SSLSocket.shutdown would also remove the TLS state that the other thread uses.
+                socket.socket.shutdown(connecting, socket.SHUT_RDWR)
+
     def connect(self) -> ssl.SSLSocket:
         """Connect if not connected; return the socket."""
         if self._ended:
@@ -169,14 +182,18 @@ class LabClient:
                 plain = socket.create_connection(self._address, self._timeout)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             began = time.perf_counter()
+            self._connecting = connecting = self._context.wrap_socket(
+                plain, server_hostname=self._server_name, do_handshake_on_connect=False
+            )
             try:
-                self._socket = self._context.wrap_socket(plain, server_hostname=self._server_name)
-            except ssl.SSLCertVerificationError:
-                plain.close()
+                connecting.do_handshake()
+            except (ssl.SSLCertVerificationError, TimeoutError):
+                connecting.close()
                 raise
             except (ssl.SSLError, ConnectionError) as error:
-                plain.close()
+                connecting.close()
                 raise HandshakeRefused(_alert(error)) from error
+            self._socket = connecting
             self.handshake = Handshake(
                 tls_version(self._socket),
                 bool(self._socket.session_reused),
@@ -196,7 +213,17 @@ class LabClient:
     ) -> Response:
         """Send a request; return the complete response."""
         with self._exchange(method, target, headers, body, version) as http_response:
-            return _response(http_response, http_response.read())
+            return _response(http_response, self._body(http_response))
+
+    def _body(self, http_response: http.client.HTTPResponse) -> bytes:
+        if self._max_body is None:
+            return http_response.read()
+        received = bytearray()
+        for piece in _pieces(http_response):
+            received += piece
+            if len(received) > self._max_body:
+                raise ConnectionEnded(f"the response body has more than {self._max_body:,} bytes")
+        return bytes(received)
 
     def send(self, request: Request) -> Response:
         """Send a `Request`; return the complete response."""

@@ -95,8 +95,9 @@ class SiteSystems:
         user_authentication: Callable[[], UserAuthentication] = AnyUserAccepted,
         namespace: Namespace = HERE,
         key_log: Path | None = None,
+        fixed_ports: bool = False,
     ) -> None:
-        """In a separate namespace, they listen on the ports in `STAND_INS`.
+        """With `fixed_ports`, or in a separate namespace, they listen on the ports in `STAND_INS`.
 
         `key_log`: the file for the TLS secrets of the site systems.
         """
@@ -113,7 +114,7 @@ class SiteSystems:
             if stand_in.client_authentication is not ClientAuthentication.PLAINTEXT
         }
         self._listeners = {
-            role: self._bind(stand_in.port if namespace.own else 0)
+            role: self._bind(stand_in.port if fixed_ports or namespace.own else 0)
             for role, stand_in in STAND_INS.items()
         }
         self.addresses: Mapping[str, Address] = {

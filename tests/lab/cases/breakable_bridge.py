@@ -17,7 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
+from tests.conformance.twins import TWINS
 from tests.lab.cases.breaks import BREAKS, Break
+
+WAYS = BREAKS | TWINS
 
 type Place = tuple[object, str]
 
@@ -56,7 +59,7 @@ def obey(test: Connection[None, str]) -> None:
             return
         for owner, attribute in places:
             setattr(owner, attribute, original)
-        original, places = apply(BREAKS[name]) if name else (None, [])
+        original, places = apply(WAYS[name]) if name else (None, [])
         test.send(None)
 
 

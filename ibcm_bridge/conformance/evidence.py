@@ -1,0 +1,139 @@
+"""What arrived at the site systems: from their records, in this process or from another one.
+
+`RecordsServer` is part of `serve`. Its only client presents the kit's suite certificate, because
+the records have everything that arrived.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+from dataclasses import asdict
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Protocol, cast
+
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from ibcm_bridge.conformance.kit import SUITE, Kit
+from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.protocol.client import (
+    ConnectionEnded,
+    HandshakeRefused,
+    LabClient,
+    load_credential,
+)
+from ibcm_bridge.lab.site_systems.records import MAX_BYTES, ReceivedRequest
+from ibcm_bridge.policy.addresses import address_text
+
+_TARGET = "/received"
+
+
+class Evidence(Protocol):
+    """The records of the site systems."""
+
+    def received(self) -> tuple[ReceivedRequest, ...]:
+        """Return the requests since the last `clear`."""
+
+    def clear(self) -> None:
+        """Remove all records."""
+
+
+class RecordsServer(ThreadingHTTPServer):
+    """Serves records over TLS to the client with the suite's certificate."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], kit: Kit, records: Evidence) -> None:
+        super().__init__(address, _Handler)
+        self.records = records
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        load_credential(context, kit.suite)
+        context.load_verify_locations(cadata=kit.suite.certificate.public_bytes(Encoding.DER))
+        context.verify_mode = ssl.CERT_REQUIRED
+        # The handshake runs in the thread of the connection, at its first read.
+        self.socket = context.wrap_socket(
+            self.socket, server_side=True, do_handshake_on_connect=False
+        )
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A connection without the certificate ends; it is not an error of the server."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30
+
+    def do_GET(self) -> None:
+        records = cast(RecordsServer, self.server).records
+        self._send(json.dumps([_as_json(request) for request in records.received()]).encode())
+
+    def do_DELETE(self) -> None:
+        cast(RecordsServer, self.server).records.clear()
+        self._send(b"[]")
+
+    def log_message(self, *_: Any) -> None:
+        """Log nothing."""
+
+    def _send(self, body: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class RemoteEvidence:
+    """The records of site systems in another process."""
+
+    def __init__(self, address: tuple[str, int], kit: Kit) -> None:
+        self._address = address
+        self._kit = kit
+        self._client: LabClient | None = None
+
+    def received(self) -> tuple[ReceivedRequest, ...]:
+        """Return the requests since the last `clear`. LabError."""
+        return tuple(_from_json(item) for item in self._request("GET"))
+
+    def clear(self) -> None:
+        """Remove all records. LabError."""
+        self._request("DELETE")
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._client is not None:
+            self._client.close()
+
+    def _request(self, method: str) -> list[dict[str, Any]]:
+        if self._client is None or self._client.ended:
+            self._client = LabClient(
+                self._address,
+                SUITE,
+                trust=self._kit.suite.certificate,
+                credential=self._kit.suite,
+                max_body=4 * MAX_BYTES,
+            )
+        try:
+            found = json.loads(self._client.request(method, _TARGET).body)
+        except (OSError, HandshakeRefused, ConnectionEnded, ValueError) as error:
+            self._client.close()
+            raise LabError(
+                f"cannot read the records of the site systems at {address_text(self._address)}: "
+                f"{error}; start: ibcm-bridge conformance serve --kit {self._kit.folder}"
+            ) from error
+        assert isinstance(found, list)
+        return found
+
+
+def _as_json(request: ReceivedRequest) -> dict[str, Any]:
+    body = base64.b64encode(request.body).decode()
+    return {**asdict(request), "time": request.time.isoformat(), "body": body}
+
+
+def _from_json(found: dict[str, Any]) -> ReceivedRequest:
+    more = {
+        "time": datetime.fromisoformat(found["time"]),
+        "body": base64.b64decode(found["body"]),
+        "headers": tuple((name, value) for name, value in found["headers"]),
+    }
+    return ReceivedRequest(**{**found, **more})

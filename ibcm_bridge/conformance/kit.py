@@ -1,0 +1,164 @@
+"""The kit: the certificates of the proxy and of the clients, and the addresses of the site systems.
+
+KIT/pki          the certificates for the proxy, and the CRLs
+KIT/pki/clients  a certificate for each `Client`
+KIT/authorities  the authorities with their keys; `serve --pki` takes such a folder
+KIT/kit.json     the addresses, written last
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from ibcm_bridge.lab.cases.policy import write_more
+from ibcm_bridge.lab.cases.requests import Senders
+from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.authority_files import (
+    AuthorityFilesError,
+    read_authorities,
+    write_authorities,
+)
+from ibcm_bridge.lab.pki.certificates import CLIENT, SERVER, LabCredential, computer, current
+from ibcm_bridge.lab.site_systems.registrations import client_guid
+
+
+class Client(StrEnum):
+    """The certificate that a client presents; the value is the name of its files."""
+
+    COMPUTER = "computer"
+    OTHER = "other-computer"
+    USER = "user"
+    REVOKED = "revoked"
+    EXPIRED = "expired"
+    FOREIGN = "foreign"
+    WRONG_PURPOSE = "wrong-purpose"
+    NO_PURPOSE = "no-purpose"
+    SELF_SIGNED = "self-signed"
+    NONE = "none"
+
+
+_OWN = (Client.OTHER, Client.NO_PURPOSE, Client.SELF_SIGNED)
+"""The certificates that the kit adds to those of `LabPki.write`."""
+
+SUITE = "conformance.example"
+"""The name of the server with the records of the site systems, and of its only client."""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """What the checks need."""
+
+    root: x509.Certificate
+    clients: Mapping[Client, LabCredential | None]
+    suite: LabCredential
+    folder: Path
+
+    def senders(self) -> dict[Client, Senders]:
+        """Return the ConfigMgr client for each certificate, and another client."""
+        devices = {
+            client: Device.of(credential, _common_name(credential)).with_guid(
+                client_guid(credential.certificate)
+            )
+            for client, credential in self.clients.items()
+            if credential is not None
+        }
+        # A client without a TLS certificate still signs its messages with the computer's key.
+        devices[Client.NONE] = devices[Client.COMPUTER]
+        return {
+            client: Senders(device, devices[Client.OTHER]) for client, device in devices.items()
+        }
+
+
+def _common_name(credential: LabCredential) -> str:
+    names = credential.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value)
+
+
+def make_kit(folder: Path, authorities: Path | None, now: datetime) -> tuple[Kit, LabPki]:
+    """Return the kit in a folder, which is made if there is none, and its authorities.
+
+    LabError if the folder has other files, or if its certificates have expired.
+    """
+    if not (folder / "authorities").exists():
+        _make(folder, authorities, now)
+    elif authorities is not None:
+        raise LabError(f"{folder} is already a kit; --pki needs a new folder: --kit DIR")
+    kit = read_kit(folder)
+    try:
+        pki = read_authorities(folder / "authorities", now)
+    except AuthorityFilesError as error:
+        raise LabError(str(error)) from error
+    if (expired := kit.suite.certificate.not_valid_after_utc) < now:
+        raise LabError(f"the certificates in {folder} expired on {expired:%Y-%m-%d}; remove it")
+    revoked = kit.clients[Client.REVOKED]
+    assert revoked is not None
+    pki.revoke(revoked)
+    return kit, pki
+
+
+def _make(folder: Path, authorities: Path | None, now: datetime) -> None:
+    try:
+        pki = read_authorities(authorities, now) if authorities else LabPki.make(now=now)
+        pki.write(folder / "pki")
+    except (AuthorityFilesError, FileExistsError) as error:
+        raise LabError(str(error)) from error
+    write_more(pki, folder / "pki")
+    clients = folder / "pki" / "clients"
+    pki.computer("other-computer.corp.example").write(clients, Client.OTHER)
+    pki.without_purpose("no-purpose.corp.example").write(clients, Client.NO_PURPOSE)
+    pki.self_signed("self-signed.corp.example").write(clients, Client.SELF_SIGNED)
+    computer(None, SUITE, current(now), (*CLIENT, *SERVER)).write(folder, "suite")
+    write_authorities(pki, folder / "authorities")
+
+
+def read_kit(folder: Path) -> Kit:
+    """Read the files. LabError if there is none."""
+    try:
+        clients: dict[Client, LabCredential | None] = {
+            client: LabCredential.read(folder / "pki" / "clients", client)
+            for client in Client
+            if client is not Client.NONE
+        }
+        root = LabCredential.read(folder / "authorities", "root").certificate
+        suite = LabCredential.read(folder, "suite")
+    except OSError as error:
+        raise LabError(
+            f"{error.filename}: {error.strerror}; make the kit with: "
+            f"ibcm-bridge conformance serve --kit {folder}"
+        ) from error
+    return Kit(root, {**clients, Client.NONE: None}, suite, folder)
+
+
+def write_addresses(folder: Path, control: tuple[str, int], roles: Mapping[str, Any]) -> None:
+    """Write the addresses of a started server."""
+    text = json.dumps({"records": list(control), "site_systems": {**roles}}, indent=2)
+    new = folder / "kit.json.new"
+    new.write_text(text + "\n", "utf-8")
+    new.replace(folder / "kit.json")
+
+
+def records_address(folder: Path) -> tuple[str, int]:
+    """Return the address of the server with the records. LabError."""
+    try:
+        host, port = json.loads((folder / "kit.json").read_text("utf-8"))["records"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LabError(
+            f"{folder / 'kit.json'} has no addresses; start: ibcm-bridge conformance serve"
+        ) from error
+    return str(host), int(port)
+
+
+def now() -> datetime:
+    """Return the current time."""
+    return datetime.now(UTC)

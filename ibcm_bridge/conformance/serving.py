@@ -1,0 +1,85 @@
+"""`ibcm-bridge conformance serve`: the site systems for the proxy, until a signal stops them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from ibcm_bridge.conformance.evidence import RecordsServer
+from ibcm_bridge.conformance.kit import make_kit, now, write_addresses
+from ibcm_bridge.conformance.subject_file import SCHEMA
+from ibcm_bridge.lab.bridge.process import Listen, with_listen_address, with_site_systems
+from ibcm_bridge.lab.cases.policy import demo_policy
+from ibcm_bridge.lab.commands.signals import end_on_signals
+from ibcm_bridge.lab.errors import LabError, error_message
+from ibcm_bridge.lab.namespaces import Namespace
+from ibcm_bridge.lab.site_systems.server_thread import ServerThread
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
+from ibcm_bridge.os_errors import listening_at
+from ibcm_bridge.policy.addresses import address_text
+
+RECORDS_PORT = 9439
+"""Below the ports of the site systems (`STAND_INS`)."""
+
+POLICY = "bridge.yaml"
+"""The file in the kit with a policy of ibcm-bridge itself."""
+
+
+def conformance_serve(address: IPv4Address, folder: Path, authorities: Path | None) -> int:
+    """Serve until a signal; return the exit status."""
+    try:
+        with end_on_signals(), serving(address, folder, authorities) as site:
+            _print(site, folder)
+            threading.Event().wait()
+    except KeyboardInterrupt:
+        return 0
+    except (LabError, OSError) as error:
+        why = error_message(error, folder, "choose another folder: --kit DIR")
+        print(f"ibcm-bridge conformance: {why}", file=sys.stderr)
+        return 1
+    return 0
+
+
+@contextmanager
+def serving(
+    address: IPv4Address, folder: Path, authorities: Path | None = None, *, fixed_ports: bool = True
+) -> Iterator[SiteSystems]:
+    """Run the site systems and the server with their records. LabError, OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kit, pki = make_kit(folder, authorities, now())
+    here = Namespace(address=str(address))
+    # `leaks`: replies about one site have intranet names, which some checks ask for.
+    with SiteSystems(pki, leaks=True, namespace=here, fixed_ports=fixed_ports) as site:
+        at = (str(address), RECORDS_PORT if fixed_ports else 0)
+        with listening_at(at):
+            server = RecordsServer(at, kit, site)
+        with ServerThread(server):
+            policy = with_site_systems(demo_policy(), site)
+            own = with_listen_address(policy, Listen(IPv4Address("127.0.0.1")))
+            (folder / POLICY).write_text(own, "utf-8")
+            schema = files("ibcm_bridge.config.schema").joinpath(SCHEMA).read_bytes()
+            (folder / SCHEMA).write_bytes(schema)
+            write_addresses(folder, (str(address), server.server_address[1]), site.addresses)
+            yield site
+
+
+def _print(site: SiteSystems, folder: Path) -> None:
+    print("site systems:")
+    for role, address in site.addresses.items():
+        stand_in = STAND_INS[role]
+        print(f"  {role:34} {address_text(address):22} {stand_in.names[0]}")
+    print(f"""\
+files for the proxy, in {folder / "pki"}:
+  bridge-server.pem, .key            server certificate for bridge.internet.example
+  bridge-client.pem, .key            client certificate for the site systems
+  root.pem, issuing.pem, *.crl       authorities of the clients and site systems, and their CRLs
+policy of ibcm-bridge: {folder / POLICY}
+Next: ibcm-bridge conformance init SUBJECT.yaml --kit {folder}
+Ctrl-C stops the site systems.""")
+    sys.stdout.flush()

@@ -1,0 +1,70 @@
+"""A real bridge that a test can break, between the suite's site systems and its clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from multiprocessing.connection import Listener
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.conformance.collection import all_checks
+from ibcm_bridge.conformance.kit import Kit, make_kit, now
+from ibcm_bridge.conformance.runner import Result, run_checks
+from ibcm_bridge.conformance.running import PUBLISHED
+from ibcm_bridge.conformance.serving import serving
+from ibcm_bridge.conformance.subject import Place, Subject
+from ibcm_bridge.lab.bridge import process
+from ibcm_bridge.lab.cases.policy import demo_policy
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
+
+PROGRAM = str(Path(__file__).parents[1] / "lab" / "cases" / "breakable_bridge.py")
+
+
+@dataclass(frozen=True)
+class SuiteLab:
+    """The running bridge, the kit, and where the bridge publishes each role."""
+
+    kit: Kit
+    places: dict[str, Place]
+    subject: Subject
+    break_bridge: Callable[[str], None]
+    """Breaks the bridge in one way; an empty name repairs it."""
+
+    def run(self, check: str) -> Result:
+        """Run a check, with the records of the site systems in this process."""
+        (result,) = run_checks([all_checks()[check]], self.subject, {})
+        return result
+
+
+@pytest.fixture(scope="session")
+def suite_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteLab]:
+    folder = tmp_path_factory.mktemp("suite")
+    with ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        listener = stack.enter_context(Listener(("127.0.0.1", 0)))
+        patch.setattr(process, "PROGRAM", (PROGRAM, str(listener.address[1])))
+        kit_folder = folder / "kit"
+        site = stack.enter_context(serving(IPv4Address("127.0.0.1"), kit_folder, fixed_ports=False))
+        kit, pki = make_kit(kit_folder, None, now())
+        bridge = folder / "bridge"
+        bridge.mkdir()
+        # With ClamAV, a second process inspects every body.
+        perimeter = Perimeter(bridge, pki=pki, site=site, policy=demo_policy())
+        lab = stack.enter_context(perimeter)
+        connection = stack.enter_context(listener.accept())
+
+        def break_bridge(name: str) -> None:
+            connection.send(name)
+            connection.recv()
+
+        places = {
+            role: Place(name, lab.bridge.addresses[port])
+            for role, (name, port) in PUBLISHED.items()
+        }
+        features = frozenset(("windows-authentication",))
+        subject = Subject(places, kit, site, seconds=20, features=features)
+        yield SuiteLab(kit, places, subject, break_bridge)

@@ -1,0 +1,190 @@
+"""`conformance run` as a user runs it, against a real bridge, through the files of the kit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from ibcm_bridge.commands.main import main
+from ibcm_bridge.policy.addresses import address_text
+
+from .conftest import SuiteLab
+
+type Text = pytest.CaptureFixture[str]
+NAME = "certificates::"
+
+
+@pytest.fixture
+def subject(tmp_path: Path, suite_lab: SuiteLab) -> Path:
+    """A subject file for the bridge."""
+    (tmp_path / "bridge.conf").write_text("configuration")
+    lines = [
+        f"  {role}: {{name: {place.name}, address: '{address_text(place.address)}'}}"
+        for role, place in suite_lab.places.items()
+    ]
+    file = tmp_path / "subject.yaml"
+    head = "version: 1\nproduct: ibcm-bridge\nproduct_version: '1'\nconfiguration: bridge.conf\n"
+    text = "\n".join([f"{head}seconds: 20\nkit: {suite_lab.kit.folder}\npublications:", *lines])
+    file.write_text(text + "\n", "utf-8")
+    return file
+
+
+def run(subject: Path, *options: str) -> int:
+    return main(["conformance", "run", str(subject), *options])
+
+
+def test_a_run_reports_both_ends(subject: Path, tmp_path: Path, capsys: Text) -> None:
+    report, junit = tmp_path / "report.json", tmp_path / "junit.xml"
+    status = run(
+        subject,
+        *("--only", f"{NAME}another_computer", "--only", f"{NAME}revoked"),
+        *("--json", str(report), "--junit", str(junit)),
+    )
+    printed = capsys.readouterr().out
+    assert (status, printed.count("pass  ")) == (0, 2), printed
+    # Two of the checks are not all.
+    assert "no MUST failed, but not all were checked" in printed
+    read = json.loads(report.read_text("utf-8"))
+    assert read["conformant"] is False
+    assert read["configuration_sha256"] == hashlib.sha256(b"configuration").hexdigest()
+    passed, revoked = read["results"]
+    assert (revoked["outcome"], revoked["stopped"]) == ("pass", "at the perimeter")
+    assert revoked["exchanges"][0]["client_received"] == "TLS alert: certificate revoked"
+    assert revoked["exchanges"][0]["arrived"] == []
+    (arrived,) = passed["exchanges"][0]["arrived"]
+    assert arrived["request"] in passed["exchanges"][0]["sent"]
+    assert arrived["certificate"].startswith("CN=bridge.perimeter.example")
+    suite = ET.parse(junit).getroot()
+    assert suite is not None
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "0")
+
+
+def test_a_failure_has_a_command_that_sends_the_request_again(
+    subject: Path, tmp_path: Path, capsys: Text, suite_lab: SuiteLab
+) -> None:
+    junit = tmp_path / "junit.xml"
+    suite_lab.break_bridge("revocation")
+    try:
+        status = run(subject, "--only", "certificates", "--failures-only", "--junit", str(junit))
+    finally:
+        suite_lab.break_bridge("")
+    printed = capsys.readouterr().out
+    assert status == 1
+    assert "pass   " not in printed
+    assert "fail            certificates::revoked, stopped not at all" in printed
+    assert "seen: not refused: GET /SMS_MP/.sms_aut?MPLIST (management-point) arrived" in printed
+    assert "again: curl " in printed
+    assert f"{suite_lab.kit.folder}/pki/clients/revoked.pem" in printed
+    assert "not conformant" in printed
+    suite = ET.parse(junit).getroot()
+    assert suite is not None
+    assert [case.get("name") for case in suite if case.find("failure") is not None] == ["revoked"]
+
+
+GAP = "known_gaps: [{check: 'CHECK', because: 'not planned'}]\n"
+
+
+def test_a_known_gap_that_passes_or_does_not_exist_fails_the_run(
+    subject: Path, capsys: Text
+) -> None:
+    text = subject.read_text("utf-8")
+    subject.write_text(text + GAP.replace("CHECK", f"{NAME}revoked"))
+    assert run(subject, "--only", f"{NAME}revoked") == 1
+    assert f"known gap {NAME}revoked: pass; remove it" in capsys.readouterr().out
+    subject.write_text(text + GAP.replace("CHECK", "certificates::reborn"))
+    assert run(subject, "--only", f"{NAME}revoked") == 1
+    assert "known gap certificates::reborn: there is no such check" in capsys.readouterr().out
+
+
+def test_a_known_gap_that_fails_does_not_fail_the_run(
+    subject: Path, capsys: Text, suite_lab: SuiteLab
+) -> None:
+    subject.write_text(subject.read_text("utf-8") + GAP.replace("CHECK", f"{NAME}revoked"))
+    suite_lab.break_bridge("revocation")
+    try:
+        status = run(subject, "--only", f"{NAME}revoked")
+    finally:
+        suite_lab.break_bridge("")
+    printed = capsys.readouterr().out
+    assert status == 0
+    assert "known gap       certificates::revoked" in printed
+    assert "known gap: not planned" in printed
+
+
+def test_a_publication_that_is_missing_is_not_applicable(subject: Path, capsys: Text) -> None:
+    lines = subject.read_text("utf-8").splitlines()
+    subject.write_text("\n".join(line for line in lines if "management-point-users" not in line))
+    assert run(subject, "--only", f"{NAME}user_on_a_user_publication") == 0
+    assert "not applicable  " in (printed := capsys.readouterr().out)
+    assert "the subject file has no management-point-users" in printed
+
+
+def test_a_subject_that_is_down_fails_each_check_with_one_sentence(
+    subject: Path, capsys: Text, suite_lab: SuiteLab
+) -> None:
+    text = subject.read_text("utf-8")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    for place in suite_lab.places.values():
+        text = text.replace(address_text(place.address), f"127.0.0.1:{port}")
+    subject.write_text(text)
+    assert run(subject, "--only", f"{NAME}revoked", "--only", f"{NAME}none") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("a valid request was not forwarded: no connection: ") == 2
+
+
+def test_a_subject_that_never_responds_is_a_failure(
+    subject: Path, capsys: Text, suite_lab: SuiteLab
+) -> None:
+    text = subject.read_text("utf-8").replace("seconds: 20", "seconds: 0.2")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = address_text(silent.getsockname())
+        for place in suite_lab.places.values():
+            text = text.replace(address_text(place.address), address)
+        subject.write_text(text)
+        assert run(subject, "--only", f"{NAME}revoked") == 1
+    assert "no complete response within 0.2 s" in capsys.readouterr().out
+
+
+def test_a_public_address_needs_yes(subject: Path, capsys: Text, suite_lab: SuiteLab) -> None:
+    text = subject.read_text("utf-8")
+    for place in suite_lab.places.values():
+        text = text.replace(address_text(place.address), "8.8.8.8:443")
+    subject.write_text(text)
+    assert run(subject) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "8.8.8.8:443: neither a loopback nor a private address; pass --yes" in captured.err
+
+
+def test_an_unknown_check_is_refused(subject: Path, capsys: Text) -> None:
+    assert run(subject, "--only", "certificates::reborn") == 1
+    assert main(["conformance", "explain", "certificates::reborn"]) == 1
+    assert capsys.readouterr().err.count("there is no check certificates::reborn") == 2
+
+
+def test_the_checks_are_listed_and_explained(capsys: Text) -> None:
+    assert main(["conformance", "--list"]) == 0
+    assert f"{NAME}revoked" in capsys.readouterr().out.splitlines()
+    assert main(["conformance", "explain", f"{NAME}revoked"]) == 0
+    assert "requirement: BRIDGE-AUTH-COMPUTER" in capsys.readouterr().out
+
+
+def test_without_the_site_systems_no_check_runs(subject: Path, capsys: Text) -> None:
+    text = subject.read_text("utf-8").replace("kit: ", "kit: no-")
+    subject.write_text(text)
+    assert run(subject) == 1
+    assert "make the kit with: ibcm-bridge conformance serve" in capsys.readouterr().err
+
+
+def test_init_writes_a_subject_file_once(tmp_path: Path, capsys: Text) -> None:
+    file = tmp_path / "new.yaml"
+    assert main(["conformance", "init", str(file), "--kit", str(tmp_path)]) == 0
+    assert "product: my-proxy" in file.read_text("utf-8")
+    assert main(["conformance", "init", str(file)]) == 1
+    assert "File exists" in capsys.readouterr().err

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.conformance.subject_file import public_addresses, read_subject, template
+from ibcm_bridge.policy_file.reading import PolicyError
+
+ADDRESSES = {"management-point": ("bridge.internet.example", "127.0.0.1:8443")}
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> str:
+    return template("subject.yaml", tmp_path, ADDRESSES)
+
+
+def problems(tmp_path: Path, text: str) -> list[str]:
+    file = tmp_path / "subject.yaml"
+    file.write_text(text, "utf-8")
+    with pytest.raises(PolicyError) as refused:
+        read_subject(file)
+    return [problem.removeprefix(f"{tmp_path}/") for problem in refused.value.problems]
+
+
+def test_the_template_is_a_valid_subject(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "subject.yaml"
+    file.write_text(text, "utf-8")
+    row = read_subject(file)
+    assert row.publications["management-point"].name == "bridge.internet.example"
+    assert row.kit == str(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("product: my-proxy\n", "", ":6: product: this key is missing"),
+        ("seconds:", "second:", ":11: second: unknown key"),
+        ("seconds: 30", "seconds: 0", ":11: seconds: invalid value; write greater than 0"),
+        ("seconds: 30", "seconds: soon", ":11: seconds: invalid value"),
+        ("management-point:", "managment-point:", ":14: publications.managment-point: invalid"),
+        (
+            "127.0.0.1:8443",
+            "bridge:8443",
+            ":14: publications.management-point.address: String should match",
+        ),
+        (
+            "127.0.0.1:8443",
+            "127.0.0.1:84430",
+            ":14: publications.management-point.address: 84430 is not a port",
+        ),
+        (
+            "127.0.0.1:8443",
+            "1.2.3.400:443",
+            ":14: publications.management-point.address: not an IP address",
+        ),
+        ("features: []", "features: [magic]", ":16: features.0: invalid value"),
+        ("known_gaps: []", "known_gaps: [{check: a}]", "known_gaps.0.because: this key is missing"),
+        ("# configuration", "configuration", "configuration: "),
+        ("version: 1\n", "version: [\n", "not YAML"),
+    ],
+)
+def test_a_problem_has_the_file_the_line_and_the_place(
+    tmp_path: Path, text: str, old: str, new: str, problem: str
+) -> None:
+    assert old in text
+    (found, *_) = problems(tmp_path, text.replace(old, new))
+    assert found.startswith("subject.yaml:")
+    assert problem in found
+
+
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="cannot be read: No such file"):
+        read_subject(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("127.0.0.1:443", False),
+        ("10.1.2.3:443", False),
+        ("192.168.1.1:443", False),
+        ("[::1]:443", False),
+        ("[fd00::1]:443", False),
+        ("8.8.8.8:443", True),
+        ("[2606:4700::1111]:443", True),
+    ],
+)
+def test_an_address_is_public_if_it_is_neither_loopback_nor_private(
+    tmp_path: Path, text: str, address: str, public: bool
+) -> None:
+    file = tmp_path / "subject.yaml"
+    file.write_text(text.replace("127.0.0.1:8443", address), "utf-8")
+    assert public_addresses(read_subject(file)) == ([address] if public else [])
