@@ -120,8 +120,9 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "lab.clients lab.perimeter"
         ),
         "lab.page": (
-            "decisions messages policy_file lab.pki lab.protocol lab.site_systems lab.clients "
-            "lab.capture lab.cases lab.comparison lab.wire lab.picture lab.perimeter lab.demo"
+            "decisions messages policy_file inspection lab.pki lab.protocol lab.site_systems "
+            "lab.clients lab.capture lab.cases lab.comparison lab.wire lab.picture lab.perimeter "
+            "lab.demo"
         ),
         "lab.commands": (
             "policy policy_file storage lab.errors lab.namespaces lab.pki lab.protocol "

@@ -31,6 +31,7 @@ from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
 from ibcm_bridge.lab.comparison.comparison import ConnectionsByName
 from ibcm_bridge.lab.page import case_view
 from ibcm_bridge.lab.page.captures import Captures, Path
+from ibcm_bridge.lab.page.message_view import message_view
 from ibcm_bridge.lab.page.request_preview import RequestPreview
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.perimeter.faults import FAULTS
@@ -91,6 +92,8 @@ class Controller:
         self._lines: deque[dict[str, Any]] = deque(maxlen=MAX_LINES)
         self._records_read = 0
         self.captures = Captures()
+        self.messages: dict[str, dict[str, Any]] = {}
+        """Case -> the request that the bridge read."""
 
     def __enter__(self) -> Controller:
         self._thread.start()
@@ -187,6 +190,7 @@ class Controller:
         for path, outcome in ((Path.BRIDGE, result.bridge), (Path.TUNNEL, result.tunnel)):
             wire = outcome.observation.wire if outcome else None
             self.captures.keep(case.id, path, wire, sent=outcome is not None)
+        self.messages[case.id] = message_view(result)
         faults = self._active_titles()
         self._details[case.id] = case_view.details(family, result, faults)
         self._summaries[case.id] = case_view.summary(result, faults)

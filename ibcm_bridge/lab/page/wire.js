@@ -1,4 +1,4 @@
-// What the wire shows: the bytes that passed the tunnel, with words, and the captures as files.
+// What the wire shows: the message that the bridge read, beside the bytes that passed the tunnel.
 import { make } from "./view.js";
 
 const at = (id) => document.getElementById(id);
@@ -34,14 +34,40 @@ function fill(id, wire) {
     known.length ? facts(wire, known) : "",
     make("section", {},
       make("h3", {}, "Through the bridge"),
-      make("p", {}, "The bridge ends both TLS connections, and reads everything."),
+      make("p", {}, "The bridge ends both TLS connections, and reads the message."),
+      ...message(wire.message),
       capture(id, "bridge", wire, "both legs, with their TLS secrets")),
     make("section", { class: "wire-tunnel" },
       make("h3", {}, "Through the tunnel"),
       make("p", {}, "The bytes of one connection pass. The tunnel has no secrets."),
       ...(known.length ? passed(id, wire, known) : []),
       capture(id, "tunnel", wire, "the same bytes, without secrets")));
+  showFindings();
   if (focused) at(focused)?.focus({ preventScroll: true });
+}
+
+// The request as the bridge read it, with the finding marked.
+function message(read) {
+  if (!read) return [];
+  return [make("p", { id: "finding" }, make("strong", {}, read.note)), ...read.texts.flatMap(decoded)];
+}
+
+function decoded(text) {
+  const pieces = text.segments.map((one) => (one.marked ? make("mark", { title: one.words || false }, one.text) : one.text));
+  const words = text.segments.map((one) => one.words).filter(Boolean);
+  return [
+    make("h3", {}, text.title),
+    make("pre", { class: "decoded", tabindex: "0", "aria-label": text.title }, ...pieces),
+    ...[...words, text.left_out].filter(Boolean).map((sentence) => make("p", {}, make("small", {}, sentence))),
+  ];
+}
+
+// A finding can be below the end of its box; scrollIntoView() would also scroll the page.
+function showFindings() {
+  for (const box of at("wire").querySelectorAll(".decoded")) {
+    const mark = box.querySelector("mark");
+    if (mark) box.scrollTop = mark.offsetTop - box.offsetTop - box.clientHeight / 3;
+  }
 }
 
 function capture(id, path, wire, content) {

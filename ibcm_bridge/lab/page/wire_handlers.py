@@ -7,8 +7,8 @@ from typing import Any
 
 from tornado.web import HTTPError
 
-from ibcm_bridge.lab.page.captures import Captures, Missing, Path
-from ibcm_bridge.lab.page.controller import CASES
+from ibcm_bridge.lab.page.captures import Missing, Path
+from ibcm_bridge.lab.page.controller import CASES, Controller
 from ibcm_bridge.lab.page.handlers import ByAddress, Guarded
 from ibcm_bridge.lab.page.wire_view import wire_view
 
@@ -20,15 +20,15 @@ class WireHandler(Guarded):
         """Send JSON."""
         if case not in CASES:
             raise HTTPError(404, log_message="Unknown case.")
-        self.json(await asyncio.to_thread(_shown, self.controller.captures, case))
+        self.json(await asyncio.to_thread(_shown, self.controller, case))
 
 
-def _shown(captures: Captures, case: str) -> dict[str, Any]:
-    """Return each path: why there is no capture, or what is in it."""
-    shown: dict[str, Any] = {}
+def _shown(controller: Controller, case: str) -> dict[str, Any]:
+    """Return the message, and for each path why there is no capture, or what is in it."""
+    shown: dict[str, Any] = {"message": controller.messages.get(case)}
     for path in Path:
         try:
-            wire = captures.wire(case, path)
+            wire = controller.captures.wire(case, path)
         except Missing as missing:
             shown[path] = {"missing": str(missing)}
             continue
