@@ -13,11 +13,12 @@ from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.connections import ONE_PROCESS, Capacity, Connections, Totals
 from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.errors import StartError
+from ibcm_bridge.addons.events import TrafficObserver
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
+from ibcm_bridge.addons.operations.serving import OperationsSetup
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
 from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
-from ibcm_bridge.addons.traffic_observer import TrafficObserver
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.storage.binding_registry import Registry, RegistryError
@@ -32,6 +33,7 @@ class SharedByWorkers:
     """Number of a listener -> the sockets at which it listens in this process."""
     totals: Totals
     turn: Turn
+    operations: OperationsSetup
     setup: EngineSetup
     """The rules of the start. A worker that starts later must not need the present ones."""
 
@@ -56,6 +58,8 @@ class Bridge:
         """
         limits, totals = policy.limits, shared.totals if shared else ONE_PROCESS
         self.sockets = shared.sockets if shared else {}
+        self.draining = False
+        """True from the signal to stop to the end of the process."""
         self.connections = Connections(Capacity(limits.connections, limits.buffered_bytes, totals))
         with contextlib.ExitStack() as opened:
             registry = opened.enter_context(_registry(policy))

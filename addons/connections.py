@@ -157,6 +157,10 @@ class ExchangeEnded:
     observed: tuple[str, ...]
     """The reasons to refuse the response if the policy did not set `observe`."""
     note: str
+    inspection_seconds: float | None = None
+    """The time to decide on the body; None if that was not reached."""
+    site_system_seconds: float | None = None
+    """The time from connecting or sending to the head of the response; None without one."""
 
 
 class UnderWay(Protocol):

@@ -1,13 +1,14 @@
 """The bridge's own hooks, in addition to mitmproxy's.
 
 They report the end of a connection, a tunnel or a request, and a response before it is forwarded.
-`hooks.end_reporting` turns each end into one `traffic_observer.Ended` value and passes it to every
+`hooks.end_reporting` turns each end into one `Ended` value and passes it to every
 `TrafficObserver`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from mitmproxy.connection import Client, Connection
 from mitmproxy.http import HTTPFlow
@@ -124,3 +125,20 @@ class ReplyShownHook(commands.StartHook):
     """A response was read and allowed. During the hook the flow has its whole body."""
 
     data: HTTPFlow
+
+
+type Ended = ExchangeEnded | EndedTunnel | RefusedConnection
+"""An ended request, an ended tunnel, or a connection that carried neither. Each has one audit
+record."""
+
+
+class TrafficObserver(Protocol):
+    """The audit, or an addon that only watches, such as metrics or the page of `run --web`.
+
+    It is added in `run`: `Bridge(policy, observers)`. Besides `ended` it may have methods with the
+    names of mitmproxy's hooks and of `reply_shown`; they are called last, and cannot decide or
+    change what is sent. An exception in one of them refuses the request or closes the connection.
+    """
+
+    def ended(self, ended: Ended) -> None:
+        """Called once for each end; for addons after the audit record is written."""

@@ -25,6 +25,7 @@ from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.errors import StartError
+from ibcm_bridge.addons.events import TrafficObserver
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS, ClientAuthentication
 from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
@@ -40,7 +41,6 @@ from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
 from ibcm_bridge.addons.stages import GuardedHooks
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
-from ibcm_bridge.addons.traffic_observer import TrafficObserver
 from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.storage.binding_registry import Registry

@@ -18,6 +18,14 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.errors import StartError
+from ibcm_bridge.addons.events import TrafficObserver
+from ibcm_bridge.addons.operations.numbers import Numbers
+from ibcm_bridge.addons.operations.serving import (
+    OperationsSetup,
+    listen,
+    operating,
+    traffic_metrics,
+)
 from ibcm_bridge.addons.server import listener
 from ibcm_bridge.policy.addresses import Address, socket_address
 from ibcm_bridge.policy.policy import Policy
@@ -78,8 +86,14 @@ async def run(
     `page`, if given, is served meanwhile and shows the traffic.
     """
     stop = stopped_by_signals()
-    async with page or contextlib.nullcontext():
-        await serve(Bridge(policy, [page] if page else ()), ready, stop)
+    numbers = Numbers()
+    observers: list[TrafficObserver] = traffic_metrics(policy, numbers)
+    async with contextlib.AsyncExitStack() as stack:
+        setup = OperationsSetup(listen(policy.operations, stack))
+        if page is not None:
+            observers.append(await stack.enter_async_context(page))
+        bridge = Bridge(policy, observers)
+        await serve(bridge, ready, stop, operating(bridge, numbers, setup))
 
 
 def stopped_by_signals() -> asyncio.Event:
@@ -97,28 +111,42 @@ def stopped_by_signals() -> asyncio.Event:
 
 
 async def serve(
+    bridge: Bridge,
+    ready: Callable[[list[Address]], None],
+    stop: asyncio.Event,
+    operations: contextlib.AbstractAsyncContextManager[None] | None = None,
+) -> None:
+    """Serve until `stop` is set, then wait for requests under way. Raises StartError.
+
+    `operations` is entered while the bridge is open.
+    """
+    with contextlib.closing(bridge):
+        async with operations or contextlib.nullcontext():
+            await _serve(bridge, ready, stop)
+
+
+async def _serve(
     bridge: Bridge, ready: Callable[[list[Address]], None], stop: asyncio.Event
 ) -> None:
-    """Serve until `stop` is set, then wait for requests under way. Raises StartError."""
     loop = asyncio.get_running_loop()
-    with contextlib.closing(bridge):
-        master = BridgeMaster(bridge)
-        serving = asyncio.create_task(master.run())
-        try:
-            async with bridge.generation.running():
-                await _until_listening(master, serving)
-                # These objects live as long as the process: exclude them from garbage collection.
-                gc.freeze()
-                ready(master.addresses())
-                stopping = asyncio.create_task(stop.wait())
-                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-                stopping.cancel()
-                deadline = loop.time() + DRAIN_SECONDS
-                await _drain(master, deadline)
-            await _close_connections(master, deadline + CLOSE_SECONDS)
-        finally:
-            master.shutdown()  # type: ignore[no-untyped-call]
-            await serving
+    master = BridgeMaster(bridge)
+    serving = asyncio.create_task(master.run())
+    try:
+        async with bridge.generation.running():
+            await _until_listening(master, serving)
+            # These objects live as long as the process: exclude them from garbage collection.
+            gc.freeze()
+            ready(master.addresses())
+            stopping = asyncio.create_task(stop.wait())
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            bridge.draining = True
+            deadline = loop.time() + DRAIN_SECONDS
+            await _drain(master, deadline)
+        await _close_connections(master, deadline + CLOSE_SECONDS)
+    finally:
+        master.shutdown()  # type: ignore[no-untyped-call]
+        await serving
 
 
 async def _until_listening(master: BridgeMaster, serving: asyncio.Task[None]) -> None:

@@ -40,6 +40,11 @@ def is_about_writing(error: OSError) -> bool:
     return error.errno in _NOT_WRITTEN
 
 
+def is_about_open_files(error: OSError) -> bool:
+    """Return whether this process or the system can open no more files."""
+    return error.errno in (errno.EMFILE, errno.ENFILE)
+
+
 class ListenError(OSError):
     """The bridge cannot listen at an address. `strerror` has the cause and the remedy."""
 

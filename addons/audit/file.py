@@ -88,6 +88,14 @@ class AuditFile:
             finally:
                 turn.torn = written < len(data) if written else torn
 
+    def problem(self) -> str | None:
+        """Return why the next line could not be written, as far as that is known before."""
+        if self._path is None or not hasattr(os, "statvfs"):
+            return None
+        found = os.statvfs(self._stream.fileno())
+        full = found.f_blocks > 0 and found.f_bavail == 0
+        return "the disk is full" if full and self._path.is_file() else None
+
     def close(self) -> None:
         """Close the file. Standard output stays open."""
         if self._path is not None:

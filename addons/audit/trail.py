@@ -3,11 +3,13 @@
 No other addon writes records, and no record is written twice (`hooks.end_reporting`). If a record
 cannot be written, the hook raises, which ends the connection like any other defect; from then on
 requests are refused until a record can be written. With `when_unwritable: continue` requests are
-not refused: the log reports the failure once, and later a record counts the lost records.
+not refused. The log reports the failure once, and later a record counts the lost records. `probe`
+finds out without a request that records can be written again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import logging
 import time
@@ -18,9 +20,8 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from ibcm_bridge.addons.audit.file import AuditFile, Turn
 from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
-from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.stages import HeadRead
-from ibcm_bridge.addons.traffic_observer import Ended
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.identity.approval import Approved
@@ -47,6 +48,10 @@ class AuditTrail:
         self._clock = clock
         self._failed = False
         self._lost = 0
+        self.lost = 0
+        """The number of records that could not be written, since the start."""
+        self.problem: str | None = None
+        """Why records cannot be written, in the words of the operating system."""
 
     def head_read(self, read: HeadRead) -> HeadRead:
         """Refuse requests while the audit is not writable. This decides first on each request."""
@@ -75,7 +80,16 @@ class AuditTrail:
             # The refusal itself is recorded, so the next attempt finds out if writing works again.
             raise OSError("the audit is not writable")
 
+    def probe(self) -> None:
+        """Find out, without a request, whether records can be written. Never raises."""
+        with contextlib.suppress(Exception):
+            if self._failed:
+                self._write()
+            else:
+                self.problem = self._file.problem()
+
     def _write(self, *parts: audit.Record | str) -> None:
+        """Write a record, and before it the number of lost ones; without `parts`, only that."""
         # Any exception before the end counts as a failure, not only OSError.
         failed_before, self._failed = self._failed, True
         try:
@@ -83,18 +97,29 @@ class AuditTrail:
                 self._file.write(audit.line(_lost_records(self._lost, self._clock())))
                 logger.warning("the audit is writable again; %d records were lost", self._lost)
                 self._lost = 0
-            self._file.write(audit.line(*parts))
-        except OSError as error:
-            if self._when_unwritable is WhenUnwritable.REFUSE:
+            if parts:
+                self._file.write(audit.line(*parts))
+        except Exception as error:
+            self._lose(error, records=bool(parts), failed_before=failed_before)
+            if self._when_unwritable is WhenUnwritable.REFUSE or not isinstance(error, OSError):
                 raise
-            self._lost += 1
-            if not failed_before:
-                why = error.strerror or type(error).__name__
-                logger.critical(
-                    "cannot write the audit: %s; requests continue without records", why
-                )
         else:
-            self._failed = False
+            self._failed, self.problem = False, None
+
+    def _lose(self, error: Exception, *, records: bool, failed_before: bool) -> None:
+        self._lost += records
+        self.lost += records
+        system = error.strerror if isinstance(error, OSError) else None
+        self.problem = system or type(error).__name__
+        if not failed_before:
+            then = _THEN[self._when_unwritable]
+            logger.critical("cannot write the audit: %s; %s", self.problem, then)
+
+
+_THEN = {
+    WhenUnwritable.REFUSE: "requests are refused",
+    WhenUnwritable.CONTINUE: "requests continue without records",
+}
 
 
 def _lost_records(lost: int, now: datetime.datetime) -> audit.Record:

@@ -68,6 +68,8 @@ class InspectionWorkers:
         self._busy: set[_Worker] = set()
         self._under_way = 0
         self._stopped = False
+        self.problem: str | None = None
+        """Why no process can be started; None if the last attempt succeeded."""
         self._ending: list[_Worker] = []
         """Workers that were killed but not yet waited for."""
 
@@ -75,6 +77,24 @@ class InspectionWorkers:
     def under_way(self) -> int:
         """The number of bodies that are being inspected or waiting."""
         return self._under_way
+
+    @property
+    def running(self) -> int:
+        """The number of worker processes."""
+        return len(self._idle) + len(self._busy)
+
+    async def try_again(self) -> None:
+        """Start a process if the last attempt failed, so that `problem` ends without a body."""
+        if self.problem is None or self._stopped or not await self._turns.take(None):
+            return
+        try:
+            worker = await self._worker()
+            self._busy.discard(worker)
+            self._idle.append(worker)
+        except _FAILURES:
+            return  # `problem` has the cause
+        finally:
+            self._turns.free()
 
     async def inspect(self, subject: Subject, holder: Holder) -> Report | Deny:
         """Return the report of a worker on a subject that counts for `holder`.
@@ -147,6 +167,16 @@ class InspectionWorkers:
                 self._busy.add(worker)
                 return worker
             await worker.ended()
+        try:
+            worker = await self._start()
+        except _FAILURES as error:
+            system = error.strerror if isinstance(error, OSError) else None
+            self.problem = system or type(error).__name__
+            raise
+        self.problem = None
+        return worker
+
+    async def _start(self) -> _Worker:
         async with asyncio.timeout(START_SECONDS):
             worker = await _Worker.start(self._command)
             self._busy.add(worker)

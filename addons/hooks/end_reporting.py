@@ -3,7 +3,7 @@
 Ends are events (`addons.events`), and one end can cause several: a hook that fails after the audit
 record is also a defect, and a failed handshake calls mitmproxy's own hook. This addon turns them
 into one of three values. The audit gets it first: an end that it cannot record is reported nowhere
-else. To count or export ends, add a `TrafficObserver` (`addons.traffic_observer`); this file does
+else. To count or export ends, add a `TrafficObserver` (`addons.events`); this file does
 not change.
 """
 
@@ -16,9 +16,8 @@ from collections.abc import Sequence
 from mitmproxy.tls import TlsData
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections, ExchangeEnded
-from ibcm_bridge.addons.events import Defect, EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.events import Defect, Ended, EndedTunnel, RefusedConnection, TrafficObserver
 from ibcm_bridge.addons.tls.handshake_failure import why_no_handshake
-from ibcm_bridge.addons.traffic_observer import Ended, TrafficObserver
 from ibcm_bridge.authentication.client import certificate_missing
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason

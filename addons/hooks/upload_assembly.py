@@ -52,7 +52,12 @@ class UploadAssembly:
         except BaseException:
             self._remove()
             raise
+        self.path = path
         self._thread = ThreadPoolExecutor(1, "uploads")
+
+    def problem(self) -> str | None:
+        """Return why uploads would be lost on restart; None if they would not."""
+        return self._spool.problem()
 
     def close(self) -> None:
         """Close the file, and delete it if it is temporary."""

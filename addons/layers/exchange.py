@@ -115,6 +115,8 @@ class Exchange:
         self._status: int | None = None
         self._response: ResponseStream | None = None
         self._observed: tuple[str, ...] = ()
+        self._inspection_seconds: float | None = None
+        self._site_system_seconds: float | None = None
         self._ended = False
 
     def serve(self) -> Steps[bool]:
@@ -175,7 +177,9 @@ class Exchange:
         """Decide on the body, and show it."""
         self._body = body
         self._shown.read(body)
+        began = time.monotonic()
         self.decision = yield from self._approve(authorized, body)
+        self._inspection_seconds = time.monotonic() - began
         yield from self._shown.request()
 
     def _approve(self, authorized: Authorized, body: bytes) -> Steps[Approved | Deny]:
@@ -196,11 +200,13 @@ class Exchange:
     def send(self, head: RequestHead) -> Steps[ResponseBegun]:
         """Send the approved request, and read the head of a response that may be forwarded."""
         approved = self._pass_gate(head)  # 5
+        began = time.monotonic()
         terms = originate(self._published, approved.authorized)
         leg = yield from self._legs.use(terms, self._wait)  # 6
         self._shown.leg(leg.server)
         self._sent += 1
         begun = yield from self._legs.send(leg, approved, self._wait)  # 7
+        self._site_system_seconds = time.monotonic() - began
         self._shown.began_response(begun.response)
         self._status = begun.response.status
         followed = yield from self._follow(begun)
@@ -370,6 +376,8 @@ class Exchange:
             bytes_out=self._response.forwarded if self._response is not None else 0,
             observed=self._observed,
             note=self._note,
+            inspection_seconds=self._inspection_seconds,
+            site_system_seconds=self._site_system_seconds,
         )
 
     @property

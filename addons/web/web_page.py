@@ -30,8 +30,7 @@ from mitmproxy.tcp import TCPFlow
 
 from ibcm_bridge.addons.connections import ExchangeEnded
 from ibcm_bridge.addons.errors import StartError
-from ibcm_bridge.addons.events import EndedTunnel, RefusedConnection
-from ibcm_bridge.addons.traffic_observer import Ended
+from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.web.redacted_flows import (
     Readable,
     exchange_flow,

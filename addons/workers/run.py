@@ -8,6 +8,8 @@ event loop, a thread, a TLS context, a scanner or an open database. Each worker 
 2. Bindings and uploads: files of the policy, or else files in a temporary folder of the parent.
 3. The audit file or standard output, in turns (`writing_turn`).
 
+4. One set of metrics (`shared_board`): any worker responds for all.
+
 Inspection workers are divided among the workers. Each renews lists and rules by itself.
 """
 
@@ -17,15 +19,24 @@ import asyncio
 import contextlib
 import dataclasses
 import signal
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ibcm_bridge.addons.bridge import Bridge, SharedByWorkers
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.errors import StartError
+from ibcm_bridge.addons.operations.numbers import Numbers
+from ibcm_bridge.addons.operations.serving import (
+    OperationsSetup,
+    listen,
+    operating,
+    traffic_metrics,
+)
 from ibcm_bridge.addons.run import serve, stopped_by_signals
 from ibcm_bridge.addons.workers.listening import Listening
 from ibcm_bridge.addons.workers.process import READY, STOP_SIGNALS, report
+from ibcm_bridge.addons.workers.shared_board import SharedBoard
 from ibcm_bridge.addons.workers.shared_totals import SharedTotals
 from ibcm_bridge.addons.workers.supervisor import Supervisor
 from ibcm_bridge.addons.workers.writing_turn import WritingTurn
@@ -45,7 +56,8 @@ def run_workers(policy: Policy, count: int, ready: Callable[[list[Address]], Non
         policy = _with_files(policy, stack)
         setup = engine_setup(policy)
         listening = stack.enter_context(contextlib.closing(_listening(policy, count)))
-        workers = _Workers(policy, setup, listening, count)
+        operations = listen(policy.operations, stack)
+        workers = _Workers(policy, setup, listening, operations, count)
         supervisor = Supervisor(count, workers.work, workers.totals.clear, listening.close)
         supervisor.run(lambda: ready(listening.addresses))
 
@@ -54,19 +66,30 @@ class _Workers:
     """The state that the workers have from their parent."""
 
     def __init__(
-        self, policy: Policy, setup: EngineSetup, listening: Listening, count: int
+        self,
+        policy: Policy,
+        setup: EngineSetup,
+        listening: Listening,
+        operations: Sequence[socket.socket],
+        count: int,
     ) -> None:
         self._policy = policy
         self._setup = setup
         self._listening = listening
         self._count = count
         self._turn = WritingTurn()
+        self._operations = operations
+        self._board = SharedBoard(count)
         self.totals = SharedTotals(count)
 
     def work(self, number: int, stopping: int, parent: int) -> int:
         """Serve in the process of a worker; return its exit status."""
         shared = SharedByWorkers(
-            self._listening.keep_only(number), self.totals.of(number), self._turn, self._setup
+            self._listening.keep_only(number),
+            self.totals.of(number),
+            self._turn,
+            OperationsSetup(self._operations, self._board.of(number)),
+            self._setup,
         )
         policy = _with_part_of_inspection(self._policy, number, self._count)
         try:
@@ -87,7 +110,10 @@ async def _serve(policy: Policy, shared: SharedByWorkers, stopping: int, parent:
         stop.set()
 
     loop.add_reader(stopping, end)
-    await serve(Bridge(policy, shared=shared), lambda _: report(parent, READY), stop)
+    numbers = Numbers()
+    bridge = Bridge(policy, traffic_metrics(policy, numbers), shared=shared)
+    operations = operating(bridge, numbers, shared.operations)
+    await serve(bridge, lambda _: report(parent, READY), stop, operations)
 
 
 def _listening(policy: Policy, count: int) -> Listening:

@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from ibcm_bridge.addons.errors import StartError, WorkersError
+from ibcm_bridge.addons.operations.service_manager import WATCHDOG, notify, watchdog_seconds
 from ibcm_bridge.addons.run import CLOSE_SECONDS, DRAIN_SECONDS
 from ibcm_bridge.addons.workers.process import STOP_SIGNALS, WorkerProcess
 
@@ -72,8 +73,12 @@ class Supervisor:
 
     def _until(self, signals: _Signals, is_done: Callable[[], bool]) -> None:
         """Wait for a signal to stop, or until `is_done`, called after every change."""
+        watchdog = watchdog_seconds()
         while not signals.stopped and not is_done():
             due = [place.due for place in self._places if place.due is not None]
+            if watchdog is not None:
+                notify(WATCHDOG)
+                due.append(time.monotonic() + watchdog)
             self._wait(signals, min(due) if due else None)
 
     def _start(self, place: _Place) -> None:

@@ -82,6 +82,7 @@ def _run(options: argparse.Namespace) -> int:
     import asyncio
 
     from ibcm_bridge.addons.errors import StartError, WorkersError
+    from ibcm_bridge.addons.operations.service_manager import READY, notify
     from ibcm_bridge.addons.run import run
     from ibcm_bridge.inspection.engines import RuleError
     from ibcm_bridge.policy.addresses import address_text
@@ -112,6 +113,7 @@ def _run(options: argparse.Namespace) -> int:
             if finding.level == "fact":
                 print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
         sys.stderr.flush()
+        notify(READY)
 
     raise_open_file_limit()
     try:

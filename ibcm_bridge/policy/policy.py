@@ -94,6 +94,15 @@ class UploadPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class Operations:
+    """Where the bridge serves its metrics and probes, without TLS or authentication."""
+
+    listen: Address
+    because: str | None = None
+    """The reason why other machines may connect; None on loopback."""
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The content of a policy file."""
 
@@ -111,6 +120,8 @@ class Policy:
     """Processes that serve clients; None: as many as the machine has cores, where it can."""
     web_because: str | None = None
     """The reason for allowing the traffic page outside a lab; None: it is not allowed."""
+    operations: Operations | None = None
+    """None: no metrics and no probes."""
 
     def publications(self) -> Iterator[tuple[Address, Publication | PlaintextPublication]]:
         """Every publication with its listen address, in the order of the policy."""

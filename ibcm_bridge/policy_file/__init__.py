@@ -27,6 +27,7 @@ from ibcm_bridge.policy_file.addresses import read_address
 from ibcm_bridge.policy_file.folders import is_folder
 from ibcm_bridge.policy_file.listeners import read_listeners
 from ibcm_bridge.policy_file.messages import read_messages
+from ibcm_bridge.policy_file.operations import read_operations
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, database_file, duration, why
 from ibcm_bridge.policy_file.rows.policy import policy_schema
 from ibcm_bridge.policy_file.rows.settings import ClamAvRow, LimitsRow, UploadsRow
@@ -102,6 +103,9 @@ def load_policy(path: Path) -> Policy:
         uploads=_uploads(reading, row.uploads),
         workers=row.workers,
         web_because=row.web.because if row.web else None,
+        operations=read_operations(
+            reading, row.operations, [listener.address for listener in listeners]
+        ),
     )
     if tree.problems or reading.left_out:
         raise PolicyError(reading.sorted_problems())

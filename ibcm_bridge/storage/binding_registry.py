@@ -54,7 +54,12 @@ class Registry:
 
     def __init__(self, path: Path | None) -> None:
         """Open the file, or create it, readable only by its owner. None: in memory."""
+        self.path = path
         self._database = SharedDatabase(path, _KIND)
+
+    def problem(self) -> str | None:
+        """Return why bindings would be lost on restart; None if they would not."""
+        return self._database.problem()
 
     def __enter__(self) -> Self:
         return self

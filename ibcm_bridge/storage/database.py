@@ -70,6 +70,18 @@ class SharedDatabase:
         except BaseException:
             self._database.close()
             raise
+        self._path = path
+        self._identity = None if path is None else _identity(path)
+
+    def problem(self) -> str | None:
+        """Return why changes would be lost on restart; None if they would not.
+
+        SQLite keeps using a file that was deleted or replaced.
+        """
+        if self._path is None or (found := _identity(self._path)) == self._identity:
+            return None
+        what = "was deleted" if found is None else "was replaced by another file"
+        return f"{self._place} {what} while it was in use; restart the bridge"
 
     def close(self) -> None:
         """Close the file. Committed changes are already in it."""
@@ -193,6 +205,21 @@ _WORDS = {
     sqlite3.SQLITE_PERM: "cannot be opened: permission denied; file and folder must be writable",
     sqlite3.SQLITE_READONLY: "is read-only; file and folder must be writable",
 }
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """The file system and the number of a file; None if there is no such file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def row_count(path: Path, query: str) -> tuple[Any, ...]:
+    """The first row of a query on a file, read-only. In any thread. Raises sqlite3.Error."""
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as it:
+        return tuple(it.execute(query).fetchone())
 
 
 def _code(error: sqlite3.Error) -> int:

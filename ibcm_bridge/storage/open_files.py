@@ -23,7 +23,16 @@ if sys.platform != "win32":
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit, wanted), most))
 
+    def open_file_limit() -> int | None:
+        """Return the limit of this process; None if there is none."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return None if limit == resource.RLIM_INFINITY else limit
+
 else:
 
     def raise_open_file_limit() -> None:
         """Do nothing."""
+
+    def open_file_limit() -> int | None:
+        """Return None."""
+        return None

@@ -128,6 +128,10 @@ class Spool:
         self._database = SharedDatabase(path, _KIND)
         self.sweep()
 
+    def problem(self) -> str | None:
+        """Return why uploads would be lost on restart; None if they would not."""
+        return self._database.problem()
+
     def close(self) -> None:
         """Close the file and keep its content."""
         self._database.close()

@@ -49,7 +49,6 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "decisions policy shares authentication request identity addons.tls"
         ),
         "addons.events": "decisions addons.connections",
-        "addons.traffic_observer": "addons.connections addons.events",
         "addons.stages": (
             "decisions messages policy shares authentication request uploads inspection identity"
         ),
@@ -63,7 +62,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.hooks": (
             "decisions messages policy shares authentication request uploads inspection identity "
             "storage "
-            "addons.clock addons.tls addons.connections addons.events addons.traffic_observer "
+            "addons.clock addons.tls addons.connections addons.events "
             "addons.stages addons.layers"
         ),
         "addons.renewal": "policy authentication policy_file inspection addons.tls addons.engines",
@@ -72,27 +71,34 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "addons.audit": (
             "policy authentication identity audit addons.clock addons.connections addons.events "
-            "addons.traffic_observer addons.stages"
+            "addons.stages"
         ),
         "addons.policy_generation": (
             "policy inspection storage addons.errors addons.clock addons.tls addons.connections "
-            "addons.traffic_observer addons.stages addons.layers addons.engines addons.hooks "
+            "addons.events addons.stages addons.layers addons.engines addons.hooks "
             "addons.renewal "
             "addons.server addons.audit"
         ),
+        "addons.operations": (
+            "decisions policy os_errors storage addons.connections addons.events "
+            "addons.policy_generation"
+        ),
         "addons.bridge": (
             "policy os_errors storage addons.errors addons.clock addons.connections "
-            "addons.traffic_observer addons.engines addons.hooks addons.renewal addons.audit "
-            "addons.policy_generation"
+            "addons.events addons.engines addons.hooks addons.renewal addons.audit "
+            "addons.policy_generation addons.operations"
         ),
         "addons.web": (
             "decisions messages policy os_errors request audit addons.errors addons.clock "
-            "addons.connections addons.events addons.traffic_observer addons.layers addons.audit"
+            "addons.connections addons.events addons.layers addons.audit"
         ),
-        "addons.run": "policy addons.errors addons.server addons.bridge addons.web",
+        "addons.run": (
+            "policy addons.errors addons.events addons.server addons.operations "
+            "addons.bridge addons.web"
+        ),
         "addons.workers": (
             "policy os_errors inspection storage addons.errors addons.connections addons.engines "
-            "addons.server addons.bridge addons.run"
+            "addons.server addons.operations addons.bridge addons.run"
         ),
         "addons.ccm_views": "messages",
         "lab.errors": "os_errors",
@@ -135,8 +141,9 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "commands": (
             "decisions messages policy os_errors parser_warnings routing authentication "
             "policy_file request inspection identity site_system_leg audit storage addons.errors "
-            "addons.tested_mitmproxy addons.clock addons.tls addons.engines addons.web addons.run "
-            "addons.workers lab.pki lab.demo lab.simulated lab.commands conformance"
+            "addons.tested_mitmproxy addons.clock addons.tls addons.engines addons.operations "
+            "addons.web addons.run addons.workers lab.pki lab.demo lab.simulated lab.commands "
+            "conformance"
         ),
     }.items()
 }

@@ -12,7 +12,7 @@ from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
 from ibcm_bridge.policy.addresses import address_text, is_loopback
 from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
-from ibcm_bridge.policy.policy import ClamAv, Policy, UploadPolicy, WhenUnwritable
+from ibcm_bridge.policy.policy import ClamAv, Operations, Policy, UploadPolicy, WhenUnwritable
 from ibcm_bridge.policy_file import LimitsRow
 
 AUDIT_MODE = 0o640
@@ -36,6 +36,8 @@ def describe_settings(policy: Policy) -> Iterator[Finding]:
     if policy.web_because is not None:
         text = f"`run --web` may show traffic on a local web page, because: {policy.web_because}"
         yield Finding(Level.WARNING, "web", text)
+    if policy.operations is not None:
+        yield from _describe_operations(policy.operations)
     defaults = LimitsRow().model_dump()
     changed = [
         f"{name} {_limit(name, value)} (default {_limit(name, defaults[name])})"
@@ -44,6 +46,14 @@ def describe_settings(policy: Policy) -> Iterator[Finding]:
     ]
     if changed:
         yield Finding(Level.FACT, "limits", ", ".join(changed))
+
+
+def _describe_operations(operations: Operations) -> Iterator[Finding]:
+    text = f"metrics and probes at http://{address_text(operations.listen)}"
+    yield Finding(Level.FACT, "operations", text)
+    if operations.because is not None and not is_loopback(operations.listen[0]):
+        text = f"other machines can read metrics, because: {operations.because}"
+        yield Finding(Level.WARNING, "operations", text)
 
 
 def _describe_workers(policy: Policy) -> Finding:

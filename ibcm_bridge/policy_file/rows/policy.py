@@ -12,6 +12,7 @@ from ibcm_bridge.policy_file.rows.settings import (
     EnginesRow,
     LimitsRow,
     MessagesRow,
+    OperationsRow,
     UploadsRow,
 )
 from ibcm_bridge.policy_file.rows.values import Count, ReasonRow, Row, optional, required
@@ -35,6 +36,9 @@ class PolicyRow(Row):
     web: ReasonRow | None = optional(
         None,
         "allow run --web to show traffic outside a lab; requires a reason, disabled if omitted",
+    )
+    operations: OperationsRow | None = optional(
+        None, "serve metrics and probes; disabled if omitted"
     )
     publications: list[PublicationRow] = required(
         "the publications, each with name, mode and listen", min_length=1

@@ -10,15 +10,18 @@ from ibcm_bridge.policy.policy import (
     SITE_SYSTEM_IDLE_SECONDS,
 )
 from ibcm_bridge.policy_file.rows.values import (
+    Because,
     Bytes,
     Count,
     Domain,
     Duration,
     HostPort,
+    Listen,
     ReasonRow,
     Row,
     Seconds,
     optional,
+    required,
 )
 
 
@@ -160,3 +163,10 @@ class EnginesRow(Row):
     """Content engines in addition to YARA-X, which is always active."""
 
     clamav: ClamAvRow | None = optional(None, "also scan with ClamAV")
+
+
+class OperationsRow(Row, examples=[{"listen": "127.0.0.1:9100"}]):
+    """Metrics and probes over plain HTTP, without authentication."""
+
+    listen: Listen = required("the address, on loopback unless there is a reason")
+    because: Because | None = optional(None, "why other machines may connect to the address")

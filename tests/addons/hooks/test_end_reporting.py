@@ -8,10 +8,9 @@ import pytest
 from mitmproxy.connection import Client
 
 from ibcm_bridge.addons.connections import Capacity, ConnectionRecord, Connections
-from ibcm_bridge.addons.events import Defect, EndedTunnel, RefusedConnection
+from ibcm_bridge.addons.events import Defect, Ended, EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.hooks import end_reporting as module
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
-from ibcm_bridge.addons.traffic_observer import Ended
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from tests.addons.stand_ins.driver import Clock

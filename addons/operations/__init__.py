@@ -1,0 +1,1 @@
+"""Metrics, probes, and messages to the service manager."""

@@ -1,0 +1,151 @@
+"""The table of metrics. Every label has a bounded number of values, and none names a client."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+PUBLICATION, ROLE, REASON = "publication", "role", "reason"
+
+BOUNDS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+"""Upper bounds of the buckets of each histogram, in seconds."""
+
+
+class Kind(StrEnum):
+    """The type in Prometheus."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class Together(StrEnum):
+    """How the gauges of several worker processes become one."""
+
+    SUM = "sum"
+    LARGEST = "largest"
+    SMALLEST = "smallest"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    together: Together = Together.SUM
+
+
+METRICS: dict[str, Metric] = {}
+"""Name -> metric, in the order of the output. Counters are without `_total`."""
+
+
+def _metric(
+    name: str, kind: Kind, text: str, *labels: str, together: Together = Together.SUM
+) -> Metric:
+    METRICS[f"ibcm_{name}"] = metric = Metric(f"ibcm_{name}", kind, text, labels, together)
+    return metric
+
+
+_COUNTER, _GAUGE, _HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
+_LARGEST, _SMALLEST = Together.LARGEST, Together.SMALLEST
+
+REQUESTS = _metric("requests", _COUNTER, "Ended requests.", PUBLICATION, ROLE, "verdict", REASON)
+REQUEST_SECONDS = _metric(
+    "request_seconds",
+    _HISTOGRAM,
+    "Time from the first byte of a request to the end of its response.",
+    *(PUBLICATION, ROLE),
+)
+INSPECTION_SECONDS = _metric(
+    "inspection_seconds", _HISTOGRAM, "Time to decide on a body.", PUBLICATION, ROLE
+)
+SITE_SYSTEM_SECONDS = _metric(
+    "site_system_seconds",
+    _HISTOGRAM,
+    "Time from connecting to a site system, or sending to it, to the head of its response.",
+    *(PUBLICATION, ROLE),
+)
+SITE_SYSTEM_ERRORS = _metric(
+    "site_system_errors",
+    _COUNTER,
+    "Requests and tunnels that failed because of a site system.",
+    *(PUBLICATION, ROLE, REASON),
+)
+SITE_SYSTEM_RESPONSES = _metric(
+    "site_system_responses",
+    _COUNTER,
+    "Forwarded responses by their class, such as 5xx.",
+    *(PUBLICATION, ROLE, "status"),
+)
+HANDSHAKES = _metric(
+    "handshakes", _COUNTER, "Finished TLS handshakes of clients.", PUBLICATION, "resumed"
+)
+HANDSHAKE_SECONDS = _metric(
+    "handshake_seconds",
+    _HISTOGRAM,
+    "Time from accepting a connection to the end of its TLS handshake.",
+    *(PUBLICATION, "resumed"),
+)
+REFUSED_CONNECTIONS = _metric(
+    "refused_connections",
+    _COUNTER,
+    "Connections that were refused before a request, such as failed handshakes.",
+    *(PUBLICATION, REASON),
+)
+TUNNELS = _metric("tunnels", _COUNTER, "Ended tunnels.", PUBLICATION, "verdict", REASON)
+BYTES = _metric(
+    "forwarded_bytes",
+    _COUNTER,
+    "Bytes of request bodies, response bodies and tunnels.",
+    *(PUBLICATION, "direction"),
+)
+CONNECTIONS = _metric("connections", _GAUGE, "Open client connections.", "state")
+CONNECTIONS_LIMIT = _metric(
+    "connections_limit", _GAUGE, "limits.connections of the policy.", together=_LARGEST
+)
+BUFFERED = _metric("buffered_bytes", _GAUGE, "Bytes of heads and bodies in memory.")
+BUFFERED_LIMIT = _metric(
+    "buffered_bytes_limit", _GAUGE, "limits.buffered_bytes of the policy.", together=_LARGEST
+)
+INSPECTIONS = _metric(
+    "inspections", _GAUGE, "Large bodies that are inspected or waiting for an inspection process."
+)
+INSPECTION_PROCESSES = _metric("inspection_processes", _GAUGE, "Running inspection processes.")
+CERTIFICATE_END = _metric(
+    "certificate_expires_in_seconds",
+    _GAUGE,
+    "Seconds to the end of a certificate of the bridge; negative if it has expired.",
+    *(PUBLICATION, "leg"),
+    together=_SMALLEST,
+)
+LIST_END = _metric(
+    "revocation_list_expires_in_seconds",
+    _GAUGE,
+    "Seconds to the end of a revocation list; negative if it has expired.",
+    *(PUBLICATION, "leg", "issuer", "type"),
+    together=_SMALLEST,
+)
+BINDINGS = _metric(
+    "bindings", _GAUGE, "Client GUIDs that are bound to a certificate.", together=_LARGEST
+)
+UPLOADS = _metric("uploads", _GAUGE, "Uploads in progress.", together=_LARGEST)
+UPLOAD_BYTES = _metric("upload_bytes", _GAUGE, "Bytes of uploads in progress.", together=_LARGEST)
+AUDIT_WRITABLE = _metric(
+    "audit_writable", _GAUGE, "1 if the audit can be written.", together=_SMALLEST
+)
+AUDIT_LOST = _metric("audit_lost_records", _COUNTER, "Records that could not be written.")
+LOOP_LAG = _metric(
+    "loop_lag_seconds", _GAUGE, "Lateness of the event loop's last timer.", together=_LARGEST
+)
+WORKERS = _metric("workers", _GAUGE, "Processes that serve clients.")
+READY = _metric("ready", _GAUGE, "1 if /ready responds with 200.", together=_SMALLEST)
+DEGRADED = _metric(
+    "degraded", _GAUGE, "Number of problems that all machines share.", together=_LARGEST
+)
+DEFECTS = _metric("metrics_defects", _COUNTER, "Events that could not be counted.")

@@ -1,0 +1,97 @@
+"""Gauges: what connections, limits, files and certificates are at one time."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import sqlite3
+from collections.abc import Iterator
+
+from cryptography import x509
+
+from ibcm_bridge.addons.operations import metrics
+from ibcm_bridge.addons.operations.metrics import Metric
+from ibcm_bridge.addons.operations.numbers import Series
+from ibcm_bridge.addons.policy_generation import Generation, SharedState
+from ibcm_bridge.storage.database import row_count
+
+type Reading = tuple[Series, float]
+
+
+def readings(shared: SharedState, generation: Generation) -> Iterator[Reading]:
+    """Yield every gauge that is cheap to read."""
+    capacity = shared.connections.capacity
+    handshakes = capacity.handshakes.held
+    yield _reading(metrics.CONNECTIONS, handshakes, "handshake")
+    yield _reading(metrics.CONNECTIONS, capacity.slots.held - handshakes, "established")
+    yield _reading(metrics.CONNECTIONS_LIMIT, capacity.slots.limit)
+    yield _reading(metrics.BUFFERED, capacity.memory.held)
+    yield _reading(metrics.BUFFERED_LIMIT, capacity.memory.limit)
+    yield _reading(metrics.INSPECTIONS, generation.workers.under_way)
+    yield _reading(metrics.INSPECTION_PROCESSES, generation.workers.running)
+    yield _reading(metrics.AUDIT_WRITABLE, shared.audit.problem is None)
+    yield from _lists(generation, shared.clock())
+
+
+def _lists(generation: Generation, now: datetime.datetime) -> Iterator[Reading]:
+    for tls in generation.publication_tls:
+        trusts = {_CLIENTS: tls.client_trust, _SITE_SYSTEMS: tls.site_system_trust}
+        for leg, trust in trusts.items():
+            ends = dict[tuple[str, str], datetime.datetime]()
+            for crl in trust.lists.held.values() if trust is not None else ():
+                key = crl.issuer, "base" if crl.base_number is None else "delta"
+                ends[key] = min(crl.ends, ends.get(key, crl.ends))
+            for key, end in ends.items():
+                seconds = (end - now).total_seconds()
+                yield _reading(metrics.LIST_END, seconds, tls.publication.name, leg, *key)
+
+
+_CLIENTS, _SITE_SYSTEMS = "clients", "site-systems"
+
+
+class CertificateEnds:
+    """The ends of the certificates of one generation, which are read once."""
+
+    def __init__(self, generation: Generation) -> None:
+        self.generation = generation
+        self._ends = [
+            (publication.name, leg, _end(credential.chain_pem))
+            for _, publication in generation.policy.bridged()
+            for leg, credential in (
+                (_CLIENTS, publication.credential),
+                (_SITE_SYSTEMS, publication.site_system_credential),
+            )
+        ]
+
+    def readings(self, now: datetime.datetime) -> Iterator[Reading]:
+        """Yield the seconds to each end."""
+        for name, leg, end in self._ends:
+            yield _reading(metrics.CERTIFICATE_END, (end - now).total_seconds(), name, leg)
+
+
+def _end(chain_pem: bytes) -> datetime.datetime:
+    """Return the first end in a chain: without an intermediate authority, clients fail too."""
+    return min(
+        certificate.not_valid_after_utc
+        for certificate in x509.load_pem_x509_certificates(chain_pem)
+    )
+
+
+async def file_readings(shared: SharedState) -> list[Reading]:
+    """Read how much the databases hold, in a thread: it takes long for many rows."""
+    found: list[Reading] = []
+    if (path := shared.registry.path) is not None:
+        query = "SELECT count(*) FROM bindings"
+        (bindings,) = await asyncio.to_thread(row_count, path, query)
+        found.append(_reading(metrics.BINDINGS, bindings))
+    query = "SELECT count(*), ifnull(sum(length), 0) FROM sessions"
+    uploads, size = await asyncio.to_thread(row_count, shared.uploads.path, query)
+    return [*found, _reading(metrics.UPLOADS, uploads), _reading(metrics.UPLOAD_BYTES, size)]
+
+
+UNREADABLE = sqlite3.Error
+"""Raised by `file_readings` if a file cannot be read."""
+
+
+def _reading(metric: Metric, value: float, *labels: str) -> Reading:
+    return (metric.name, labels), float(value)

@@ -1,0 +1,30 @@
+"""Messages to the service manager (sd_notify(3)), if there is one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+READY = "READY=1"
+STOPPING = "STOPPING=1"
+WATCHDOG = "WATCHDOG=1"
+
+
+def notify(state: str) -> None:
+    """Send a state. Without a service manager, or if it does not listen, do nothing."""
+    name = os.environ.get("NOTIFY_SOCKET", "")
+    if name[:1] not in ("/", "@") or not hasattr(socket, "AF_UNIX"):
+        return
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
+        # "@" is an abstract name of Linux, which begins with a null byte.
+        sender.sendto(state.encode(), "\0" + name[1:] if name.startswith("@") else name)
+
+
+def watchdog_seconds() -> float | None:
+    """Return the interval at which to send `WATCHDOG`; None if the process is not watched."""
+    text, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID")
+    if not text.isdecimal() or int(text) == 0 or pid not in (None, str(os.getpid())):
+        return None
+    return int(text) / 2_000_000

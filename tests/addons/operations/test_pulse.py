@@ -1,0 +1,191 @@
+"""The state of a bridge, without sockets: what makes it not ready, degraded, and its gauges."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import datetime
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.addons.bridge import Bridge
+from ibcm_bridge.addons.clock import utc_now
+from ibcm_bridge.addons.operations import metrics, pulse
+from ibcm_bridge.addons.operations.board import OwnBoard
+from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot
+from ibcm_bridge.addons.operations.pulse import Pulse
+from ibcm_bridge.addons.operations.readings import file_readings
+from ibcm_bridge.identity.bindings import Binding, Source
+from tests.addons.stand_ins.lab import BRIDGED, Lab
+
+DAYS = 86_400.0
+WORKERS = metrics.WORKERS.name, ()
+READY = metrics.READY.name, ()
+LOST = metrics.AUDIT_LOST.name, ()
+
+
+class Observed:
+    """A bridge, its checks and a clock."""
+
+    def __init__(self, lab: Lab, directory: Path) -> None:
+        self.passed = datetime.timedelta()
+        self.bindings = directory / "bindings.sqlite"
+        self.spool = directory / "uploads.sqlite"
+        policy = dataclasses.replace(
+            lab.policy,
+            audit_file=directory / "audit.jsonl",
+            messages=dataclasses.replace(lab.policy.messages, bindings_file=self.bindings),
+            uploads=dataclasses.replace(lab.policy.uploads, spool=self.spool),
+        )
+        self.bridge = Bridge(policy, clock=lambda: utc_now() + self.passed)
+        self.numbers = Numbers()
+        self.pulse = Pulse(self.bridge, self.numbers, OwnBoard())
+
+    def not_ready(self) -> tuple[str, ...]:
+        return self.pulse.state().not_ready
+
+
+@pytest.fixture
+def observed(lab: Lab, tmp_path: Path) -> Iterator[Observed]:
+    observed = Observed(lab, tmp_path)
+    with contextlib.closing(observed.bridge):
+        yield observed
+
+
+def test_a_bridge_is_ready(observed: Observed) -> None:
+    state = observed.pulse.state()
+    assert (state.not_ready, state.degraded) == ((), ())
+    assert state.gauges[READY] == state.gauges[WORKERS] == 1
+    assert state.gauges[metrics.AUDIT_WRITABLE.name, ()] == 1
+    ends = state.gauges[metrics.CERTIFICATE_END.name, (BRIDGED, "clients")]
+    assert 0 < ends < 400 * DAYS
+
+
+def test_a_bridge_that_stops_is_not_ready(observed: Observed) -> None:
+    observed.bridge.draining = True
+    assert observed.not_ready() == ("the bridge is stopping",)
+
+
+def test_an_audit_that_cannot_be_written_makes_it_not_ready_until_it_can(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = observed.bridge.shared.audit
+
+    def full(_line: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(audit._file, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            audit._write({"event": "request"})
+        for _ in range(2):
+            state = observed.pulse.state()
+            assert state.not_ready == ("the audit cannot be written: No space left on device",)
+            assert state.gauges[READY] == 0
+            assert state.gauges[metrics.AUDIT_WRITABLE.name, ()] == 0
+    assert observed.not_ready() == ()
+    assert observed.numbers.counters[LOST] == 1
+
+
+@pytest.mark.parametrize("file", ["bindings", "spool"])
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
+def test_a_database_under_its_feet_makes_it_not_ready(
+    observed: Observed, file: str, replaced: bool
+) -> None:
+    path: Path = getattr(observed, file)
+    moved = path.rename(path.with_suffix(".moved"))
+    if replaced:
+        path.write_bytes(moved.read_bytes())
+    what = "replaced by another file" if replaced else "deleted"
+    assert observed.not_ready() == (f"{path} was {what} while it was in use; restart the bridge",)
+    path.unlink(missing_ok=True)
+    moved.rename(path)
+    assert observed.not_ready() == ()
+
+
+def test_an_inspection_process_that_cannot_start_makes_it_not_ready(observed: Observed) -> None:
+    observed.bridge.generation.workers.problem = "Resource temporarily unavailable"
+    (problem,) = observed.not_ready()
+    assert problem.endswith("can be started: Resource temporarily unavailable")
+
+
+def test_an_expired_list_degrades_it_but_it_stays_ready(observed: Observed) -> None:
+    observed.passed = datetime.timedelta(days=40)
+    state = observed.pulse.state()
+    assert state.not_ready == ()
+    assert state.degraded
+    assert all("expired on" in problem for problem in state.degraded)
+    ends = [value for (name, _), value in state.gauges.items() if name == metrics.LIST_END.name]
+    assert ends
+    assert max(ends) < 0
+    assert state.gauges[metrics.DEGRADED.name, ()] == len(state.degraded)
+
+
+def test_little_memory_makes_it_not_ready(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse.health, "available_memory", lambda: 10 << 20)
+    assert observed.not_ready() == ("only 10 MiB of memory are left",)
+
+
+def test_bindings_and_uploads_are_counted(observed: Observed) -> None:
+    guid = "GUID:11111111-2222-3333-4444-555555555555"
+    observed.bridge.shared.registry.add(Binding(guid, Source.IMPORT, utc_now(), name="pc1"))
+    found = dict(asyncio.run(file_readings(observed.bridge.shared)))
+    values = {name: value for (name, _), value in found.items()}
+    assert values == {"ibcm_bindings": 1, "ibcm_uploads": 0, "ibcm_upload_bytes": 0}
+
+
+class TwoWorkers(OwnBoard):
+    """A board with another worker, whose snapshot does not change."""
+
+    def __init__(self, other: Snapshot | None) -> None:
+        super().__init__()
+        self.other = other
+
+    def all(self) -> list[Snapshot | None]:
+        return [*super().all(), self.other]
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_worker_that_publishes_nothing_is_named(observed: Observed, known: bool) -> None:
+    old = Snapshot(time.monotonic() - pulse.GONE_SECONDS - 1, not_ready=("an old problem",))
+    state = Pulse(observed.bridge, Numbers(), TwoWorkers(old if known else None)).state()
+    assert (state.not_ready, state.degraded) == ((), ("worker 2 is not running",))
+    assert state.gauges[WORKERS] == 1
+
+
+def test_another_worker_has_its_own_problems(observed: Observed) -> None:
+    other = Snapshot(time.monotonic(), not_ready=("its problem",))
+    state = Pulse(observed.bridge, Numbers(), TwoWorkers(other)).state()
+    assert state.not_ready == ("its problem",)
+    assert state.gauges[WORKERS] == 2
+
+
+def test_the_successor_of_a_worker_continues_its_counters(observed: Observed) -> None:
+    class Successor(OwnBoard):
+        def before(self) -> Snapshot | None:  # type: ignore[override]
+            return Snapshot(0.0, {("ibcm_tunnels", ("a", "allow", "")): 7.0})
+
+    state = Pulse(observed.bridge, Numbers(), Successor()).state()
+    assert state.counters["ibcm_tunnels", ("a", "allow", "")] == 7
+
+
+def test_a_defect_of_a_check_is_counted_and_the_checks_continue(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pulse, "SECONDS", 0.001)
+    defects = metrics.DEFECTS.name, ()
+
+    async def run() -> None:
+        async with observed.pulse.running():
+            monkeypatch.setattr(pulse.health, "available_memory", lambda: 1 // 0)
+            while observed.numbers.counters.get(defects, 0) < 2:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    assert "defect in the checks of the bridge: ZeroDivisionError" in caplog.text

@@ -1,0 +1,104 @@
+"""Metrics and probes of a bridge with two workers: one set, which outlives a worker."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from os import kill
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from ibcm_bridge.lab.bridge.process import free_port
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.site_systems.published import BRIDGED
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from tests.integration.credentials import Credentials
+from tests.integration.reading import until
+from tests.integration.test_worker_processes import MANY, MP_LIST, SOON, Workers
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers require Linux")
+
+MP = {"publication": BRIDGED, "role": "management-point"}
+
+
+class Scraped(Workers):
+    """A bridge with metrics."""
+
+    port = 0
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            url = f"http://127.0.0.1:{self.port}{path}"
+            with urllib.request.urlopen(url, timeout=SOON) as response:
+                return response.status, response.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum of the samples with these labels."""
+        families = text_string_to_metric_families(self.get("/metrics")[1])
+        samples = [sample for family in families for sample in family.samples]
+        return sum(
+            s.value for s in samples if s.name == name and labels.items() <= s.labels.items()
+        )
+
+
+@pytest.fixture(scope="module")
+def bridge(
+    tmp_path_factory: pytest.TempPathFactory, pki: LabPki, site_systems: SiteSystems
+) -> Iterator[Scraped]:
+    directory, port = tmp_path_factory.mktemp("operations"), free_port()
+    operations = {"listen": f"127.0.0.1:{port}"}
+    spool = {"spool": "uploads.sqlite"}
+    with Scraped(directory, pki, site_systems, operations=operations, uploads=spool) as bridge:
+        bridge.port = port
+        yield bridge
+        assert bridge.stop() == 0
+    assert "Traceback" not in "".join(bridge.lines)
+
+
+def ask(bridge: Scraped, credentials: Credentials) -> None:
+    for _ in range(MANY):
+        with bridge.client(credentials.computer) as client:
+            assert client.request("GET", MP_LIST).status == 200
+
+
+def test_one_set_of_metrics_counts_the_requests_of_all_workers(
+    bridge: Scraped, credentials: Credentials
+) -> None:
+    ask(bridge, credentials)
+    allowed = {**MP, "verdict": "allow"}
+    until(lambda: bridge.value("ibcm_requests_total", **allowed) == MANY, "the count", SOON)
+    handshakes = bridge.value("ibcm_handshake_seconds_count", publication=BRIDGED)
+    assert handshakes == bridge.value("ibcm_handshakes_total") == MANY
+    assert bridge.value("ibcm_workers") == 2
+
+    killed = random.choice(bridge.workers)
+    kill(killed, signal.SIGKILL)
+    until(lambda: killed not in bridge.workers and len(bridge.workers) == 2, "another", SOON)
+    # Its successor continues its counters, whichever worker responds.
+    for _ in range(10):
+        assert bridge.value("ibcm_requests_total", **allowed) == MANY
+    ask(bridge, credentials)
+    until(lambda: bridge.value("ibcm_requests_total", **allowed) == 2 * MANY, "more", SOON)
+    until(lambda: bridge.value("ibcm_workers") == 2, "the successor", SOON)
+
+
+def test_a_deleted_file_of_the_bridge_makes_it_not_ready(bridge: Scraped) -> None:
+    assert bridge.get("/live") == (200, '{"live": true}\n')
+    assert bridge.get("/ready")[0] == 200
+    assert bridge.get("/other")[0] == 404
+    spool = bridge.directory / "uploads.sqlite"
+    moved = spool.rename(spool.with_suffix(".moved"))
+    status, body = bridge.get("/ready")
+    problem = f"{spool} was deleted while it was in use; restart the bridge"
+    assert (status, json.loads(body)["not_ready"]) == (503, [problem])
+    until(lambda: any(f"not ready: {problem}" in line for line in bridge.lines), "the log", SOON)
+    moved.rename(spool)
+    until(lambda: bridge.get("/ready")[0] == 200, "ready again", SOON)
