@@ -132,7 +132,7 @@ def _fields(name: str, head: str) -> Iterator[Place]:
 # Names and values
 
 _TOKEN = re.compile(r"GUID:[\w-]+|[\w.+-]+/[\w.+-]+|\w*[A-Z0-9_]\w*")
-"""Names and values in a detail; words of English are in lower case, but for the first."""
+"""Names and values in a detail; English words are in lower case, except the first."""
 
 _SHORTEST = 5
 

@@ -12,7 +12,7 @@ from ibcm_bridge.lab.wire.part import Part, size_text
 from ibcm_bridge.lab.wire.records import Record, read_records
 
 COLUMNS = 8
-"""Bytes in a line of a hexdump: it stands beside the message, and fits on a phone."""
+"""Bytes in a line of a hexdump: it is beside the message, and fits on a phone."""
 
 MAX_LINES = 4
 """Lines of a part that names nobody; the rest is cut off."""

@@ -12,9 +12,9 @@ class Part:
     name: str
     data: bytes
     value: str = ""
-    """What the bytes say."""
+    """The readable content."""
     words: str = ""
-    """What the part is for."""
+    """The purpose of the part."""
     marked: bool = False
     """True if it names the client or a server."""
 

@@ -105,7 +105,7 @@ def test_an_encoded_value_is_marked_with_words(
         ("upload-malware", "engines.yara-x", "eicar_test_file in text"),
     ],
 )
-def test_a_finding_without_a_place_is_said(
+def test_a_finding_without_a_place_is_reported(
     name: str, rule: str, detail: str, by_client: dict[ClientCertificate, Senders]
 ) -> None:
     case = BY_ID[name]
