@@ -16,7 +16,7 @@ from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
-from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.addresses import Address, socket_address
 from ibcm_bridge.policy.publications import (
     Listener,
     PlaintextListener,
@@ -51,6 +51,8 @@ class ConnectionRecord:
     began: float = field(default_factory=time.monotonic)
     server_name: str | None = None
     publication: Publication | PlaintextPublication | None = None
+    via: Address | None = None
+    """The load balancer that named the client in a PROXY header."""
     certificate: CertificateFacts | None = None
     """The certificate that the client presented, accepted or not."""
     client_hello: bytes = b""
@@ -96,6 +98,13 @@ class ConnectionRecord:
         self.slot = Hold(shared.slots, self.holder, self._slot_taken, lambda: bool(self.under_way))
         self.handshake = Hold(shared.handshakes, self.holder, self._slot_taken)
         self.memory = Hold(shared.anonymous_memory, self.holder, self._memory_taken)
+
+    def set_client(self, source: Address) -> None:
+        """Count the connection for the client that a load balancer names."""
+        self.via, self.client.peername = socket_address(self.client.peername), source
+        self.holder = source_holder(source[0])
+        for hold in (self.slot, self.handshake, self.memory):
+            hold.count_for(self.holder)
 
     def admit(self, client: Client) -> None:
         """Store a client that `authentication` accepted, and count the connection for its key."""

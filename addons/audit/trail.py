@@ -149,6 +149,7 @@ def _connection_fields(connection: ConnectionRecord) -> audit.Record:
     return {
         audit.LISTENER: address_text(connection.listener.address),
         audit.CLIENT_ADDRESS: address_text(socket_address(client.peername)),
+        audit.VIA: address_text(connection.via) if connection.via else None,
         audit.SERVER_NAME: connection.server_name,
         audit.TLS_VERSION: client.tls_version,
         audit.TLS_RESUMED: connection.resumed or None,

@@ -37,10 +37,17 @@ from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.policy.publications import PlaintextListener, TunnelPublication
 from ibcm_bridge.routing.client_hello import read_client_hello, whole_client_hello
+from ibcm_bridge.routing.proxy_header import starts_like_proxy_header
 from ibcm_bridge.routing.publication import route
 
 _TLS_HANDSHAKE = 0x16
 _TLS_PREFIX = 3
+
+_NO_BALANCER = Deny(
+    Reason.PROXY_HEADER,
+    rules.LISTENER_PROXY_PROTOCOL,
+    "the listener accepts no PROXY header from this address",
+)
 
 
 class FrontDoorLayer(Layer):
@@ -100,6 +107,8 @@ class FrontDoorLayer(Layer):
         if isinstance(self._connection.listener, PlaintextListener):
             return (yield from self._decide_plaintext(self._connection.listener, data))
         if data[0] != _TLS_HANDSHAKE:
+            if starts_like_proxy_header(data):
+                return (yield from self._refuse(_NO_BALANCER))
             return (yield from self._refuse_plaintext())
         if len(data) >= _TLS_PREFIX and not starts_like_tls_record(data):
             return (

@@ -51,6 +51,7 @@ class LegSocket(asyncio.BufferedProtocol):
         """True while something else reads the socket."""
         self._drained: asyncio.Future[None] | None = None
         self._received: Callable[[memoryview], None] | None = None
+        self._unread = b""
         self._buffer = _MEMORY.buffer[:most]
         self._opened = opened
 
@@ -58,6 +59,14 @@ class LegSocket(asyncio.BufferedProtocol):
         """Begin to read. `received` gets data that is valid only during the call."""
         self._received = received
         self.resume()
+        if self._unread:
+            unread, self._unread = self._unread, b""
+            received(memoryview(unread))
+
+    def stop_reading(self, unread: bytes) -> None:
+        """Stop until the next `read`, which gets `unread` first."""
+        self._received, self._unread = None, unread
+        self.pause()
 
     def pause(self) -> None:
         """Stop reading."""

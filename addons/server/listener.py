@@ -12,7 +12,8 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.utils import asyncio_utils
 
-from ibcm_bridge.addons.events import TurnedAwayHook
+from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.events import ConnectionRefusedHook, RefusedConnection, TurnedAwayHook
 from ibcm_bridge.addons.server.connection_handler import (
     BridgeConnectionHandler,
     current_runtime,
@@ -20,8 +21,11 @@ from ibcm_bridge.addons.server.connection_handler import (
 )
 from ibcm_bridge.addons.server.guarded_hooks import MUST_RERAISE, log_defect
 from ibcm_bridge.addons.server.leg_socket import CLIENT_BYTES, LegSocket
+from ibcm_bridge.addons.server.proxy_protocol import receive_proxy_header
 from ibcm_bridge.addons.tls.alerts import alert_record
+from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.os_errors import listening_at
+from ibcm_bridge.policy.addresses import is_in
 from ibcm_bridge.policy.publications import Listener
 
 BACKLOG = 1024
@@ -94,13 +98,17 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         handler = BridgeConnectionHandler(ctx.master, reader, writer, ctx.options, self.mode)
         client, generation = handler.client, handler.generation
         record = runtime.connections.open(client, generation.listeners[int(self.mode.data)])
-        record.give_way = handler.give_way
+        # Until it has a layer.
+        record.give_way = lambda _: writer.abort()
         try:
             if not (record.slot.change(1) and record.handshake.change(1)):
                 await handler.handle_hook(TurnedAwayHook(record))
                 if isinstance(record.listener, Listener):
                     writer.write(alert_record("internal_error"))
                 return
+            if not await self._find_client(handler, record, reader):
+                return
+            record.give_way = handler.give_way
             handler.layer = generation.front_door(handler.layer.context, handler.hooks)
             with self.manager.register_connection(client.id, handler):
                 await handler.handle_client()
@@ -110,3 +118,20 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
                 raise
         finally:
             runtime.connections.close(client)
+
+    async def _find_client(
+        self, handler: BridgeConnectionHandler, record: ConnectionRecord, reader: LegSocket
+    ) -> bool:
+        """Find out who the client is. Return False if the connection ends."""
+        if not is_in(record.client.peername[0], record.listener.balancers):
+            return True
+        header = await receive_proxy_header(reader)
+        if not (record.slot.size and record.handshake.size):
+            await handler.handle_hook(TurnedAwayHook(record))
+            return False
+        if isinstance(header, Deny):
+            await handler.handle_hook(ConnectionRefusedHook(RefusedConnection(record, header)))
+            return False
+        if header is not None and header.source is not None:
+            record.set_client(header.source)
+        return header is not None

@@ -24,6 +24,7 @@ class Reason(StrEnum):
     """All reasons for a refusal. `refusals` has the status or alert of each."""
 
     # the listener
+    PROXY_HEADER = "proxy-header"
     PLAINTEXT = "plaintext"
     NOT_TLS = "not-tls"
     TLS_ON_PLAINTEXT = "tls-on-plaintext"

@@ -81,6 +81,11 @@ _WSUS = "SUP-WSUS"
 
 REFUSALS: dict[Reason, Refusal] = {
     # the listener
+    Reason.PROXY_HEADER: _tls(
+        "BRIDGE-TERMINATE",
+        "unexpected_message",
+        "The PROXY header is malformed, absent, or from an address that may not send one.",
+    ),
     Reason.PLAINTEXT: _http(
         "BRIDGE-HTTPS-ONLY",
         _S.FORBIDDEN,

@@ -35,6 +35,7 @@ class RuleOf:
 # The listener
 LISTENER = Rule("listener")
 LISTENER_PLAINTEXT = Rule("listener.plaintext")
+LISTENER_PROXY_PROTOCOL = Rule("listener.proxy_protocol")
 LISTENER_PUBLICATIONS = Rule("listener.publications")
 LISTENER_TLS = Rule("listener.tls")
 

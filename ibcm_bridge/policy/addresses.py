@@ -3,8 +3,26 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+"""An IP network, such as 10.0.0.0/8."""
+
+
+def plain_ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The IP address of a host without its zone. An IPv4-mapped one is IPv4 (RFC 4291 §2.5.5.2)."""
+    address = ipaddress.ip_address(host.partition("%")[0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def is_in(host: str, networks: Collection[Network]) -> bool:
+    """Return whether an IP address is in one of the networks."""
+    if not networks:
+        return False
+    address = plain_ip(host)
+    return any(address in network for network in networks)
 
 
 def is_loopback(host: str) -> bool:

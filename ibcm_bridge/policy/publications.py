@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.addresses import Address, Network
 from ibcm_bridge.policy.roles import CertificatePolicy, RoleProfile
 from ibcm_bridge.policy.tls_settings import DEFAULT_TLS, TlsSettings
 from ibcm_bridge.policy.trust import Credential, Trust
@@ -158,6 +158,8 @@ class Listener:
     publications: Mapping[str, Publication]
     without_sni: str | None = None
     """The publication for clients that send no server name."""
+    balancers: tuple[Network, ...] = ()
+    """The networks whose connections begin with a PROXY header, which names the client."""
 
     @property
     def published(self) -> tuple[Publication, ...]:
@@ -171,6 +173,8 @@ class PlaintextListener:
 
     address: Address
     publication: PlaintextPublication
+    balancers: tuple[Network, ...] = ()
+    """As of `Listener`."""
 
     @property
     def published(self) -> tuple[PlaintextPublication]:

@@ -90,7 +90,7 @@ def load_policy(path: Path) -> Policy:
         for index, publication in enumerate(row.publications)
         if not reading.is_left_out(("publications", index))
     }
-    listeners = read_listeners(reading, publications, row.limits, table)
+    listeners = read_listeners(reading, publications, row.listeners, row.limits, table)
     policy = Policy(
         listeners=listeners,
         never=table.never,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv6Address
+from collections.abc import Sequence
+from ipaddress import IPv6Address, ip_network
 
-from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.addresses import Address, Network
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
 
@@ -27,6 +28,23 @@ def read_address(
         except ValueError:
             reading.report(where, f"{host} is not an IPv6 address; write one such as [2001:db8::1]")
     return host, int(port)
+
+
+def read_networks(
+    reading: Reading, where: yaml_tree.Place, texts: Sequence[str]
+) -> tuple[Network, ...]:
+    """The IP networks in a list. Reports those that are not, and those that have every address."""
+    networks: list[Network] = []
+    for index, text in enumerate(texts):
+        try:
+            networks.append(network := ip_network(text))
+        except ValueError:
+            otherwise = "write one such as 10.0.0.0/24, with zeros after its prefix"
+            reading.report((*where, index), f"{text} is not an IP network; {otherwise}")
+            continue
+        if network.prefixlen == 0:
+            reading.report((*where, index), f"{text} has every address; write a smaller network")
+    return tuple(networks)
 
 
 def host_port(url: str) -> str:

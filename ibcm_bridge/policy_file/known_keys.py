@@ -12,9 +12,15 @@ from ibcm_bridge.policy_file.rows.values import Row
 Location = tuple[str | int, ...]
 """pydantic's place of an error: a publication's index is followed by its mode."""
 
+KEY_ITSELF = "[key]"
+"""pydantic's last part of a place: the key before it is wrong, not its value."""
+
 
 def parts_at(location: Location) -> list[Any]:
     """Return the fields and types for a location: fields, rows, str, list[...] and others."""
+    if location[-1:] == (KEY_ITSELF,):
+        mappings = parts_at(location[:-2])
+        return [kind for mapping in mappings for kind in _types(*get_args(mapping)[:1])]
     parts: list[Any] = [PolicyRow]
     for key in location:
         parts = [inner for part in parts for inner in _inner(part, key)]
@@ -23,7 +29,7 @@ def parts_at(location: Location) -> list[Any]:
 
 def known_keys(location: Location) -> list[str]:
     """Return the valid keys at a location."""
-    return [key for part in parts_at(location) if is_row(part) for key in part.model_fields]
+    return [key for part in parts_at(location) if is_row(part) for key in _fields(part)]
 
 
 def similar_key(location: Location) -> str | None:
@@ -41,10 +47,15 @@ def _inner(part: Any, key: str | int) -> list[Any]:
     """Return the parts for a key of a row, a list or a mapping, or for a mode of publications."""
     if not is_row(part):
         return _types(*get_args(part)[-1:])
-    fields = part.model_fields
+    fields = _fields(part)
     if "mode" in fields and key in get_args(fields["mode"].annotation):
         return [part]
     return [fields[key], *_types(fields[key].annotation)] if key in fields else []
+
+
+def _fields(row: Any) -> dict[str, Any]:
+    """Return the fields of a row by the keys of the file, which can be words of Python."""
+    return {field.alias or name: field for name, field in row.model_fields.items()}
 
 
 def _types(*annotations: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.addresses import Address, Network
 from ibcm_bridge.policy.publications import (
     Listener,
     PlaintextListener,
@@ -13,7 +13,7 @@ from ibcm_bridge.policy.publications import (
 )
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file import yaml_tree
-from ibcm_bridge.policy_file.addresses import read_address
+from ibcm_bridge.policy_file.addresses import read_address, read_networks
 from ibcm_bridge.policy_file.publications import (
     Row,
     read_bridge,
@@ -21,14 +21,20 @@ from ibcm_bridge.policy_file.publications import (
     read_tunnel,
 )
 from ibcm_bridge.policy_file.reading import Reading
+from ibcm_bridge.policy_file.rows.listeners import ListenerRow
 from ibcm_bridge.policy_file.rows.publications import BridgeRow, PlaintextRow, TunnelRow
 from ibcm_bridge.policy_file.rows.settings import LimitsRow
 
 
 def read_listeners(
-    reading: Reading, rows: Mapping[int, Row], limits: LimitsRow, table: RoleTable
+    reading: Reading,
+    rows: Mapping[int, Row],
+    settings: Mapping[str, ListenerRow],
+    limits: LimitsRow,
+    table: RoleTable,
 ) -> tuple[Listener | PlaintextListener, ...]:
-    """Return all listeners with their publications. `rows` are by index in the file.
+    """Return all listeners with their publications. `rows` are by index in the file, `settings` by
+    address.
 
     Problems are reported to `reading`.
     """
@@ -51,7 +57,24 @@ def read_listeners(
         )
         if published is not None:
             unfinished.publications[published.name] = published
+    _read_settings(reading, settings, by_address)
     return tuple(unfinished.listener(reading) for unfinished in by_address.values())
+
+
+def _read_settings(
+    reading: Reading,
+    settings: Mapping[str, ListenerRow],
+    by_address: Mapping[Address, _UnfinishedListener],
+) -> None:
+    whole = not any(place[:1] == ("publications",) for place in reading.left_out)
+    for text, row in settings.items():
+        where = ("listeners", text)
+        unfinished = by_address.get(read_address(reading, where, text, listening=True))
+        if unfinished is None and whole:
+            reading.report(where, f"no publication has listen: {text}; write the same address")
+        if unfinished is not None and row.proxy_protocol is not None:
+            place = (*where, "proxy_protocol", "from")
+            unfinished.balancers = read_networks(reading, place, row.proxy_protocol.from_)
 
 
 class _UnfinishedListener:
@@ -62,6 +85,7 @@ class _UnfinishedListener:
         self.names: set[str] = set()
         self.publications: dict[str, Publication] = {}
         self.without_sni: str | None = None
+        self.balancers: tuple[Network, ...] = ()
         self.plaintext: PlaintextPublication | None = None
         self.plaintext_rows: list[yaml_tree.Place] = []
         self.tls_rows: list[yaml_tree.Place] = []
@@ -97,5 +121,5 @@ class _UnfinishedListener:
             text = "a port can have only one plaintext publication; use another port"
             reading.report((*where, "listen"), text)
         if self.plaintext:
-            return PlaintextListener(self.address, self.plaintext)
-        return Listener(self.address, self.publications, self.without_sni)
+            return PlaintextListener(self.address, self.plaintext, self.balancers)
+        return Listener(self.address, self.publications, self.without_sni, self.balancers)

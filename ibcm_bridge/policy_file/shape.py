@@ -17,7 +17,6 @@ from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file.known_keys import similar_key
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
 from ibcm_bridge.policy_file.rows.policy import PolicyRow
-from ibcm_bridge.policy_file.rows.publications import UNSUPPORTED_ROLE
 from ibcm_bridge.policy_file.wording import Misfit, in_words
 from ibcm_bridge.policy_file.yaml_tree import Place
 
@@ -56,8 +55,6 @@ def _misfit(item: ErrorDetails) -> Misfit:
     kind, location, given = item["type"], item["loc"], item["input"]
     if kind.startswith("union_tag") and isinstance(given, dict):
         location, given = (*location, "mode"), given.get("mode")
-    if kind == UNSUPPORTED_ROLE and location[-1] == "[key]":
-        location = location[:-1]
     return Misfit(kind, location, given, item["msg"])
 
 

@@ -14,7 +14,14 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from ibcm_bridge.policy.roles import Mode
-from ibcm_bridge.policy_file.known_keys import Location, is_row, known_keys, parts_at, similar_key
+from ibcm_bridge.policy_file.known_keys import (
+    KEY_ITSELF,
+    Location,
+    is_row,
+    known_keys,
+    parts_at,
+    similar_key,
+)
 from ibcm_bridge.policy_file.rows.publications import UNSUPPORTED_ROLE
 from ibcm_bridge.policy_file.yaml_tree import Converted, Place
 
@@ -34,8 +41,9 @@ class Misfit:
     @property
     def place(self) -> Place:
         """The place in the file: the location without the mode of the publication."""
-        is_inside = self.location[:1] == ("publications",) and self.location[2:] != ("mode",)
-        return self.location[:2] + self.location[3:] if is_inside else self.location
+        location = self.location[:-1] if self.location[-1:] == (KEY_ITSELF,) else self.location
+        is_inside = location[:1] == ("publications",) and location[2:] != ("mode",)
+        return location[:2] + location[3:] if is_inside else location
 
     @property
     def is_missing(self) -> bool:

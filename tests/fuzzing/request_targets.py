@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib.resources import files
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urlsplit
@@ -32,6 +33,7 @@ from ibcm_bridge.policy_file.yaml_tree import read_yaml
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.request.target import read_request_target
+from ibcm_bridge.routing.proxy_header import MAX_BYTES, read_proxy_header
 from ibcm_bridge.site_system_leg.received_head import read_usual_head
 from ibcm_bridge.site_system_leg.response_reader import next_response, response_reader
 from tests.site_system_leg.as_h11 import assert_read_as_by_h11
@@ -251,7 +253,33 @@ TRICKS = (
     *("%e2%80%8b", "%cc%81", "%c2%a0", "%ef%bc%85"),
 )
 
+
+def proxy_header(data: bytes) -> None:
+    """It has its length, needs every byte of it, and does not depend on what follows."""
+    read = read_proxy_header(data)
+    if isinstance(read, Deny):
+        bounded(read)
+    elif read is None:
+        assert len(data) < MAX_BYTES
+    else:
+        assert read.length <= MAX_BYTES
+        assert read_proxy_header(data[: read.length]) == read
+        assert read_proxy_header(data[: read.length - 1]) is None
+        if read.source is not None:
+            host, port = read.source
+            assert ip_address(host).compressed == host
+            assert 0 <= port <= 65_535
+
+
+def _proxy_headers() -> Iterator[bytes]:
+    for text in (b"TCP4 203.0.113.7 192.0.2.1 51000 443", b"TCP6 ::1 ::2 1 2", b"UNKNOWN"):
+        yield b"PROXY " + text + b"\r\nGET"
+    for rest in (b"\x21\x11\0\x0c" + bytes(12), b"\x21\x21\0\x24" + bytes(36), b"\x20\0\0\0"):
+        yield b"\r\n\r\n\0\r\nQUIT\n" + rest + b"\x16"
+
+
 REQUESTS = {
+    "proxy_header": Target(proxy_header, _proxy_headers, ("TCP6 ", "::ffff:1.2.3.4", " 65536")),
     "head": Target(head, _heads, FIELDS),
     "response": Target(response, _responses, FIELDS),
     "target": Target(target, _targets, TRICKS),

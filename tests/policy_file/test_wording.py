@@ -206,12 +206,13 @@ def test_an_error_at_the_top_is_reported_with_the_correction(
 
 def locations(of: type[Row], start: Location = ()) -> Iterator[Location]:
     """The location of every key, at the first item of each list."""
-    for key in of.model_fields:
+    for key in (field.alias or name for name, field in of.model_fields.items()):
         yield (*start, key)
         for inner in ((*start, key), (*start, key, 0)):
             for row in filter(is_row, parts_at(inner)):
                 yield inner
-                modes = get_args(row.model_fields["mode"].annotation) if inner[1:] == (0,) else ()
+                is_publication = inner[1:] == (0,) and "mode" in row.model_fields
+                modes = get_args(row.model_fields["mode"].annotation) if is_publication else ()
                 yield from locations(row, (*inner, *modes))
 
 

@@ -67,7 +67,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "addons.renewal": "policy authentication policy_file inspection addons.tls addons.engines",
         "addons.server": (
-            "decisions policy os_errors addons.tls addons.connections addons.events addons.stages"
+            "decisions policy os_errors routing addons.tls addons.connections addons.events "
+            "addons.stages"
         ),
         "addons.audit": (
             "policy authentication identity audit addons.clock addons.connections addons.events "

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ibcm_bridge.policy_file.rows.listeners import ListenerRow
 from ibcm_bridge.policy_file.rows.publications import PublicationRow
 from ibcm_bridge.policy_file.rows.settings import (
     AuditRow,
@@ -15,7 +16,7 @@ from ibcm_bridge.policy_file.rows.settings import (
     OperationsRow,
     UploadsRow,
 )
-from ibcm_bridge.policy_file.rows.values import Count, ReasonRow, Row, optional, required
+from ibcm_bridge.policy_file.rows.values import Count, Listen, ReasonRow, Row, optional, required
 
 
 class PolicyRow(Row):
@@ -39,6 +40,9 @@ class PolicyRow(Row):
     )
     operations: OperationsRow | None = optional(
         None, "serve metrics and probes; disabled if omitted"
+    )
+    listeners: dict[Listen, ListenerRow] = optional(
+        {}, "settings of listen addresses, each as in `listen`"
     )
     publications: list[PublicationRow] = required(
         "the publications, each with name, mode and listen", min_length=1

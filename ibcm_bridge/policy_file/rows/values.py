@@ -59,6 +59,15 @@ FetchUrl = Annotated[
         max_length=2_000,
     ),
 ]
+NetworkText = Annotated[
+    str,
+    _text(
+        r"([0-9.]+|[0-9A-Fa-f:.]+)(/[0-9]{1,3})?",
+        "an IP network or address",
+        "10.0.0.0/24",
+        "2001:db8::/64",
+    ),
+]
 Duration = Annotated[
     str, _text("[0-9]{1,4}[smhd]", "a number and a unit (s, m, h or d)", "30m", "12h", "1d")
 ]

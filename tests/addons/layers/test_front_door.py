@@ -261,7 +261,7 @@ PLAINTEXT = [
     b"GET / HTTP/1.1\r\nHost: bridge.internet.example\r\n\r\n",
     b"CONNECT bridge.internet.example:443 HTTP/1.1\r\n\r\n",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    b"PROXY TCP4 127.0.0.1 127.0.0.1 1 443\r\n",
+    b"PROXY",
     b"SSH-2.0-OpenSSH_9.9\r\n",
     b"EHLO client.example\r\n",
     b"\x05\x01\x00",
@@ -270,6 +270,16 @@ PLAINTEXT = [
     b"\x15\x03\x01\x00\x02\x02\x28",  # an alert
     b"\x17\x03\x03\x00\x05hello",
 ]
+
+
+@pytest.mark.parametrize(
+    "data", [b"PROXY TCP4 127.0.0.1 127.0.0.1 1 443\r\n", b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"]
+)
+def test_a_header_of_a_load_balancer_that_the_policy_does_not_name_is_refused(
+    door: FrontDoor, data: bytes
+) -> None:
+    door.receive(data)
+    door.assert_refused("proxy-header", UNEXPECTED_MESSAGE)
 
 
 @pytest.mark.parametrize("data", PLAINTEXT)

@@ -1,0 +1,87 @@
+"""Settings of listen addresses: the load balancers that may name the client."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+import pytest
+
+from tests.policy_file.conftest import Load
+from tests.policy_samples import Problems, plaintext, sample, tunnel
+
+FROM = """\
+version: 1
+listeners:
+  {address}: {{proxy_protocol: {{from: {networks}}}}}
+publications:
+"""
+
+
+def with_balancers(networks: str, address: str = "127.0.0.1:1", publication: str = "") -> str:
+    head = FROM.format(address=address, networks=networks)
+    return sample(publication or tunnel(), head=head)
+
+
+@pytest.fixture
+def listen() -> str:
+    """The listen address of the samples."""
+    return next(
+        line.partition("listen: ")[2].strip() for line in tunnel().splitlines() if "listen:" in line
+    )
+
+
+def test_nobody_names_a_client_by_default(load: Load) -> None:
+    assert load(sample(tunnel())).listeners[0].balancers == ()
+
+
+def test_networks_of_load_balancers(load: Load, listen: str) -> None:
+    text = with_balancers("[10.0.0.8, 10.1.0.0/24, '2001:db8::/64']", listen)
+    expected = tuple(map(ip_network, ("10.0.0.8", "10.1.0.0/24", "2001:db8::/64")))
+    assert load(text).listeners[0].balancers == expected
+
+
+def test_a_plaintext_listener_has_them_too(load: Load) -> None:
+    published = plaintext()
+    listen = next(part for part in published.replace(",", " ").split() if part.endswith(":80"))
+    text = with_balancers("[10.0.0.8]", listen, published)
+    assert load(text).listeners[0].balancers == (ip_network("10.0.0.8"),)
+
+
+@pytest.mark.parametrize(
+    ("networks", "message"),
+    [
+        ("[]", "from: "),
+        ("[10.0.0.1/24]", "from.0: 10.0.0.1/24 is not an IP network; write one such as"),
+        ("[10.0.0.8, 10.0.0.256]", "from.1: 10.0.0.256 is not an IP network"),
+        ("[10.0.0.0/33]", "from.0: 10.0.0.0/33 is not an IP network"),
+        ("[0.0.0.0/0]", "from.0: 0.0.0.0/0 has every address; write a smaller network"),
+        ("['::/0']", "from.0: ::/0 has every address"),
+        ("[balancer]", "from.0: "),
+    ],
+)
+def test_an_unusable_network_is_reported(
+    problems: Problems, listen: str, networks: str, message: str
+) -> None:
+    [(line, problem)] = problems(with_balancers(networks, listen))
+    assert line == 3
+    assert message in problem
+
+
+def test_the_address_must_be_that_of_a_publication(problems: Problems) -> None:
+    [(line, problem)] = problems(with_balancers("[10.0.0.8]", "192.0.2.1:9"))
+    assert (line, problem) == (
+        3,
+        "listeners.192.0.2.1:9: no publication has listen: 192.0.2.1:9; write the same address",
+    )
+
+
+def test_an_address_without_a_port_is_reported(problems: Problems) -> None:
+    [(line, problem)] = problems(with_balancers("[10.0.0.8]", "balancer"))
+    assert line == 3
+    assert "an address and a port number" in problem
+
+
+def test_a_misspelt_key_is_reported_with_the_right_one(problems: Problems, listen: str) -> None:
+    text = with_balancers("[10.0.0.8]", listen).replace("from:", "form:")
+    [(_, problem)] = problems(text)
+    assert "form: unknown key; did you mean from?" in problem
