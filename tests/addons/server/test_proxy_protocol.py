@@ -125,9 +125,7 @@ def test_the_balancer_must_send_a_whole_header(
     assert str(found["client_address"]).startswith(f"{BALANCER}:")
 
 
-def test_the_header_must_come_at_once(
-    behind: Running, connected: socket.socket, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_header_must_come_at_once(behind: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(proxy_protocol, "HEADER_SECONDS", 0.05)
     with socket.create_connection(behind.address, SOON, (BALANCER, 0)) as late:
         assert not late.recv(1)
