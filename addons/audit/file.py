@@ -3,7 +3,8 @@
 1. Lines are unbuffered: a failed write means a lost line, and no old data mixes with later lines.
 2. After a line that a full disk cut short, a newline is written before the next line.
    Several processes that write the same file take turns (`Turn`), so this holds for all of them.
-3. A file that was renamed or removed, as by log rotation, is opened again under its own name.
+3. A file that was renamed or removed, as by log rotation, is opened again under its own name. If
+   that fails, lines go to the renamed file, and the next check tries again.
 4. A new file is readable by its owner and its group only.
 """
 
@@ -67,6 +68,8 @@ class AuditFile:
         self._turn = turn or OnlyWriter()
         self._checked = time.monotonic()
         self._stream = _open(path)
+        self.not_reopened: str | None = None
+        """Why a renamed file cannot be opened again, in the words of the operating system."""
 
     def write(self, line: str) -> None:
         """Append a line that ends in a newline."""
@@ -90,6 +93,8 @@ class AuditFile:
 
     def problem(self) -> str | None:
         """Return why the next line could not be written, as far as that is known before."""
+        with self._turn:
+            self._reopen_if_moved()
         if self._path is None or not hasattr(os, "statvfs"):
             return None
         found = os.statvfs(self._stream.fileno())
@@ -106,9 +111,16 @@ class AuditFile:
         if self._path is None or time.monotonic() - self._checked < CHECK_SECONDS:
             return
         self._checked = time.monotonic()
-        if not self._was_moved(self._path):
+        try:
+            stream = _open(self._path) if self._was_moved(self._path) else None
+        except OSError as error:
+            if os.fstat(self._stream.fileno()).st_nlink == 0:
+                raise  # the file was removed, so the line would be lost
+            self.not_reopened = error.strerror or type(error).__name__
             return
-        stream = _open(self._path)
+        self.not_reopened = None
+        if stream is None:
+            return
         with contextlib.suppress(OSError):
             self._stream.close()
         self._stream, self._turn.torn = stream, False

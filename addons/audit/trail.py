@@ -50,6 +50,8 @@ class AuditTrail:
         self._lost = 0
         self.lost = 0
         """The number of records that could not be written, since the start."""
+        self.not_reopened: str | None = None
+        """Why records go to a renamed file."""
         self.problem: str | None = None
         """Why records cannot be written, in the words of the operating system."""
 
@@ -87,6 +89,15 @@ class AuditTrail:
                 self._write()
             else:
                 self.problem = self._file.problem()
+            self._report_not_reopened()
+
+    def _report_not_reopened(self) -> None:
+        before, self.not_reopened = self.not_reopened, self._file.not_reopened
+        if self.not_reopened is not None and before is None:
+            text = "the audit file was renamed, and cannot be opened again: %s; records go to the "
+            logger.error(text + "renamed file", self.not_reopened)
+        elif self.not_reopened is None and before is not None:
+            logger.warning("the audit file is open again")
 
     def _write(self, *parts: audit.Record | str) -> None:
         """Write a record, and before it the number of lost ones; without `parts`, only that."""

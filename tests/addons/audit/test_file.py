@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from ibcm_bridge.addons.audit import file as audit_file
 from ibcm_bridge.addons.audit.file import AuditFile
+from ibcm_bridge.addons.audit.trail import AuditTrail
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.policy import WhenUnwritable
 from tests.addons.stand_ins.lab import GOOD, Lab
@@ -96,6 +99,82 @@ def test_a_file_that_was_moved_is_opened_again(tmp_path: Path, how: str) -> None
     file.close()
     assert path.read_text() == "two\n"
     assert how == "removed" or old.read_text() == "one\n"
+
+
+def test_no_line_is_lost_while_a_renamed_file_cannot_be_opened_again(tmp_path: Path) -> None:
+    path, old = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
+    file = AuditFile(path)
+    path.rename(old)
+    path.mkdir()
+    for line in ("one\n", "two\n"):
+        file.write(line)
+        assert file.not_reopened == "Is a directory"
+    path.rmdir()
+    assert file.problem() is None
+    assert file.not_reopened is None
+    file.write("three\n")
+    file.close()
+    assert (old.read_text(), path.read_text()) == ("one\ntwo\n", "three\n")
+
+
+def test_a_renamed_file_that_cannot_be_opened_again_is_logged_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    trail = AuditTrail(path)
+    trail.probe()
+    path.rename(tmp_path / "audit.jsonl.1")
+    path.mkdir()
+    for _ in range(2):
+        trail.probe()
+        assert trail.not_reopened == "Is a directory"
+        assert trail.problem is None
+    path.rmdir()
+    for _ in range(2):
+        trail.probe()
+        assert trail.not_reopened is None
+    trail.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "the audit file was renamed, and cannot be opened again: Is a directory; "
+        "records go to the renamed file",
+        "the audit file is open again",
+    ]
+
+
+@pytest.mark.parametrize("when", WhenUnwritable)
+def test_a_probe_finds_out_that_records_can_be_written_again(
+    tmp_path: Path, when: WhenUnwritable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "audit.jsonl"
+    trail = AuditTrail(path, when)
+    full = Disk()
+    full.room = 0
+    with monkeypatch.context() as patched:
+        patched.setattr(trail._file, "_stream", full)
+        patched.setattr(trail._file, "_was_moved", lambda _path: False)
+        for _ in range(2):
+            with contextlib.suppress(OSError):
+                trail._write({"event": "request"})
+        trail.probe()
+        assert (trail.problem, trail._failed) == ("No space left on device", True)
+    trail.probe()
+    assert (trail.problem, trail._failed, trail.lost) == (None, False, 2)
+    trail.close()
+    (line,) = map(json.loads, path.read_text().splitlines())
+    assert (line["event"], line["lost_records"]) == ("records-lost", 2)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="statvfs")
+def test_a_full_disk_is_a_problem_before_a_record_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = AuditTrail(tmp_path / "audit.jsonl")
+    for free, problem in ((0, "the disk is full"), (1, None)):
+        found = SimpleNamespace(f_blocks=100, f_bavail=free)
+        monkeypatch.setattr(audit_file.os, "statvfs", lambda _file, found=found: found)
+        trail.probe()
+        assert trail.problem == problem
+    trail.close()
 
 
 def test_a_file_that_was_truncated_is_still_used(tmp_path: Path) -> None:
