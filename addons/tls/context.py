@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.tls.verification import fill_store
-from ibcm_bridge.policy.tls_settings import SUITES, TlsSettings, TlsVersion
+from ibcm_bridge.policy.tls_settings import SUITES, TLS_1_3_SUITES, TlsSettings, TlsVersion
 from ibcm_bridge.policy.trust import Credential, Trust
 
 lib: Any = SSL._lib  # type: ignore[attr-defined]
@@ -28,6 +28,7 @@ def leg_context(
     context.set_max_proto_version(VERSIONS[settings.highest])
     suites = ":".join(suite.openssl for suite in SUITES[settings.suites])
     context.set_cipher_list(suites.encode("ascii"))
+    context.set_tls13_ciphersuites(":".join(TLS_1_3_SUITES.values()).encode("ascii"))
     # An idle leg holds no buffers: saves 48 of the 187 KB that a client and its leg use together.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     # pyOpenSSL sets this mode: each call would write only one record.

@@ -95,7 +95,7 @@ def test_a_context_has_the_suites_of_the_table_in_their_order(
         publication.site_system_credential, trust, TlsSettings(suites=suites)
     )
     names = SSL.Connection(context, None).get_cipher_list()
-    assert {name for name in names if name.startswith("TLS_")} == set(TLS_1_3_SUITES.values())
+    assert [name for name in names if name.startswith("TLS_")] == [*TLS_1_3_SUITES.values()]
     rest = [name for name in names if not name.startswith("TLS_")]
     assert rest == [suite.openssl for suite in SUITES[suites]]
 
@@ -168,7 +168,7 @@ def test_a_client_is_served_with_the_suites_of_the_setting_only(
                 assert found == Client(True, cipher, None), cipher
             else:
                 assert found == Client(False, None, "40"), cipher
-        assert s_client(running, tmp_path).cipher in TLS_1_3_SUITES.values()
+        assert s_client(running, tmp_path).cipher == "TLS_AES_128_GCM_SHA256"
 
 
 def test_the_bridge_prefers_authenticated_encryption(lab: Lab, tmp_path: Path) -> None:
