@@ -30,6 +30,9 @@ class Text:
 
 HEAD = "Request head"
 
+_END = "\0\r\n\u0a0d"
+"""The end of a message: a zero, and CRLF, also read as one character of UTF-16."""
+
 
 def texts_of(request: Request, host: str) -> list[Text]:
     """Return the head first. `host` is the name that the client connects to."""
@@ -65,4 +68,4 @@ def _decoded(body: bytes) -> str:
     text = decode_xml(body)
     if text is None or printable(text.replace("\n", "").replace("\r", "")).count("\\x") > 8:
         return f"[{len(body):,} bytes, which are not text]"
-    return text
+    return text.rstrip(_END)

@@ -117,7 +117,9 @@ def _summary(
 
 
 def _part(part: Part, offset: int) -> dict[str, Any]:
-    shown = part.data if part.marked else part.data[: COLUMNS * MAX_LINES]
+    # A rest of one line is not worth a line that says so.
+    whole = part.marked or len(part.data) <= COLUMNS * (MAX_LINES + 1)
+    shown = part.data if whole else part.data[: COLUMNS * MAX_LINES]
     lines = [
         _line(shown[begin : begin + COLUMNS], offset + begin)
         for begin in range(0, len(shown), COLUMNS)

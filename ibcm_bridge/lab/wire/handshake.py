@@ -71,9 +71,7 @@ def _body(kind: int, body: bytes) -> list[Part]:
     if read is None:
         return [Part("Content", body, words=_WORDS.get(kind, ""))] if body else []
     try:
-        cursor = Cursor(body)
-        parts = list(read(cursor))
-        return [*parts, Part("Unknown content", cursor.rest())] if cursor.left else parts
+        return list(read(Cursor(body)))
     except ValueError:
         return [Part("Malformed content", body)]
 

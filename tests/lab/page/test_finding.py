@@ -138,8 +138,9 @@ def test_a_note_says_what_was_read(
     by_client: dict[ClientCertificate, Senders],
 ) -> None:
     case = BY_ID["inventory-report"]
-    view = shown(case, case.request(by_client[case.client]), record)
+    view = shown(case, case.request(by_client[case.client]), {"rule": "head.method", **record})
     assert view["note"] == note
+    assert marked(view) == []
     assert len(view["texts"]) == texts
 
 
@@ -150,3 +151,12 @@ def test_a_finding_after_the_limit_of_a_text_is_shown() -> None:
     view = shown(case, request, {"rule": "engines.yara-x", "detail": "eicar_test_file in sent"})
     assert marked(view) == [eicar()]
     assert view["texts"][1]["left_out"] == f"{len(body):,} characters in total"
+    assert sum(len(segment["text"]) for segment in view["texts"][1]["segments"]) <= MAX_TEXT
+
+
+def test_each_case_can_be_shown(by_client: dict[ClientCertificate, Senders]) -> None:
+    for case in CASES:
+        request = case.request(by_client[case.client])
+        view = shown(case, request, {"rule": case.bridge.rule, "detail": "a detail"})
+        head = view["texts"][0]["segments"]
+        assert "".join(segment["text"] for segment in head).startswith(f"{request.method} ")

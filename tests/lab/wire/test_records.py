@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from ibcm_bridge.lab.capture.relay import Leg, Piece, Recorded
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import load_credential
+from ibcm_bridge.lab.wire.handshake import read_messages
 from ibcm_bridge.lab.wire.part import Part
 from ibcm_bridge.lab.wire.records import Record, read_records
 
@@ -23,9 +24,13 @@ type Connect = Callable[[ssl.TLSVersion, bool], Recorded]
 
 
 @pytest.fixture(scope="module")
-def connect() -> Connect:
+def pki() -> LabPki:
+    return LabPki.make(now=datetime.datetime.now(datetime.UTC))
+
+
+@pytest.fixture(scope="module")
+def connect(pki: LabPki) -> Connect:
     """Make a connection in memory: a version of TLS, and whether the client has a certificate."""
-    pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     root = pki.root.public_bytes(Encoding.DER)
     of_server, of_client = pki.server(SERVER), pki.computer(CLIENT)
 
@@ -126,6 +131,17 @@ def test_tls_1_2_shows_that_there_is_no_certificate_and_the_alert(connect: Conne
     records = read_records(connect(TLS_1_2, False))
     assert values(records, "Certificate of the client")["Length of the list"] == "no certificate"
     assert titles(records, from_client=False)[-1] == "Alert: handshake failure"
+
+
+def test_the_name_of_a_client_is_not_looked_for_in_its_issuer(pki: LabPki) -> None:
+    """The issuer is Lab Issuing CA."""
+    der = pki.computer("Lab").certificate.public_bytes(Encoding.DER)
+    listed = len(der).to_bytes(3) + der
+    body = len(listed).to_bytes(3) + listed
+    (message,) = read_messages(b"\x0b" + len(body).to_bytes(3) + body, from_client=True)
+    parts = {part.name: part for part in message.parts}
+    assert parts["Name in the certificate"].data == b"Lab"
+    assert b"Lab Issuing CA" in parts["Certificate, first part"].data
 
 
 def recorded(data: bytes) -> Recorded:
