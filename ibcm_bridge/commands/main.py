@@ -13,6 +13,7 @@ from ibcm_bridge.commands import conformance, demo, identity, lab, pki, run
 from ibcm_bridge.commands.check import command as check
 from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE
 from ibcm_bridge.commands.explain import command as explain
+from ibcm_bridge.commands.log_output import log_to_standard_error
 from ibcm_bridge.parser_warnings import ignore_parser_warnings
 
 COMMANDS = (demo, lab, run, check, explain, identity, conformance, pki)
@@ -30,11 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return EXIT_USAGE
     ignore_parser_warnings()
-    logging.basicConfig(
-        level=logging.DEBUG if getattr(options, "verbose", False) else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    verbose = getattr(options, "verbose", False)
+    log_to_standard_error(logging.DEBUG if verbose else logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     # It complains about an addon that the bridge replaces, and repeats what StartError reports.
     logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)

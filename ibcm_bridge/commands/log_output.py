@@ -1,0 +1,60 @@
+"""The lines of the log: times in UTC, or priorities for journald, which has its own times."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import sys
+from collections.abc import Mapping
+
+PRIORITIES: Mapping[int, int] = {
+    logging.CRITICAL: 2,
+    logging.ERROR: 3,
+    logging.WARNING: 4,
+    logging.INFO: 6,
+    logging.DEBUG: 7,
+}
+"""Python's levels -> those of syslog(3), which journald reads from `<N>` (sd-daemon(3))."""
+
+
+class UtcFormatter(logging.Formatter):
+    """Times as in the audit."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
+        """Return the time in UTC, with milliseconds."""
+        moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        return moment.isoformat(timespec="milliseconds")
+
+
+class JournalFormatter(logging.Formatter):
+    """Each line with its priority, and without a time."""
+
+    def __init__(self) -> None:
+        super().__init__("%(name)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the lines of a record: journald reads each as an entry."""
+        # A level between two of the table is that of the lower one.
+        level = max((known for known in PRIORITIES if known <= record.levelno), default=0)
+        lines = super().format(record).splitlines() or [""]
+        return "\n".join(f"<{PRIORITIES.get(level, 7)}>{line}" for line in lines)
+
+
+def log_to_standard_error(level: int) -> None:
+    """Log to standard error, which may be connected to journald."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JournalFormatter() if _is_journal() else UtcFormatter())
+    logging.basicConfig(level=level, handlers=[handler])
+
+
+def _is_journal() -> bool:
+    """Whether standard error is the stream that systemd names (systemd.exec(5))."""
+    try:
+        found = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False  # closed, or replaced by something without a number
+    return os.environ.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"

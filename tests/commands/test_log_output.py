@@ -1,0 +1,86 @@
+"""The lines of the log, for people and for journald."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.commands.log_output import JournalFormatter, UtcFormatter, log_to_standard_error
+
+
+def record(level: int = logging.WARNING, text: str = "a text") -> logging.LogRecord:
+    made = logging.LogRecord("ibcm_bridge.x", level, "x.py", 1, text, None, None)
+    made.created = 1_767_323_045.678
+    return made
+
+
+def test_a_time_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    line = UtcFormatter().format(record())
+    assert line == "2026-01-02T03:04:05.678+00:00 WARNING ibcm_bridge.x: a text"
+
+
+@pytest.mark.parametrize(
+    ("level", "priority"),
+    [
+        (logging.CRITICAL + 5, 2),
+        (logging.CRITICAL, 2),
+        (logging.ERROR, 3),
+        (logging.WARNING, 4),
+        (logging.INFO + 5, 6),
+        (logging.INFO, 6),
+        (logging.DEBUG, 7),
+        (5, 7),
+    ],
+)
+def test_each_line_has_its_priority_for_journald(level: int, priority: int) -> None:
+    lines = JournalFormatter().format(record(level, "one\ntwo"))
+    assert lines == f"<{priority}>ibcm_bridge.x: one\n<{priority}>two"
+
+
+@contextlib.contextmanager
+def root_without_handlers() -> Iterator[logging.Logger]:
+    """The root logger. pytest adds its own handlers after the fixtures."""
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    root.handlers.clear()
+    try:
+        yield root
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_standard_error_that_is_journalds_gets_its_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connected: bool
+) -> None:
+    with (tmp_path / "stderr").open("w") as stream:
+        found = os.fstat(stream.fileno())
+        number = found.st_ino + (not connected)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{number}")
+        monkeypatch.setattr(sys, "stderr", stream)
+        with root_without_handlers() as root:
+            log_to_standard_error(logging.WARNING)
+            root.error("a text")
+    written = (tmp_path / "stderr").read_text()
+    assert written.startswith("<3>root: a text\n") is connected
+    assert written.endswith("+00:00 ERROR root: a text\n") is not connected
+
+
+@pytest.mark.parametrize("stream", [None, "closed"])
+def test_without_standard_error_the_format_is_that_for_people(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: str | None
+) -> None:
+    closed = (tmp_path / "stderr").open("w")
+    closed.close()
+    monkeypatch.setattr(sys, "stderr", closed if stream else None)
+    with root_without_handlers() as root:
+        log_to_standard_error(logging.WARNING)
+        assert isinstance(root.handlers[0].formatter, UtcFormatter)
