@@ -17,9 +17,10 @@ from ibcm_bridge.addons.events import TrafficObserver
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
 from ibcm_bridge.addons.operations.serving import OperationsSetup
-from ibcm_bridge.addons.policy_generation import Generation, SharedState
+from ibcm_bridge.addons.policy_generation import Generation, SharedState, build_parts
 from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
 from ibcm_bridge.os_errors import cannot_write
+from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 from ibcm_bridge.storage.upload_spool import SpoolError
@@ -29,13 +30,30 @@ from ibcm_bridge.storage.upload_spool import SpoolError
 class SharedByWorkers:
     """What a worker process gets from its parent, and in part shares with the other workers."""
 
-    sockets: Mapping[int, Sequence[socket.socket]]
-    """Number of a listener -> the sockets at which it listens in this process."""
+    sockets: Mapping[Address, Sequence[socket.socket]]
+    """The sockets at which a listener listens in this process."""
     totals: Totals
     turn: Turn
     operations: OperationsSetup
     setup: EngineSetup
     """The rules of the start. A worker that starts later must not need the present ones."""
+
+
+@dataclass(slots=True)
+class ReloadState:
+    """The reloads of a running bridge."""
+
+    done: int = 0
+    """Policies that were taken after the start."""
+    refused: int = 0
+    problems: tuple[str, ...] = ()
+    """The problems of the last reload."""
+
+    def count(self, problems: Sequence[str]) -> None:
+        """Count a reload, which was refused if it has problems."""
+        self.problems = tuple(problems)
+        self.refused += bool(problems)
+        self.done += not problems
 
 
 class Bridge:
@@ -57,7 +75,8 @@ class Bridge:
         that they make to a flow are not sent. `shared`: this is one of several workers.
         """
         limits, totals = policy.limits, shared.totals if shared else ONE_PROCESS
-        self.sockets = shared.sockets if shared else {}
+        self.sockets = dict(shared.sockets) if shared else {}
+        self.reloads = ReloadState()
         self.draining = False
         """True from the signal to stop to the end of the process."""
         self.connections = Connections(Capacity(limits.connections, limits.buffered_bytes, totals))
@@ -76,7 +95,8 @@ class Bridge:
                 clock=clock,
                 check_seconds=check_seconds,
             )
-            self.generation = Generation(policy, self.shared, shared.setup if shared else None)
+            parts = build_parts(policy, clock, shared.setup if shared else None)
+            self.generation = Generation(policy, self.shared, parts)
             """The generation of new connections."""
             self._opened = opened.pop_all()
 

@@ -22,6 +22,7 @@ from ibcm_bridge.policy.publications import (
     PlaintextListener,
     PlaintextPublication,
     Publication,
+    TunnelPublication,
 )
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
@@ -47,6 +48,10 @@ class ConnectionRecord:
 
     client: connection.Client
     listener: Listener | PlaintextListener
+    policy: str = ""
+    """The digest of the policy that the connection began with."""
+    ends_after_response: bool = False
+    """True if the next response is the last one, because the bridge is stopping."""
     reference: str = field(default_factory=new_reference)
     began: float = field(default_factory=time.monotonic)
     server_name: str | None = None
@@ -127,6 +132,11 @@ class ConnectionRecord:
     def _memory_taken(self) -> None:
         detail = "the memory was needed for another client"
         self.give_way(Deny(Reason.OVERLOADED, rules.LIMITS_BUFFERED_BYTES, detail))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way, or a tunnel is open."""
+        return bool(self.under_way) or isinstance(self.publication, TunnelPublication)
 
     @property
     def scheme(self) -> bytes:
@@ -221,18 +231,28 @@ class Connections:
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
         self._records: dict[str, ConnectionRecord] = {}
+        self._ending = False
 
     def open(
-        self, client: connection.Client, listener: Listener | PlaintextListener
+        self,
+        client: connection.Client,
+        listener: Listener | PlaintextListener,
+        policy: str = "",
     ) -> ConnectionRecord:
-        """Add a record for a new connection."""
-        record = ConnectionRecord(client, listener, capacity=self.capacity)
+        """Add a record for a new connection. `policy` is a digest."""
+        record = ConnectionRecord(client, listener, policy, self._ending, capacity=self.capacity)
         self._records[client.id] = record
         return record
 
     def of(self, client: connection.Client) -> ConnectionRecord:
         """Return the record of a connection. A KeyError is a defect of the bridge."""
         return self._records[client.id]
+
+    def end_after_response(self) -> None:
+        """Let every connection end with its next response."""
+        self._ending = True
+        for record in self._records.values():
+            record.ends_after_response = True
 
     def close(self, client: connection.Client) -> None:
         """Remove the record of a connection, and release what it holds."""

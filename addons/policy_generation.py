@@ -3,17 +3,17 @@
 A connection keeps the generation that it began with. A generation also owns what runs for it, the
 renewals and the inspection workers, while `running` is entered. `SharedState` is open longer.
 
-There is no reload yet, so a bridge has one generation, from its start to its stop. A reload would
-build a `Generation`, enter its `running`, replace `Bridge.generation`, and leave the `running` of
-the previous one after its last connection. Listeners are opened only at the start.
+A reload (`addons.run`) builds another generation, enters its `running`, replaces
+`Bridge.generation`, and leaves the `running` of the previous one after its last connection.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
@@ -42,7 +42,9 @@ from ibcm_bridge.addons.server.hook_dispatch import Hooks
 from ibcm_bridge.addons.stages import GuardedHooks
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.inspection.engines import CompiledRules
+from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.publications import Listener, PlaintextListener
 from ibcm_bridge.storage.binding_registry import Registry
 
 
@@ -61,23 +63,53 @@ class SharedState:
     """The interval at which files are checked for changes."""
 
 
+class Rules(NamedTuple):
+    """The rules of one policy, read and compiled."""
+
+    setup: EngineSetup
+    compiled: CompiledRules
+
+
+class Parts(NamedTuple):
+    """The parts of a generation that take time to build. Any thread may build them."""
+
+    rules: Rules
+    tls: Sequence[PublicationTls]
+
+
+def build_parts(
+    policy: Policy, clock: Clock, setup: EngineSetup | None = None, known: Rules | None = None
+) -> Parts:
+    """Build the parts. Raise StartError, RuleError, or OSError or ValueError for unreadable rules.
+
+    `setup` has the rules, if they have been read before. `known` are used again if they are equal.
+    """
+    # Read once, so that the bridge and the workers use the same rules.
+    setup = setup or engine_setup(policy)
+    if known is None or known.setup != setup:
+        known = Rules(setup, CompiledRules(setup.malware_rules))
+    return Parts(known, _publication_tls(policy, clock))
+
+
 class Generation:
     """One policy, and everything that is built from it."""
 
-    def __init__(
-        self, policy: Policy, shared: SharedState, setup: EngineSetup | None = None
-    ) -> None:
-        """Build contexts and rules. Raise StartError or RuleError if that fails.
+    def __init__(self, policy: Policy, shared: SharedState, parts: Parts | None = None) -> None:
+        """Build everything, or use `parts`. Raise as `build_parts` does.
 
-        `setup` has the rules, if they have been read before.
+        Only in the thread that will inspect bodies: a scanner of YARA-X stays in its thread.
         """
+        parts = parts or build_parts(policy, shared.clock)
         self.policy = policy
-        self.listeners = dict(enumerate(policy.listeners))
-        self.publication_tls = _publication_tls(policy, shared.clock)
-        # Read once, so that the bridge and the workers use the same rules.
-        setup = setup or engine_setup(policy)
+        self.connections = 0
+        self.listeners: Mapping[Address, Listener | PlaintextListener] = {
+            listener.address: listener for listener in policy.listeners
+        }
+        self.publication_tls = parts.tls
+        self.rules = parts.rules
+        setup = parts.rules.setup
         self.workers = InspectionWorkers(setup, policy.limits.inspection_workers)
-        self._inspection = BodyInspection(setup.make(), self.workers.inspect)
+        self._inspection = BodyInspection(setup.make(parts.rules.compiled), self.workers.inspect)
         trusts = [trust for tls in self.publication_tls for trust in tls.trusts()]
         self.renewals = (
             *crl_renewals(trusts, shared.check_seconds),
@@ -99,6 +131,11 @@ class Generation:
             ],
             shared.observers,
         )
+
+    @property
+    def digest(self) -> str:
+        """The digest of the policy."""
+        return self.policy.digest
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -123,8 +160,21 @@ class Generation:
         record = self._connections.of(context.client)
         return FrontDoorLayer(context, record, self.policy.limits, hooks)
 
+    def retire(self) -> None:
+        """End idle inspection workers: only open connections still use this generation."""
+        self.workers.renew(self.rules.setup)
+
+    def release(self) -> None:
+        """Drop the engines, after the last connection. What still inspected a body would fail.
+
+        A scanner of YARA-X must be dropped by the thread that made it. The garbage collector can
+        run in any thread.
+        """
+        del self._inspection.engines
+
     def _renew_rules(self, setup: EngineSetup, compiled: CompiledRules) -> None:
         engines = setup.make(compiled)
+        self.rules = Rules(setup, compiled)
         self.workers.renew(setup)
         self._inspection.engines = engines
 

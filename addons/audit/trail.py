@@ -159,6 +159,7 @@ def _connection_fields(connection: ConnectionRecord) -> audit.Record:
     client = connection.client
     return {
         audit.LISTENER: address_text(connection.listener.address),
+        audit.POLICY: connection.policy,
         audit.CLIENT_ADDRESS: address_text(socket_address(client.peername)),
         audit.VIA: address_text(connection.via) if connection.via else None,
         audit.SERVER_NAME: connection.server_name,

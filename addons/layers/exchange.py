@@ -249,6 +249,7 @@ class Exchange:
         keep_alive = (
             body.end is not BodyEnd.CLOSE
             and not asks_to_close(head.values(b"connection"))
+            and not (self._connection.ends_after_response and response.status != 401)
             and not (leg.authenticates and ends_connection(response))
         )
         self._stream.begin_response(

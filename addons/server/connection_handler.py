@@ -32,6 +32,7 @@ from ibcm_bridge.addons.server.hook_dispatch import Hooks
 from ibcm_bridge.addons.server.socket_handler import SocketHandler
 from ibcm_bridge.addons.stages import GuardedHooks, Waited, WaitFor
 from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,13 @@ class ServedPolicy(Protocol):
     """The parts of a policy that a connection uses, from its start to its end."""
 
     hooks: Hooks
-    listeners: Mapping[int, Listener | PlaintextListener]
+    connections: int
+    """The number of open connections that began with it."""
+    listeners: Mapping[Address, Listener | PlaintextListener]
+
+    @property
+    def digest(self) -> str:
+        """The digest of the policy."""
 
     def front_door(self, context: Context, hooks: GuardedHooks) -> Layer:
         """Return the first layer of a connection."""
@@ -51,8 +58,8 @@ class Runtime(Protocol):
     """The parts of the running bridge that a new connection uses."""
 
     connections: Connections
-    sockets: Mapping[int, Sequence[socket.socket]]
-    """Number of a listener -> the sockets at which it listens already; empty: it opens its own."""
+    sockets: Mapping[Address, Sequence[socket.socket]]
+    """The sockets at which a listener listens already. Without any, it opens its own."""
 
     @property
     def generation(self) -> ServedPolicy:

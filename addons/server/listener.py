@@ -21,14 +21,13 @@ from ibcm_bridge.addons.server.connection_handler import (
 )
 from ibcm_bridge.addons.server.guarded_hooks import MUST_RERAISE, log_defect
 from ibcm_bridge.addons.server.leg_socket import CLIENT_BYTES, LegSocket
+from ibcm_bridge.addons.server.open_sockets import BACKLOG
 from ibcm_bridge.addons.server.proxy_protocol import receive_proxy_header
 from ibcm_bridge.addons.tls.alerts import alert_record
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.os_errors import listening_at
-from ibcm_bridge.policy.addresses import is_in
+from ibcm_bridge.policy.addresses import Address, is_in
 from ibcm_bridge.policy.publications import Listener
-
-BACKLOG = 1024
 
 FLUSH_SECONDS = 10.0
 """How long a closed connection may take to flush, in seconds."""
@@ -36,12 +35,12 @@ FLUSH_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class BridgeMode(mode_specs.ProxyMode):
-    """`bridge:N@host:port`: the Nth listener of the policy."""
+    """`bridge:policy@host:port`: the listener of the policy with this address."""
 
     transport_protocol: ClassVar[str] = "tcp"  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
-        if not self.data.isdecimal():
+        if self.data != "policy":
             raise ValueError("bridge mode is internal; `ibcm-bridge run` sets it from the policy")
 
     @property
@@ -57,10 +56,17 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         """Never called: the generation of a connection makes its first layer."""
         raise NotImplementedError
 
+    @property
+    def _address(self) -> Address:
+        host, port = self.mode.custom_listen_host, self.mode.custom_listen_port
+        assert host is not None
+        assert port is not None
+        return host, port
+
     async def listen(self, host: str, port: int) -> list[Any]:
         """Listen as mitmproxy does, but with a larger backlog and without UDP."""
         loop = asyncio.get_running_loop()
-        if sockets := current_runtime().sockets.get(int(self.mode.data)):
+        if sockets := current_runtime().sockets.get((host, port)):
             return [
                 await loop.create_server(self._socket, sock=opened, backlog=BACKLOG)
                 for opened in sockets
@@ -97,7 +103,11 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         runtime = current_runtime()
         handler = BridgeConnectionHandler(ctx.master, reader, writer, ctx.options, self.mode)
         client, generation = handler.client, handler.generation
-        record = runtime.connections.open(client, generation.listeners[int(self.mode.data)])
+        listener = generation.listeners.get(self._address)
+        if listener is None:
+            return  # a reload has removed it before this task ran
+        generation.connections += 1
+        record = runtime.connections.open(client, listener, generation.digest)
         # Until it has a layer.
         record.give_way = lambda _: writer.abort()
         try:
@@ -118,6 +128,7 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
                 raise
         finally:
             runtime.connections.close(client)
+            generation.connections -= 1
 
     async def _find_client(
         self, handler: BridgeConnectionHandler, record: ConnectionRecord, reader: LegSocket

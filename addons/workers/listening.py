@@ -13,12 +13,12 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from ibcm_bridge.addons.server.listener import BACKLOG
+from ibcm_bridge.addons.server.open_sockets import listen, open_sockets
 from ibcm_bridge.os_errors import listening_at
 from ibcm_bridge.policy.addresses import Address, socket_address
 
-type WorkerSockets = dict[int, list[socket.socket]]
-"""Number of a listener -> its sockets, one for each IP address of its host."""
+type WorkerSockets = dict[Address, list[socket.socket]]
+"""The sockets of each listener, one for each IP address of its host."""
 
 
 class Listening:
@@ -29,14 +29,17 @@ class Listening:
         with contextlib.ExitStack() as opened:
             # Without SO_REUSEPORT, so that this fails at a port that another program shares.
             with contextlib.ExitStack() as alone:
-                bound = [
-                    (address, [_name_of(listener) for listener in _bind(address, alone)])
+                bound = {
+                    address: [
+                        _name_of(alone.enter_context(listener))
+                        for listener in open_sockets(address)
+                    ]
                     for address in listeners
-                ]
+                }
             self.of = [
                 {
-                    number: [_shared(address, name, opened) for name in names]
-                    for number, (address, names) in enumerate(bound)
+                    address: [_shared(address, name, opened) for name in names]
+                    for address, names in bound.items()
                 }
                 for _ in range(workers)
             ]
@@ -65,38 +68,11 @@ class Listening:
         self._opened.close()
 
 
-def _bind(address: Address, opened: contextlib.ExitStack) -> list[socket.socket]:
-    """Bind each address of a host, as asyncio does."""
-    host, port = address
-    with listening_at(address):
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        return [
-            _listen(family, name, opened)
-            for family, name in dict.fromkeys((family, name) for family, *_, name in found)
-        ]
-
-
 def _shared(
     address: Address, bound: tuple[socket.AddressFamily, Any], opened: contextlib.ExitStack
 ) -> socket.socket:
     with listening_at(address):
-        return _listen(*bound, opened, shared=True)
-
-
-def _listen(
-    family: int, name: Any, opened: contextlib.ExitStack, *, shared: bool = False
-) -> socket.socket:
-    listener = opened.enter_context(socket.socket(family, socket.SOCK_STREAM))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    if family == socket.AF_INET6:
-        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    listener.setblocking(False)
-    listener.bind(name)
-    # At once: otherwise another bridge that starts now would find the port free.
-    listener.listen(BACKLOG)
-    return listener
+        return opened.enter_context(listen(*bound, shared=True))
 
 
 def _name_of(listener: socket.socket) -> tuple[socket.AddressFamily, Any]:

@@ -14,6 +14,12 @@ logger = logging.getLogger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
+STOP_AT_ONCE = signal.SIGQUIT
+"""The signal with which the parent stops a worker that drains."""
+
+CUT_OFF = 2
+"""The exit status of a worker that has cut off requests or tunnels."""
+
 READY = b"ready"
 """What a worker writes to its parent when it serves. Anything else is why it cannot start."""
 
@@ -78,6 +84,12 @@ class WorkerProcess:
                 self.reported += data
                 if not data:
                     self._close()
+
+    def stop_at_once(self) -> None:
+        """Let it close its connections now."""
+        self.update()
+        if self.status is None:
+            os.kill(self.pid, STOP_AT_ONCE)
 
     def kill(self) -> None:
         """End it at once."""

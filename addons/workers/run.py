@@ -33,9 +33,15 @@ from ibcm_bridge.addons.operations.serving import (
     operating,
     traffic_metrics,
 )
-from ibcm_bridge.addons.run import serve, stopped_by_signals
+from ibcm_bridge.addons.run.serve import serve, stopped_by_signals
 from ibcm_bridge.addons.workers.listening import Listening
-from ibcm_bridge.addons.workers.process import READY, STOP_SIGNALS, report
+from ibcm_bridge.addons.workers.process import (
+    CUT_OFF,
+    READY,
+    STOP_AT_ONCE,
+    STOP_SIGNALS,
+    report,
+)
 from ibcm_bridge.addons.workers.shared_board import SharedBoard
 from ibcm_bridge.addons.workers.shared_totals import SharedTotals
 from ibcm_bridge.addons.workers.supervisor import Supervisor
@@ -47,10 +53,11 @@ from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.storage.temporary_folder import TemporaryFolder
 
 
-def run_workers(policy: Policy, count: int, ready: Callable[[list[Address]], None]) -> None:
+def run_workers(policy: Policy, count: int, ready: Callable[[list[Address]], None]) -> bool:
     """Run `count` workers until SIGTERM or Ctrl-C. `ready` is called with the addresses.
 
-    Raise StartError, RuleError, OSError, or WorkersError.
+    Return True if all requests and tunnels ended before their time was over. Raise StartError,
+    RuleError, OSError, or WorkersError.
     """
     with contextlib.ExitStack() as stack:
         policy = _with_files(policy, stack)
@@ -58,8 +65,14 @@ def run_workers(policy: Policy, count: int, ready: Callable[[list[Address]], Non
         listening = stack.enter_context(contextlib.closing(_listening(policy, count)))
         operations = listen(policy.operations, stack)
         workers = _Workers(policy, setup, listening, operations, count)
-        supervisor = Supervisor(count, workers.work, workers.totals.clear, listening.close)
-        supervisor.run(lambda: ready(listening.addresses))
+        supervisor = Supervisor(
+            count,
+            workers.work,
+            workers.totals.clear,
+            listening.close,
+            policy.limits.drain_seconds,
+        )
+        return supervisor.run(lambda: ready(listening.addresses))
 
 
 class _Workers:
@@ -93,27 +106,28 @@ class _Workers:
         )
         policy = _with_part_of_inspection(self._policy, number, self._count)
         try:
-            asyncio.run(_serve(policy, shared, stopping, parent))
+            drained = asyncio.run(_serve(policy, shared, stopping, parent))
         except (StartError, RuleError, OSError) as error:
             report(parent, str(error).encode())
             return 1
-        return 0
+        return 0 if drained else CUT_OFF
 
 
-async def _serve(policy: Policy, shared: SharedByWorkers, stopping: int, parent: int) -> None:
+async def _serve(policy: Policy, shared: SharedByWorkers, stopping: int, parent: int) -> bool:
     stop = stopped_by_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     loop = asyncio.get_running_loop()
 
     def end() -> None:
         loop.remove_reader(stopping)
-        stop.set()
+        stop.begun.set()
 
     loop.add_reader(stopping, end)
+    loop.add_signal_handler(STOP_AT_ONCE, stop.at_once.set)
     numbers = Numbers()
     bridge = Bridge(policy, traffic_metrics(policy, numbers), shared=shared)
     operations = operating(bridge, numbers, shared.operations)
-    await serve(bridge, lambda _: report(parent, READY), stop, operations)
+    return await serve(bridge, lambda _: report(parent, READY), stop, operations)
 
 
 def _listening(policy: Policy, count: int) -> Listening:

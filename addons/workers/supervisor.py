@@ -4,7 +4,8 @@
 2. A worker that ends is replaced: at once, and later if that happens again and again. If the
    workers of one place end `MOST_ENDS` times within `ENDS_SECONDS`, the bridge stops with an error.
 3. All workers stop serving when the parent closes one pipe, so also when it is killed.
-4. Workers that have not stopped some seconds later are killed.
+4. At a second signal, they close their connections at once.
+5. Workers that have not stopped some seconds later are killed.
 
 The parent runs no event loop and starts no thread, because it forks at any time.
 """
@@ -22,7 +23,8 @@ from collections.abc import Callable, Iterator
 
 from ibcm_bridge.addons.errors import StartError, WorkersError
 from ibcm_bridge.addons.operations.service_manager import WATCHDOG, notify, watchdog_seconds
-from ibcm_bridge.addons.run import CLOSE_SECONDS, DRAIN_SECONDS
+from ibcm_bridge.addons.run.serve import ignore_user_signals
+from ibcm_bridge.addons.server.stopping import CLOSE_SECONDS
 from ibcm_bridge.addons.workers.process import STOP_SIGNALS, WorkerProcess
 
 logger = logging.getLogger(__name__)
@@ -33,8 +35,8 @@ ENDS_SECONDS = 60.0
 WAIT_SECONDS = 0.5
 """The wait before a worker is replaced that is not the first, for each before it."""
 
-KILL_SECONDS = DRAIN_SECONDS + CLOSE_SECONDS + 2.0
-"""The time in which workers must stop: they need the first two at most."""
+KILL_SECONDS = CLOSE_SECONDS + 2.0
+"""The time in which workers must stop after their connections had theirs."""
 
 type Work = Callable[[int, int, int], int]
 """The work of a worker: its number, the pipe that ends when it must stop, the pipe to its parent.
@@ -50,16 +52,25 @@ class Supervisor:
         work: Work,
         ended: Callable[[int], object],
         stopping: Callable[[], object],
+        drain_seconds: float = 0.0,
     ) -> None:
-        """`ended` is called with the number of an ended worker, `stopping` before all stop."""
+        """`ended` is called with the number of an ended worker, `stopping` before all stop.
+
+        Their connections have `drain_seconds` then.
+        """
         self._work = work
         self._ended = ended
         self._stopping = stopping
+        self._drain_seconds = drain_seconds
         self._places = [_Place(number) for number in range(count)]
         self._stop_reading, self._stop_writing = os.pipe()
 
-    def run(self, ready: Callable[[], None]) -> None:
-        """Run until a signal. Raise StartError, or WorkersError if workers fail again and again."""
+    def run(self, ready: Callable[[], None]) -> bool:
+        """Run until a signal. Return True if no worker has cut off anything.
+
+        Raise StartError, or WorkersError if workers fail again and again.
+        """
+        ignore_user_signals()
         with _signals() as signals:
             try:
                 for place in self._places:
@@ -70,6 +81,7 @@ class Supervisor:
                     self._until(signals, self._replace)
             finally:
                 self._stop(signals)
+        return all(place.worker is None or not place.worker.status for place in self._places)
 
     def _until(self, signals: _Signals, is_done: Callable[[], bool]) -> None:
         """Wait for a signal to stop, or until `is_done`, called after every change."""
@@ -138,9 +150,15 @@ class Supervisor:
             if not worker.is_ready:
                 # It has no connections.
                 worker.kill()
-        deadline = time.monotonic() + KILL_SECONDS
+        deadline = time.monotonic() + self._drain_seconds + KILL_SECONDS
+        asked = signals.asked
         while (running := self._running()) and time.monotonic() < deadline:
             self._wait(signals, deadline)
+            if signals.asked > asked:
+                asked = signals.asked
+                deadline = min(deadline, time.monotonic() + KILL_SECONDS)
+                for worker in running:
+                    worker.stop_at_once()
         for worker in running:
             worker.kill()
         os.close(self._stop_reading)
@@ -176,7 +194,12 @@ class _Signals:
 
     def __init__(self, pipe: int) -> None:
         self._pipe = pipe
-        self.stopped = False
+        self.asked = 0
+        """How often a signal asked to stop."""
+
+    @property
+    def stopped(self) -> bool:
+        return self.asked > 0
 
     def wait(self, files: list[int], until: float | None) -> None:
         """Wait for a signal, until a file is readable, or until a time."""
@@ -187,7 +210,7 @@ class _Signals:
         left = None if until is None else max(0.0, until - time.monotonic()) * 1_000
         if (self._pipe, select.POLLIN) in poll.poll(left):
             numbers = os.read(self._pipe, 4_096)
-            self.stopped = self.stopped or any(number in STOP_SIGNALS for number in numbers)
+            self.asked += sum(number in STOP_SIGNALS for number in numbers)
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibcm_bridge.commands.check.command import finding_line, policy_findings
@@ -18,6 +20,8 @@ from ibcm_bridge.commands.common import (
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
 
 if TYPE_CHECKING:
+    from ibcm_bridge.commands.check.findings import Finding
+    from ibcm_bridge.policy.addresses import Address
     from ibcm_bridge.policy.policy import Policy
 
 _WEB_PORT = 8081
@@ -74,25 +78,54 @@ def _port_number(text: str) -> int:
     return int(text)
 
 
+def _read_again(path: Path, *, web: bool) -> Policy:
+    """Return the policy for a reload. Raise PolicyError."""
+    from ibcm_bridge.policy_file import PolicyError, load_policy
+
+    policy = load_policy(path)
+    if web and (why_not := web_page_refusal(policy)):
+        raise PolicyError([why_not])
+    return policy
+
+
+def _report_reload(digest: str, problems: Sequence[str]) -> None:
+    for problem in problems:
+        print(f"ibcm-bridge: reload: {problem}", file=sys.stderr)
+    outcome = "refused; the policy in use stays" if problems else "done; the policy in use is"
+    print(f"ibcm-bridge: reload {outcome} {digest}", file=sys.stderr, flush=True)
+
+
+def _print_start(addresses: list[Address], findings: list[Finding]) -> None:
+    from ibcm_bridge.policy.addresses import address_text
+
+    for address in addresses:
+        print(f"ibcm-bridge: listening on {address_text(address)}", file=sys.stderr)
+    for finding in findings:
+        if finding.level == "fact":
+            print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
+    sys.stderr.flush()
+
+
 def _run(options: argparse.Namespace) -> int:
     policy = read_policy(options.config)
     if policy is None:
         return EXIT_PROBLEM
+    web = options.web is not None
     # These imports take a while; problems of the policy are reported before them.
     import asyncio
 
     from ibcm_bridge.addons.errors import StartError, WorkersError
     from ibcm_bridge.addons.operations.service_manager import READY, notify
-    from ibcm_bridge.addons.run import run
+    from ibcm_bridge.addons.run.reload import PolicySource
+    from ibcm_bridge.addons.run.serve import run
     from ibcm_bridge.inspection.engines import RuleError
-    from ibcm_bridge.policy.addresses import address_text
     from ibcm_bridge.storage.open_files import raise_open_file_limit
 
-    if (why_not := workers_refusal(policy, web=options.web is not None)) is not None:
+    if (why_not := workers_refusal(policy, web=web)) is not None:
         print(f"ibcm-bridge: cannot start: {why_not}", file=sys.stderr)
         return EXIT_PROBLEM
     page = None
-    if options.web is not None:
+    if web:
         if (why_not := web_page_refusal(policy)) is not None:
             print(f"ibcm-bridge: --web: {why_not}", file=sys.stderr)
             return EXIT_PROBLEM
@@ -104,34 +137,32 @@ def _run(options: argparse.Namespace) -> int:
         if finding.level != "fact":
             print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
 
-    def ready(addresses: list[tuple[str, int]]) -> None:
+    def ready(addresses: list[Address]) -> None:
         if page is not None:
             print(f"ibcm-bridge: traffic is shown on {page.url}", file=sys.stderr)
-        for address in addresses:
-            print(f"ibcm-bridge: listening on {address_text(address)}", file=sys.stderr)
-        for finding in findings:
-            if finding.level == "fact":
-                print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
-        sys.stderr.flush()
+        _print_start(addresses, findings)
         notify(READY)
 
+    source = PolicySource(lambda: _read_again(options.config, web=web), _report_reload)
     raise_open_file_limit()
     try:
         if why_not := mitmproxy_refusal(options):
             raise StartError(why_not)
         count = worker_count(policy, web=page is not None)
         if count == 1:
-            asyncio.run(run(policy, ready, page))
+            drained = asyncio.run(run(policy, source, ready, page))
         else:
             # Only Linux has everything that this imports.
             from ibcm_bridge.addons.workers.run import run_workers
 
-            run_workers(policy, count, ready)
+            drained = run_workers(policy, count, ready)
     except (StartError, RuleError, OSError) as error:
         print(f"ibcm-bridge: cannot start: {error}", file=sys.stderr)
         return EXIT_PROBLEM
     except WorkersError as error:
         print(f"ibcm-bridge: stopped: {error}", file=sys.stderr)
         return EXIT_PROBLEM
+    if drained:
+        print("ibcm-bridge: drained", file=sys.stderr)
     print("ibcm-bridge: stopped", file=sys.stderr)
     return 0

@@ -30,6 +30,10 @@ the connection closes during a request, the site system may or may not have proc
 CONNECT_SECONDS = 30.0
 """For a connection to a site system, with its TLS handshake."""
 
+DRAIN_SECONDS = 30.0
+"""How long open requests and tunnels may take when the bridge stops. systemd kills a service after
+90 s (TimeoutStopSec)."""
+
 BODY_BYTES_PER_SECOND = 256
 """The least average rate of a request body. BITS slows down while others use the network, and a
 modem is twenty times as fast."""
@@ -58,6 +62,7 @@ class Limits:
     connect_seconds: float = CONNECT_SECONDS
     body_bytes_per_second: int = BODY_BYTES_PER_SECOND
     site_system_idle_seconds: float = SITE_SYSTEM_IDLE_SECONDS
+    drain_seconds: float = DRAIN_SECONDS
 
 
 class WhenUnwritable(StrEnum):
@@ -118,6 +123,8 @@ class Policy:
     clamav: ClamAv | None = None
     workers: int | None = None
     """Processes that serve clients; None: as many as the machine has cores, where it can."""
+    digest: str = ""
+    """The first 16 hexadecimal digits of the SHA-256 of the policy file."""
     web_because: str | None = None
     """The reason for allowing the traffic page outside a lab; None: it is not allowed."""
     operations: Operations | None = None

@@ -14,6 +14,7 @@ no listener until the policy has no problem. Paths in the file are relative to t
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
@@ -78,10 +79,10 @@ def _shipped(name: str) -> Mapping[str, object]:
 def load_policy(path: Path) -> Policy:
     """Read and check a policy file. PolicyError with all problems."""
     try:
-        text = path.read_text("utf-8")
+        data = path.read_bytes()
+        tree = yaml_tree.read_yaml(data.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError([f"{path}: cannot be read: {why(error)}"]) from error
-    tree = yaml_tree.read_yaml(text)
     reading = Reading(path, tree)
     row = read_shape(reading, shipped_roles(encrypted=False))
     table = shipped_roles(encrypted=row.messages.encrypted is not None)
@@ -106,6 +107,7 @@ def load_policy(path: Path) -> Policy:
         operations=read_operations(
             reading, row.operations, [listener.address for listener in listeners]
         ),
+        digest=hashlib.sha256(data).hexdigest()[:16],
     )
     if tree.problems or reading.left_out:
         raise PolicyError(reading.sorted_problems())

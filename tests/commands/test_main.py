@@ -13,8 +13,8 @@ import pytest
 from mitmproxy import version
 
 from ibcm_bridge import __version__
-from ibcm_bridge.addons import run as runner
 from ibcm_bridge.addons import tested_mitmproxy
+from ibcm_bridge.addons.run import serve as runner
 from ibcm_bridge.commands.main import _parser, main
 from ibcm_bridge.lab.commands import up
 from ibcm_bridge.lab.demo import demo

@@ -66,7 +66,7 @@ def test_run_does_not_start_if_traffic_must_not_be_shown(
     async def run(*_: object) -> None:
         pytest.fail("started")
 
-    monkeypatch.setattr("ibcm_bridge.addons.run.run", run)
+    monkeypatch.setattr("ibcm_bridge.addons.run.serve.run", run)
     path = write(tmp_path, "0.0.0.0:0")
     assert main(["run", "--web", "--config", str(path)]) == 1
     assert capsys.readouterr().err.startswith("ibcm-bridge: --web: the policy listens on 0.0.0.0:0")

@@ -115,7 +115,7 @@ def test_a_download_in_progress_is_finished_first(
 
 
 @needs_signals
-def test_a_download_that_does_not_finish_is_cut_and_recorded(
+def test_a_second_signal_cuts_a_download_off_and_it_is_recorded(
     lab: Lab, raw_site_system: RawSiteSystem, tmp_path: Path
 ) -> None:
     def script(peer: Peer) -> None:
@@ -131,8 +131,11 @@ def test_a_download_that_does_not_finish_is_cut_and_recorded(
         connection.sendall(lab.request(target=POLICY))
         connection.recv(1000)
         os.kill(bridge.pid, signal.SIGTERM)
-        lab.until(lambda: exit_status(bridge) is not None, "the end", seconds=8)
+        lab.until(lambda: not _accepts(bridge.address), "the end of listening")
+        os.kill(bridge.pid, signal.SIGTERM)
+        lab.until(lambda: exit_status(bridge) is not None, "the end")
         assert exit_status(bridge) == 0
+    assert "ibcm-bridge: drained\n" not in bridge.lines
     (record,) = bridge.audit()
     assert (record["status"], record["bytes_to_client"]) == (200, 10)
     assert record["note"]
@@ -147,21 +150,44 @@ def _accepts(address: tuple[str, int]) -> bool:
 
 
 @needs_signals
-def test_a_tunnel_does_not_delay_the_stop(
+def test_a_tunnel_and_a_request_are_drained(
     lab: Lab, raw_site_system: RawSiteSystem, tmp_path: Path
 ) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def script(peer: Peer) -> None:
+        peer.read_head()
+        asked.set()
+        go_on.wait(10)
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        peer.wait_for_end()
+
+    raw_site_system.behave(script, lab.pki.server("mp01.corp.example"))
     name = "mp-tunnel.internet.example"
     with (
-        own_bridge(lab, tmp_path) as bridge,
-        lab.client(name=name, address=bridge.address) as client,
+        own_bridge(lab, tmp_path, raw_site_system) as bridge,
+        lab.client(name=name, address=bridge.address) as tunneled,
+        lab.connect(address=bridge.address) as connection,
     ):
-        assert client.request("GET", MP_LIST).status == 200
-        os.kill(bridge.pid, signal.SIGTERM)
-        lab.until(lambda: exit_status(bridge) is not None, "the end", seconds=8)
+        assert tunneled.request("GET", MP_LIST).status == 200
+        connection.sendall(lab.request(target=POLICY))
+        assert asked.wait(10)
+        for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM):
+            os.kill(bridge.pid, number)
+        lab.until(lambda: not _accepts(bridge.address), "the end of listening")
+        go_on.set()
+        # The site system did not ask to close, nor did the client.
+        response = lab.read_to_end(connection)
+        assert b"\r\nConnection: close\r\n" in response
+        assert response.endswith(b"\r\n\r\nok")
+        assert tunneled.request("GET", MP_LIST).status == 200
+        assert exit_status(bridge) is None
+        tunneled.close()
+        lab.until(lambda: exit_status(bridge) is not None, "the end")
         assert exit_status(bridge) == 0
-    (record,) = bridge.audit()
-    assert record["event"] == "tunnel"
-    assert record["bytes_to_client"] > 0
+    assert bridge.lines[-2:] == ["ibcm-bridge: drained\n", "ibcm-bridge: stopped\n"]
+    request, tunnel = bridge.audit()
+    assert (request["status"], tunnel["event"]) == (200, "tunnel")
 
 
 # pki, then run

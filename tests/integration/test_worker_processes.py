@@ -349,7 +349,7 @@ def test_why_the_workers_cannot_start_is_reported_once(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_all_workers_after_the_requests_under_way(
     own: Callable[..., Workers], credentials: Credentials, number: signal.Signals
 ) -> None:

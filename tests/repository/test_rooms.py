@@ -94,8 +94,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.connections addons.events addons.layers addons.audit"
         ),
         "addons.run": (
-            "policy addons.errors addons.events addons.server addons.operations "
-            "addons.bridge addons.web"
+            "policy policy_file inspection addons.errors addons.events addons.policy_generation "
+            "addons.server addons.operations addons.bridge addons.web"
         ),
         "addons.workers": (
             "policy os_errors inspection storage addons.errors addons.connections addons.engines "

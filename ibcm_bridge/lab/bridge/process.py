@@ -29,6 +29,9 @@ from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 from ibcm_bridge.policy.addresses import host_text
 
 START_SECONDS = 30.0
+DRAIN_SECONDS = 5.0
+"""The time until a second SIGTERM, which cuts off what is still open."""
+
 STOP_SECONDS = 15.0
 PROGRAM: Sequence[str] = ("-m", "ibcm_bridge.commands.child_process")
 
@@ -164,11 +167,12 @@ class RunningBridge:
     def stop(self) -> int:
         """Send SIGTERM, and SIGKILL if the process does not stop; return the exit status."""
         assert self._process is not None
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
         try:
-            return self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
+            for seconds in (DRAIN_SECONDS, STOP_SECONDS):
+                if self._process.poll() is None:
+                    self._process.send_signal(signal.SIGTERM)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return self._process.wait(seconds)
             self._process.kill()
             return self._process.wait()
         finally:

@@ -7,6 +7,7 @@ from typing import Literal
 from ibcm_bridge.policy.policy import (
     BODY_BYTES_PER_SECOND,
     CONNECT_SECONDS,
+    DRAIN_SECONDS,
     SITE_SYSTEM_IDLE_SECONDS,
 )
 from ibcm_bridge.policy_file.rows.values import (
@@ -76,6 +77,9 @@ class LimitsRow(Row, examples=[{"idle_seconds": 60}]):
         le=3_600,
     )
     tunnel_idle_seconds: Seconds = optional(600.0, "seconds without traffic in a tunnel", le=86_400)
+    drain_seconds: Seconds = optional(
+        DRAIN_SECONDS, "seconds for open requests and tunnels when the bridge stops", le=3_600
+    )
     # Defaults: nginx has 512 connections per process, Apache 400 requests. A connection of the
     # bridge uses up to 100 KB, and a file descriptor on each leg.
     connections: Count = optional(1_000, "concurrent client connections", ge=1, le=100_000)

@@ -143,9 +143,9 @@ def test_the_hooks_after_which_a_layer_refuses_are_hooks() -> None:
 
 
 def test_a_mode_and_its_instance_register_by_being_defined() -> None:
-    mode = mode_specs.ProxyMode.parse("bridge:0@127.0.0.1:8443")
+    mode = mode_specs.ProxyMode.parse("bridge:policy@127.0.0.1:8443")
     assert isinstance(mode, BridgeMode)
-    assert (mode.data, mode.listen_host(), mode.listen_port()) == ("0", "127.0.0.1", 8443)
+    assert (mode.data, mode.listen_host(), mode.listen_port()) == ("policy", "127.0.0.1", 8443)
     assert type(mode_servers.ServerInstance.make(mode, None)) is BridgeInstance  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="ibcm-bridge run"):
         mode_specs.ProxyMode.parse("bridge:x@8443")

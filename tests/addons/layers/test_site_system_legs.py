@@ -82,6 +82,18 @@ def test_after_connection_close_the_next_request_uses_a_new_leg(
     assert exchange.to(exchange.server) == SECOND
 
 
+@pytest.mark.parametrize("status", [b"200 OK", b"404 Not Found", b"401 Unauthorized"])
+def test_while_the_bridge_stops_each_response_but_a_401_ends_the_connection(
+    exchange: ExchangeDriver, status: bytes
+) -> None:
+    exchange.receive(GET)
+    exchange.record.ends_after_response = True
+    exchange.receive(OK.replace(b"200 OK", status), exchange.server)
+    continues = status.startswith(b"401")
+    assert (b"Connection: close\r\n" not in exchange.to_client()) is continues
+    assert (not exchange.gone) is continues
+
+
 def authenticated_leg(exchange: ExchangeDriver) -> SiteSystemLeg:
     """Return the leg in use, on which the client has begun Windows authentication."""
     assert isinstance(exchange.layer, ExchangeLayer)

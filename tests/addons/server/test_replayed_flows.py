@@ -19,7 +19,7 @@ from mitmproxy.options import Options
 from mitmproxy.test import tflow
 
 from ibcm_bridge.addons.bridge import Bridge
-from ibcm_bridge.addons.run import BridgeMaster
+from ibcm_bridge.addons.run.master import BridgeMaster
 from tests.addons.stand_ins.lab import Lab
 
 

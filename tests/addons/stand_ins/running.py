@@ -13,14 +13,16 @@ import logging
 import ssl
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Self
 
 import pytest
 
 from ibcm_bridge.addons.bridge import Bridge
-from ibcm_bridge.addons.run import serve
+from ibcm_bridge.addons.run.reload import PolicySource, Reload
+from ibcm_bridge.addons.run.serve import serve
+from ibcm_bridge.addons.server.stopping import Stop
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import (
     ConnectionEnded,
@@ -56,6 +58,9 @@ class Running:
         self.policy = policy
         self._options = options
         self.bridge: Bridge
+        self.reloads: Reload
+        self.reported: list[tuple[str, Sequence[str]]] = []
+        """The digest and the problems of each reload."""
         self.address = ("", 0)
         self.unhandled: list[str] = []
         self._started: Future[tuple[Any, ...]] = Future()
@@ -70,7 +75,7 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop.set)
+        self._loop.call_soon_threadsafe(self._stop_at_once)
         self._thread.join(3 * SOON)
         logging.getLogger().removeHandler(self._log)
         assert not self._thread.is_alive(), "the bridge does not stop"
@@ -129,6 +134,12 @@ class Running:
             return None
         return None
 
+    def reload(self, read: Callable[[], Policy]) -> Sequence[str]:
+        """Reload what `read` returns. Return the problems."""
+        source = PolicySource(read, lambda *outcome: self.reported.append(outcome))
+        done = asyncio.run_coroutine_threadsafe(self.reloads.run(source), self._loop)
+        return done.result(3 * SOON)
+
     def assert_serves(self) -> None:
         """Assert that the next valid client is served."""
         reply = self.ask(*GOOD)
@@ -153,6 +164,10 @@ class Running:
         assert found, f"no {reason} in {self.audit()}"
         return found[0]
 
+    def _stop_at_once(self) -> None:
+        self._stop.ask()
+        self._stop.ask()
+
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
@@ -164,9 +179,12 @@ class Running:
 
     async def _serve(self) -> None:
         self.bridge = Bridge(self.policy, **self._options)
-        stop, loop = asyncio.Event(), asyncio.get_running_loop()
+        stop, loop = Stop(), asyncio.get_running_loop()
         await serve(
-            self.bridge, lambda found: self._started.set_result((found[0], loop, stop)), stop
+            self.bridge,
+            lambda found: self._started.set_result((found[0], loop, stop)),
+            stop,
+            started=lambda reload: setattr(self, "reloads", reload),
         )
 
 

@@ -27,11 +27,12 @@ def other() -> Iterator[socket.socket]:
 
 
 def test_each_worker_has_a_socket_at_the_same_port() -> None:
-    with contextlib.closing(Listening([(HERE, 0), (HERE, 0)], 3)) as listening:
+    addresses = [(HERE, 0), ("127.0.0.2", 0)]
+    with contextlib.closing(Listening(addresses, 3)) as listening:
         names = [
-            [made.getsockname() for made in sockets[number]]
+            [made.getsockname() for made in sockets[address]]
             for sockets in listening.of
-            for number in (0, 1)
+            for address in addresses
         ]
         assert names[0::2] == [[listening.addresses[0]]] * 3
         assert names[1::2] == [[listening.addresses[1]]] * 3
@@ -46,14 +47,15 @@ def test_connections_wait_before_a_worker_serves() -> None:
         for _ in range(32):
             opened.enter_context(socket.create_connection(listening.addresses[0], 10))
         for sockets in listening.of:
-            accepted, _ = sockets[0][0].accept()
+            accepted, _ = sockets[HERE, 0][0].accept()
             accepted.close()
 
 
 def test_a_worker_keeps_its_own_sockets_only() -> None:
     with contextlib.closing(Listening([(HERE, 0)], 3)) as listening:
         kept = listening.keep_only(1)
-        assert [sockets[0][0].fileno() >= 0 for sockets in listening.of] == [False, True, False]
+        still_open = [sockets[HERE, 0][0].fileno() >= 0 for sockets in listening.of]
+        assert still_open == [False, True, False]
         assert kept is listening.of[1]
 
 

@@ -20,7 +20,7 @@ from ibcm_bridge.addons.workers.supervisor import _Place
 PARENT = """
 import json, os, signal, sys, time
 from ibcm_bridge.addons.workers import supervisor
-from ibcm_bridge.addons.workers.process import READY, STOP_SIGNALS, report
+from ibcm_bridge.addons.workers.process import CUT_OFF, READY, STOP_AT_ONCE, STOP_SIGNALS, report
 
 supervisor.WAIT_SECONDS = 0.01
 supervisor.KILL_SECONDS = 0.5
@@ -39,6 +39,15 @@ def serve(stopping, parent):
     os.read(stopping, 1)
     return 0
 
+def drain(stopping, parent):
+    ended = []
+    signal.signal(STOP_AT_ONCE, lambda *_: ended.append(1))
+    serve(stopping, parent)
+    while not ended:
+        time.sleep(0.01)
+        os.kill(os.getppid(), signal.SIGTERM)
+    return CUT_OFF
+
 def end(status):
     os.kill(os.getpid(), signal.SIGKILL) if status < 0 else None
     return status
@@ -54,7 +63,10 @@ def ready():
 
 signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 try:
-    supervisor.Supervisor(2, work, lambda n: seen.append(n), lambda: seen.append("stop")).run(ready)
+    seconds = 60.0 if "drain" in sys.argv[1] else 0.0
+    stopping = lambda: seen.append("stop")
+    if not supervisor.Supervisor(2, work, seen.append, stopping, seconds).run(ready):
+        seen.append("cut off")
 except Exception as error:
     seen.append(f"{type(error).__name__}: {error}")
 print(json.dumps(seen))
@@ -76,11 +88,16 @@ def supervised(work: str, tmp_path: Path, stop_after: float | None = None) -> li
     return seen
 
 
+SLOW = "lambda number, earlier, stopping, parent: drain(stopping, parent)"
 SERVE = "lambda number, earlier, stopping, parent: serve(stopping, parent)"
 
 
 def test_the_parent_is_ready_once_and_stops_by_a_signal(tmp_path: Path) -> None:
     assert supervised(SERVE, tmp_path, 0.1) == ["ready", "stop"]
+
+
+def test_a_second_signal_stops_workers_that_drain(tmp_path: Path) -> None:
+    assert supervised(SLOW, tmp_path, 0.1) == ["ready", "stop", "cut off"]
 
 
 def test_a_worker_that_cannot_start_ends_all(tmp_path: Path) -> None:

@@ -1,0 +1,174 @@
+"""Runs a bridge until a signal stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING
+
+from ibcm_bridge.addons.bridge import Bridge
+from ibcm_bridge.addons.errors import StartError
+from ibcm_bridge.addons.events import TrafficObserver
+from ibcm_bridge.addons.operations.numbers import Numbers
+from ibcm_bridge.addons.operations.serving import (
+    OperationsSetup,
+    listen,
+    operating,
+    traffic_metrics,
+)
+from ibcm_bridge.addons.run.generations import Generations
+from ibcm_bridge.addons.run.master import BridgeMaster
+from ibcm_bridge.addons.run.reload import PolicySource, Reload
+from ibcm_bridge.addons.server.stopping import Stop, close_all, drain
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from ibcm_bridge.addons.web.web_page import WebPage
+
+logger = logging.getLogger(__name__)
+
+
+async def run(
+    policy: Policy,
+    source: PolicySource,
+    ready: Callable[[list[Address]], None],
+    page: WebPage | None = None,
+) -> bool:
+    """Run until SIGTERM or Ctrl-C. `ready` is called with the addresses. Raises StartError.
+
+    SIGHUP reads the policy again. `page`, if given, is served meanwhile and shows the traffic.
+    Return as `serve` does.
+    """
+    stop = stopped_by_signals()
+    numbers = Numbers()
+    observers: list[TrafficObserver] = traffic_metrics(policy, numbers)
+
+    def reload_by_signal(reload: Reload) -> None:
+        by_signal(("SIGHUP",), lambda: run_in_background(reload.run(source)))
+
+    async with contextlib.AsyncExitStack() as stack:
+        setup = OperationsSetup(listen(policy.operations, stack))
+        if page is not None:
+            observers.append(await stack.enter_async_context(page))
+        bridge = Bridge(policy, observers)
+        operations = operating(bridge, numbers, setup)
+        return await serve(bridge, ready, stop, operations, reload_by_signal)
+
+
+def stopped_by_signals() -> Stop:
+    """Return what asks the bridge to stop. A signal asks, a second one stops it at once."""
+    stop = Stop()
+    by_signal(("SIGTERM", "SIGINT"), stop.ask)
+    ignore_user_signals()
+    return stop
+
+
+def by_signal(names: Sequence[str], function: Callable[[], object]) -> None:
+    """Call a function on the event loop at each signal."""
+    loop = asyncio.get_running_loop()
+    for number in _signals(*names):
+        try:
+            loop.add_signal_handler(number, function)
+        except NotImplementedError:  # event loops on Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(function))
+
+
+_background: set[asyncio.Task[object]] = set()
+
+
+def run_in_background(work: Coroutine[object, object, object]) -> None:
+    """Run something that does not raise."""
+    task = asyncio.create_task(work)
+    _background.add(task)
+    task.add_done_callback(_background.discard)
+
+
+def ignore_user_signals() -> None:
+    """Ignore signals that other programs use to reopen logs. They would end the process."""
+    for number in _signals("SIGUSR1", "SIGUSR2"):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _signals(*names: str) -> list[int]:
+    """Return the signals of these names that the system has. Windows has few."""
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
+async def serve(
+    bridge: Bridge,
+    ready: Callable[[list[Address]], None],
+    stop: Stop,
+    operations: contextlib.AbstractAsyncContextManager[None] | None = None,
+    started: Callable[[Reload], None] = lambda _: None,
+) -> bool:
+    """Serve until `stop`, then wait for open requests and tunnels. Raises StartError.
+
+    `operations` is entered while the bridge is open. `started` is called before `ready`, with what
+    can replace the policy. Return True if all requests and tunnels ended in time.
+    """
+    with contextlib.closing(bridge):
+        async with operations or contextlib.nullcontext():
+            return await _serve(bridge, ready, stop, started)
+
+
+async def _serve(
+    bridge: Bridge,
+    ready: Callable[[list[Address]], None],
+    stop: Stop,
+    started: Callable[[Reload], None],
+) -> bool:
+    master = BridgeMaster(bridge)
+    serving = asyncio.create_task(master.run())
+    try:
+        async with Generations(bridge) as generations:
+            await _until_listening(master, serving)
+            started(Reload(bridge, master, generations))
+            # These objects live as long as the process: exclude them from garbage collection.
+            gc.freeze()
+            ready(master.addresses())
+            stopping = asyncio.create_task(stop.begun.wait())
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            left = await _drain(master, stop.at_once)
+        await close_all(master.servers.connections)
+        generations.release()
+        return not left
+    finally:
+        master.shutdown()  # type: ignore[no-untyped-call]
+        await serving
+
+
+async def _until_listening(master: BridgeMaster, serving: asyncio.Task[None]) -> None:
+    while not master.servers.is_running:
+        if serving.done():
+            serving.result()
+            raise StartError("mitmproxy stopped before it opened the listeners")
+        await asyncio.sleep(0.01)
+    servers = master.servers.servers
+    failed = [_why(server.last_exception) for server in servers if not server.is_running]
+    if failed or len(servers) != len(master.options.mode):
+        raise StartError("; ".join(failed) or "not every listener could be opened")
+
+
+def _why(error: BaseException | None) -> str:
+    """Return the text of an error, without mitmproxy's prefix."""
+    cause = error.__cause__ or error if error else None
+    return (cause.strerror if isinstance(cause, OSError) else None) or str(cause)
+
+
+async def _drain(master: BridgeMaster, at_once: asyncio.Event) -> int:
+    """Stop accepting connections, then wait for those that are open."""
+    master.runtime.draining = True
+    for server in master.servers.servers:
+        if server.is_running:
+            await server.stop()
+    connections, limits = master.runtime.connections, master.runtime.generation.policy.limits
+    left = await drain(master.servers.connections, connections, at_once, limits.drain_seconds)
+    if left:
+        logger.warning("open requests and tunnels that are cut off: %d", left)
+    return left

@@ -1,0 +1,80 @@
+"""How the bridge stops: no new connections, then the end of those that are open.
+
+1. Each response ends its connection (`Connection: close`), except a 401: a client would have to
+   begin its Windows sign-in again.
+2. Connections without a request have `IDLE_SECONDS`. A request that is on its way when the bridge
+   begins to stop is still served.
+3. Requests under way and tunnels have the time of the policy. Then all connections are closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mitmproxy.proxy.server import ConnectionHandler
+
+from ibcm_bridge.addons.connections import Connections
+
+IDLE_SECONDS = 1.0
+"""How long a connection without a request stays open."""
+
+CLOSE_SECONDS = 1.0
+"""How long connections may take to close."""
+
+type Handlers = Mapping[Any, ConnectionHandler]
+
+
+class Stop:
+    """The request to stop a bridge."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        self.begun = asyncio.Event()
+        self.at_once = asyncio.Event()
+        """Set to close all connections now."""
+
+    def ask(self) -> None:
+        """Stop after the open requests and tunnels; the second call stops at once."""
+        if self._asked:
+            self.at_once.set()
+        self._asked = True
+        self.begun.set()
+
+
+async def drain(
+    handlers: Handlers, connections: Connections, at_once: asyncio.Event, seconds: float
+) -> int:
+    """Wait until no request or tunnel is open, for a time, or until `at_once`.
+
+    Return the number of those that are still open.
+    """
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    connections.end_after_response()
+    while handlers and not at_once.is_set() and loop.time() < began + seconds:
+        if loop.time() >= began + IDLE_SECONDS:
+            _close(handler for handler in handlers.values() if not _is_busy(handler, connections))
+        await asyncio.sleep(0.02)
+    return sum(_is_busy(handler, connections) for handler in handlers.values())
+
+
+async def close_all(handlers: Handlers) -> None:
+    """Close all connections. Requests that waited for an inspection were refused before."""
+    loop = asyncio.get_running_loop()
+    _close(list(handlers.values()))
+    deadline = loop.time() + CLOSE_SECONDS
+    while handlers and loop.time() < deadline:
+        await asyncio.sleep(0.01)
+
+
+def _is_busy(handler: ConnectionHandler, connections: Connections) -> bool:
+    return connections.of(handler.client).is_busy
+
+
+def _close(handlers: Iterable[ConnectionHandler]) -> None:
+    for handler in handlers:
+        for io in list(handler.transports.values()):
+            if io.handler is not None:
+                io.handler.cancel("the bridge is stopping")
