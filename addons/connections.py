@@ -17,6 +17,7 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.addresses import Address, socket_address
+from ibcm_bridge.policy.policy import PerSource
 from ibcm_bridge.policy.publications import (
     Listener,
     PlaintextListener,
@@ -27,6 +28,7 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.shares import Hold, Holder, Shares, Total, source_holder
+from ibcm_bridge.sources import Sources
 
 
 def new_reference() -> str:
@@ -84,6 +86,10 @@ class ConnectionRecord:
     """True if the connection itself has an audit record."""
     under_way: tuple[UnderWay, ...] = ()
     """The request under way, and after a refused one the withdrawal that it causes."""
+    entered: str | None = None
+    """The host that it is counted for, among the connections of its source."""
+    over: Deny | None = None
+    """The limit of its source that it is over."""
     capacity: Capacity = field(kw_only=True)
     """What all connections share."""
     holder: Holder = field(init=False)
@@ -230,6 +236,7 @@ class Connections:
 
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
+        self._sources = Sources()
         self._records: dict[str, ConnectionRecord] = {}
         self._ending = False
 
@@ -243,6 +250,15 @@ class Connections:
         record = ConnectionRecord(client, listener, policy, self._ending, capacity=self.capacity)
         self._records[client.id] = record
         return record
+
+    def enter(self, record: ConnectionRecord, limits: PerSource) -> bool:
+        """Count a connection for its source. Return False if that has too many."""
+        host = record.client.peername[0]
+        record.over = self._sources.enter(host, limits, time.monotonic())
+        if record.over is not None:
+            return False
+        record.entered = host
+        return True
 
     def of(self, client: connection.Client) -> ConnectionRecord:
         """Return the record of a connection. A KeyError is a defect of the bridge."""
@@ -259,3 +275,5 @@ class Connections:
         record = self._records.pop(client.id, None)
         if record is not None:
             record.end()
+            if record.entered is not None:
+                self._sources.leave(record.entered)

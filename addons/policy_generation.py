@@ -105,6 +105,7 @@ class Generation:
         self.listeners: Mapping[Address, Listener | PlaintextListener] = {
             listener.address: listener for listener in policy.listeners
         }
+        self.per_source = policy.per_source
         self.publication_tls = parts.tls
         self.rules = parts.rules
         setup = parts.rules.setup

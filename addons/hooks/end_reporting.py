@@ -9,6 +9,7 @@ not change.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Sequence
@@ -34,9 +35,8 @@ class EndReporting:
         """`observers` get each end in their order. If one raises, later ones do not get it."""
         self._connections = connections
         self._observers = observers
-        self._turned_away = 0
-        """The number of connections since the last record of one."""
-        self._turned_away_at = -math.inf
+        self._turned_away: dict[Deny, tuple[int, float]] = {}
+        """By limit: the number of connections since the last record of one, and its time."""
 
     def tls_failed_client(self, data: TlsData) -> None:
         """Report a handshake that the client did not finish."""
@@ -50,15 +50,19 @@ class EndReporting:
             self._notify(refused)
 
     def turned_away(self, connection: ConnectionRecord) -> None:
-        """Report a connection over the limit, at most once per second to save disk space."""
-        self._turned_away += 1
-        now = time.monotonic()
-        if now - self._turned_away_at < TURNED_AWAY_SECONDS:
+        """Report a connection over a limit, at most once per second to save disk space."""
+        over = connection.over
+        if over is None:
+            over = Deny(Reason.TOO_MANY_CONNECTIONS, rules.LIMITS_CONNECTIONS)
+        count, at = self._turned_away.get(over, (0, -math.inf))
+        count, now = count + 1, time.monotonic()
+        if now - at < TURNED_AWAY_SECONDS:
+            self._turned_away[over] = count, at
             return
-        detail = f"{self._turned_away} connections closed since the last record of this kind"
-        denial = Deny(Reason.TOO_MANY_CONNECTIONS, rules.LIMITS_CONNECTIONS, detail)
+        detail = f"{count} connections closed since the last record of this kind"
+        denial = dataclasses.replace(over, detail=detail)
         self.connection_refused(RefusedConnection(connection, denial))
-        self._turned_away, self._turned_away_at = 0, now
+        self._turned_away[over] = 0, now
 
     def tunnel_ended(self, ended: EndedTunnel) -> None:
         """Report a tunnel and its byte counts."""

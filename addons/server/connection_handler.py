@@ -33,6 +33,7 @@ from ibcm_bridge.addons.server.socket_handler import SocketHandler
 from ibcm_bridge.addons.stages import GuardedHooks, Waited, WaitFor
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.policy import PerSource
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class ServedPolicy(Protocol):
     connections: int
     """The number of open connections that began with it."""
     listeners: Mapping[Address, Listener | PlaintextListener]
+    per_source: PerSource
 
     @property
     def digest(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,6 +29,7 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.os_errors import listening_at
 from ibcm_bridge.policy.addresses import Address, is_in
 from ibcm_bridge.policy.publications import Listener
+from ibcm_bridge.routing.proxy_header import ProxyHeader
 
 FLUSH_SECONDS = 10.0
 """How long a closed connection may take to flush, in seconds."""
@@ -111,12 +113,11 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         # Until it has a layer.
         record.give_way = lambda _: writer.abort()
         try:
-            if not (record.slot.change(1) and record.handshake.change(1)):
-                await handler.handle_hook(TurnedAwayHook(record))
-                if isinstance(record.listener, Listener):
-                    writer.write(alert_record("internal_error"))
-                return
-            if not await self._find_client(handler, record, reader):
+            if (admitted := await _admitted(handler, record, reader)) is not Admission.ADMITTED:
+                if admitted is Admission.TURNED_AWAY:
+                    await handler.handle_hook(TurnedAwayHook(record))
+                    if isinstance(record.listener, Listener):
+                        writer.write(alert_record("internal_error"))
                 return
             record.give_way = handler.give_way
             handler.layer = generation.front_door(handler.layer.context, handler.hooks)
@@ -130,19 +131,38 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
             runtime.connections.close(client)
             generation.connections -= 1
 
-    async def _find_client(
-        self, handler: BridgeConnectionHandler, record: ConnectionRecord, reader: LegSocket
-    ) -> bool:
-        """Find out who the client is. Return False if the connection ends."""
-        if not is_in(record.client.peername[0], record.listener.balancers):
-            return True
-        header = await receive_proxy_header(reader)
-        if not (record.slot.size and record.handshake.size):
-            await handler.handle_hook(TurnedAwayHook(record))
-            return False
-        if isinstance(header, Deny):
-            await handler.handle_hook(ConnectionRefusedHook(RefusedConnection(record, header)))
-            return False
-        if header is not None and header.source is not None:
-            record.set_client(header.source)
-        return header is not None
+
+class Admission(enum.Enum):
+    """Whether a connection is served."""
+
+    ADMITTED = enum.auto()
+    TURNED_AWAY = enum.auto()
+    """A limit is reached."""
+    ENDED = enum.auto()
+    """It was closed, or refused and recorded."""
+
+
+async def _admitted(
+    handler: BridgeConnectionHandler, record: ConnectionRecord, reader: LegSocket
+) -> Admission:
+    """Find out who the client is, and count the connection for it."""
+    connections, per_source = current_runtime().connections, handler.generation.per_source
+    relayed = is_in(record.client.peername[0], record.listener.balancers)
+    # A source over its own limits must not displace a connection of another one.
+    if not relayed and not connections.enter(record, per_source):
+        return Admission.TURNED_AWAY
+    if not (record.slot.change(1) and record.handshake.change(1)):
+        return Admission.TURNED_AWAY
+    if not relayed:
+        return Admission.ADMITTED
+    header = await receive_proxy_header(reader)
+    if not (record.slot.size and record.handshake.size):
+        return Admission.TURNED_AWAY
+    if isinstance(header, Deny):
+        await handler.handle_hook(ConnectionRefusedHook(RefusedConnection(record, header)))
+    if not isinstance(header, ProxyHeader):
+        return Admission.ENDED
+    if header.source is not None:
+        record.set_client(header.source)
+    entered = connections.enter(record, per_source)
+    return Admission.ADMITTED if entered else Admission.TURNED_AWAY

@@ -216,6 +216,8 @@ LIMITS_HANDSHAKE_SECONDS = Rule("limits.handshake_seconds")
 LIMITS_HEAD_SECONDS = Rule("limits.head_seconds")
 LIMITS_HEADER_FIELDS = Rule("limits.header_fields")
 LIMITS_INSPECTION_WORKERS = Rule("limits.inspection_workers")
+LIMITS_PER_SOURCE_CONNECTIONS = Rule("limits.per_source.connections")
+LIMITS_PER_SOURCE_HANDSHAKES = Rule("limits.per_source.handshakes_per_minute")
 LIMITS_REQUEST_HEAD = Rule("limits.request_head")
 LIMITS_RESPONSE_SECONDS = Rule("limits.response_seconds")
 

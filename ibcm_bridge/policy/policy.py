@@ -6,12 +6,12 @@ Only `policy_file` and tests make these. A policy is validated before it is made
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.addresses import Address, Network
 from ibcm_bridge.policy.message_policy import MessagePolicy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
@@ -73,6 +73,16 @@ class WhenUnwritable(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class PerSource:
+    """Limits for one IPv4 address or IPv6 network. None: no limit."""
+
+    connections: int | None = None
+    handshakes_per_minute: int | None = None
+    exceptions: Mapping[Network, str] = field(default_factory=dict)
+    """Networks without these limits, each with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClamAv:
     """The address of clamd, and its timeout for one view."""
 
@@ -119,6 +129,7 @@ class Policy:
     rule_files: tuple[Path, ...]
     limits: Limits
     messages: MessagePolicy = field(default_factory=MessagePolicy)
+    per_source: PerSource = PerSource()
     uploads: UploadPolicy = UploadPolicy()
     clamav: ClamAv | None = None
     workers: int | None = None

@@ -21,17 +21,24 @@ from importlib.resources import files
 from pathlib import Path
 
 from ibcm_bridge.decisions.role_clients import ClientTable
-from ibcm_bridge.policy.policy import ClamAv, Limits, Policy, UploadPolicy, WhenUnwritable
+from ibcm_bridge.policy.policy import (
+    ClamAv,
+    Limits,
+    PerSource,
+    Policy,
+    UploadPolicy,
+    WhenUnwritable,
+)
 from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file import yaml_tree
-from ibcm_bridge.policy_file.addresses import read_address
+from ibcm_bridge.policy_file.addresses import read_address, read_networks
 from ibcm_bridge.policy_file.folders import is_folder
 from ibcm_bridge.policy_file.listeners import read_listeners
 from ibcm_bridge.policy_file.messages import read_messages
 from ibcm_bridge.policy_file.operations import read_operations
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, database_file, duration, why
 from ibcm_bridge.policy_file.rows.policy import policy_schema
-from ibcm_bridge.policy_file.rows.settings import ClamAvRow, LimitsRow, UploadsRow
+from ibcm_bridge.policy_file.rows.settings import ClamAvRow, LimitsRow, PerSourceRow, UploadsRow
 from ibcm_bridge.policy_file.rule_files import rule_files
 from ibcm_bridge.policy_file.shape import read_shape
 from ibcm_bridge.policy_file.tables.clients import read_client_table
@@ -99,8 +106,9 @@ def load_policy(path: Path) -> Policy:
         when_unwritable=WhenUnwritable(row.audit.when_unwritable),
         rule_files=tuple(_rule_files(reading, row.rules)),
         clamav=_clamav(reading, row.engines.clamav),
-        limits=Limits(**row.limits.model_dump()),
+        limits=Limits(**row.limits.model_dump(exclude={"per_source"})),
         messages=read_messages(reading, row.messages, listeners),
+        per_source=_per_source(reading, row.limits.per_source),
         uploads=_uploads(reading, row.uploads),
         workers=row.workers,
         web_because=row.web.because if row.web else None,
@@ -121,6 +129,16 @@ def _audit_file(reading: Reading, name: str | None) -> Path | None:
     if not is_folder(path.parent):
         reading.report(("audit", "file"), f"there is no folder {path.parent}; create it")
     return path
+
+
+def _per_source(reading: Reading, row: PerSourceRow) -> PerSource:
+    where = ("limits", "per_source", "exceptions")
+    exceptions = {
+        network: exception.because
+        for index, exception in enumerate(row.exceptions)
+        for network in read_networks(reading, (*where, index, "networks"), exception.networks)
+    }
+    return PerSource(row.connections, row.handshakes_per_minute, exceptions)
 
 
 def _uploads(reading: Reading, row: UploadsRow) -> UploadPolicy:

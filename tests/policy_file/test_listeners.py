@@ -1,4 +1,4 @@
-"""Settings of listen addresses: the load balancers that may name the client."""
+"""Settings of addresses: load balancers that may name the client, and limits for one source."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from ibcm_bridge.policy.policy import PerSource
 from tests.policy_file.conftest import Load
 from tests.policy_samples import Problems, plaintext, sample, tunnel
 
@@ -85,3 +86,38 @@ def test_a_misspelt_key_is_reported_with_the_right_one(problems: Problems, liste
     text = with_balancers("[10.0.0.8]", listen).replace("from:", "form:")
     [(_, problem)] = problems(text)
     assert "form: unknown key; did you mean from?" in problem
+
+
+def with_limits(per_source: str) -> str:
+    head = f"version: 1\nlimits:\n  per_source: {per_source}\npublications:\n"
+    return sample(tunnel(), head=head)
+
+
+def test_a_source_has_no_limit_by_default(load: Load) -> None:
+    assert load(sample(tunnel())).per_source == PerSource()
+
+
+def test_limits_for_one_source(load: Load) -> None:
+    exceptions = "[{networks: [203.0.113.0/24, '::1'], because: a large branch}]"
+    text = f"{{connections: 100, handshakes_per_minute: 600, exceptions: {exceptions}}}"
+    networks = map(ip_network, ("203.0.113.0/24", "::1"))
+    expected = PerSource(100, 600, dict.fromkeys(networks, "a large branch"))
+    assert load(with_limits(text)).per_source == expected
+
+
+@pytest.mark.parametrize(
+    ("per_source", "message"),
+    [
+        ("{connections: 0}", "limits.per_source.connections: out of range"),
+        ("{handshakes_per_minute: 0}", "limits.per_source.handshakes_per_minute: out of range"),
+        ("{exceptions: [{networks: [10.0.0.8]}]}", "exceptions.0.because: this key is missing"),
+        (
+            "{exceptions: [{networks: [10.0.0.1/8], because: a branch}]}",
+            "limits.per_source.exceptions.0.networks.0: 10.0.0.1/8 is not an IP network",
+        ),
+    ],
+)
+def test_an_unusable_limit_is_reported(problems: Problems, per_source: str, message: str) -> None:
+    [(line, problem)] = problems(with_limits(per_source))
+    assert line == 3
+    assert message in problem

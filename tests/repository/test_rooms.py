@@ -30,6 +30,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "policy": "decisions messages",
         "os_errors": "policy",
         "shares": "",
+        "sources": "decisions policy shares",
         "parser_warnings": "",
         "routing": "decisions policy",
         "authentication": "decisions policy",
@@ -46,7 +47,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.clock": "",
         "addons.tls": "decisions policy authentication addons.clock",
         "addons.connections": (
-            "decisions policy shares authentication request identity addons.tls"
+            "decisions policy shares sources authentication request identity addons.tls"
         ),
         "addons.events": "decisions addons.connections",
         "addons.stages": (

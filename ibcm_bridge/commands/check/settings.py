@@ -38,6 +38,7 @@ def describe_settings(policy: Policy) -> Iterator[Finding]:
         yield Finding(Level.WARNING, "web", text)
     if policy.operations is not None:
         yield from _describe_operations(policy.operations)
+    yield from _describe_sources(policy)
     defaults = LimitsRow().model_dump()
     changed = [
         f"{name} {_limit(name, value)} (default {_limit(name, defaults[name])})"
@@ -46,6 +47,25 @@ def describe_settings(policy: Policy) -> Iterator[Finding]:
     ]
     if changed:
         yield Finding(Level.FACT, "limits", ", ".join(changed))
+
+
+def _describe_sources(policy: Policy) -> Iterator[Finding]:
+    for listener in policy.listeners:
+        if listener.balancers:
+            networks = ", ".join(map(str, listener.balancers))
+            text = f"connections from {networks} must name the client by the PROXY protocol"
+            yield Finding(Level.FACT, f"listeners.{address_text(listener.address)}", text)
+    per_source, where = policy.per_source, "limits.per_source"
+    limits = {
+        "connections": per_source.connections,
+        "handshakes per minute": per_source.handshakes_per_minute,
+    }
+    set_limits = [f"{most} {name}" for name, most in limits.items() if most is not None]
+    if set_limits:
+        text = f"an IPv4 address or IPv6 /64 network has at most {' and '.join(set_limits)}"
+        yield Finding(Level.FACT, where, text)
+    for network, because in per_source.exceptions.items():
+        yield Finding(Level.FACT, where, f"{network} has no limit of a source, because: {because}")
 
 
 def _describe_operations(operations: Operations) -> Iterator[Finding]:

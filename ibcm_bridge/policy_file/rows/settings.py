@@ -18,6 +18,7 @@ from ibcm_bridge.policy_file.rows.values import (
     Duration,
     HostPort,
     Listen,
+    NetworkText,
     ReasonRow,
     Row,
     Seconds,
@@ -35,6 +36,25 @@ class AuditRow(Row, examples=[{"file": "audit.jsonl"}]):
     when_unwritable: Literal["refuse", "continue"] = optional(
         "refuse", "while the audit cannot be written: refuse all requests, or forward them"
     )
+
+
+class SourceExceptionRow(Row, examples=[{"networks": ["203.0.113.0/24"], "because": "a branch"}]):
+    """Networks without limits for a source."""
+
+    networks: list[NetworkText] = required("networks, such as a branch behind NAT", min_length=1)
+    because: Because
+
+
+class PerSourceRow(Row, examples=[{"connections": 100, "handshakes_per_minute": 600}]):
+    """Limits for one IPv4 address or IPv6 /64 network."""
+
+    connections: Count | None = optional(
+        None, "concurrent connections of one source", ge=1, le=100_000
+    )
+    handshakes_per_minute: Count | None = optional(
+        None, "new connections of one source in a minute", ge=1, le=1_000_000
+    )
+    exceptions: list[SourceExceptionRow] = optional([], "networks without these limits")
 
 
 class LimitsRow(Row, examples=[{"idle_seconds": 60}]):
@@ -83,6 +103,7 @@ class LimitsRow(Row, examples=[{"idle_seconds": 60}]):
     # Defaults: nginx has 512 connections per process, Apache 400 requests. A connection of the
     # bridge uses up to 100 KB, and a file descriptor on each leg.
     connections: Count = optional(1_000, "concurrent client connections", ge=1, le=100_000)
+    per_source: PerSourceRow = optional(PerSourceRow(), "limits for one source address")
     # As Squid's default cache_mem, 256 MiB: 64 messages of the maximum size.
     buffered_bytes: Bytes = optional(
         268_435_456,

@@ -106,3 +106,16 @@ def test_connections_over_the_limit_are_counted_and_reported_once_per_second(
     clock.now += 5
     reporting.ends.turned_away(reporting.connection())
     assert reporting.audit.denials()[-1].detail.startswith("2 "), "the previous one is counted too"
+
+
+def test_connections_over_two_limits_are_counted_and_reported_apart(
+    reporting: Reporting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "time", Clock())
+    for _ in range(2):
+        reporting.ends.turned_away(reporting.connection())
+        connection = reporting.connection()
+        connection.over = Deny(Reason.TOO_MANY_CONNECTIONS, rules.LIMITS_PER_SOURCE_HANDSHAKES)
+        reporting.ends.turned_away(connection)
+    expected = [rules.LIMITS_CONNECTIONS, rules.LIMITS_PER_SOURCE_HANDSHAKES]
+    assert [denial.rule for denial in reporting.audit.denials()] == expected
