@@ -1,0 +1,36 @@
+"""Leaks in responses: names and software of the intranet."""
+
+from __future__ import annotations
+
+from ibcm_bridge.conformance.judgement import Judgement, kept_back
+from ibcm_bridge.conformance.subject import Subject
+from ibcm_bridge.lab.cases import messages, requests
+from ibcm_bridge.lab.cases.requests import plain
+
+_DP = "distribution-point"
+
+
+def server_software(subject: Subject) -> Judgement:
+    """The Server field of the site system SHOULD NOT reach the client.
+
+    Requirement: BRIDGE-INSPECT. Source: RFC 9110 10.2.4.
+    """
+    return kept_back(subject.send(plain("GET", "/SMS_MP/.sms_aut?MPCERT")), b"microsoft-iis")
+
+
+def name_of_a_distribution_point(subject: Subject) -> Judgement:
+    """Intranet names in a package listing SHOULD NOT reach the client.
+
+    Requirement: BRIDGE-INSPECT. Source: protocol.md 7.
+    """
+    return kept_back(subject.send(requests.leaky_listing, to=_DP), b"dp01.corp.example")
+
+
+def location_reply(subject: Subject) -> Judgement:
+    """A location reply with intranet names SHOULD NOT reach the client.
+
+    Requirement: BRIDGE-INSPECT. Source: protocol.md 3.4.
+    """
+    exchange = subject.send(messages.leaky_site)
+    # The reply is compressed: its size shows whether it is there.
+    return kept_back(exchange, b"application/octet-stream")
