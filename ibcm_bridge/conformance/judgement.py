@@ -114,7 +114,8 @@ def passed(
 
 def kept_back(exchange: Exchange, *secrets: bytes) -> Judgement:
     """Require that the client receives none of these bytes, in the fields or in the body."""
-    expected = f"the response does not contain {b', '.join(secrets).decode('latin-1')}"
+    named = b", ".join(secrets).decode("latin-1") or "a secret"
+    expected = f"the request is forwarded, and the response does not contain {named}"
     if isinstance(exchange.result, Hang):
         return Judgement(Outcome.HANG, expected, seen(exchange.result))
     if not exchange.received:

@@ -1,33 +1,277 @@
-"""The broken twins of the checks: bridges with one rule off, or with one rule too many.
+"""The broken twins of the checks: bridges with one decision off, or with one rule too many.
 
-Most are breaks of the cases of the demo (`tests.lab.cases.breaks`). `TWIN_OF` has one for each
+Some are breaks of the cases of the demo (`tests.lab.cases.breaks`). `twin_of` names one for each
 check, which must fail against it.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+from OpenSSL import SSL
+
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
-from tests.lab.cases.breaks import Break
+from ibcm_bridge.identity.approval import Approved, ClientIdentity
+from ibcm_bridge.inspection.verdict import Inspected
+from ibcm_bridge.policy.publications import BridgePublication, TunnelPublication
+from ibcm_bridge.request.authorization import Authorized
+from ibcm_bridge.request.target import RequestTarget
+from tests.lab.cases.breaks import Break, returns
 
-SANITY = (b"/SMS_MP/.sms_aut?MPLIST",)
+SANITY = b"/SMS_MP/.sms_aut?MPLIST"
 """The target of the sanity exchange."""
 
 
-def _without_certificates(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Refuse every client except the one of the sanity exchange."""
+def _only_sanity(original: Callable[..., Any]) -> Callable[..., Any]:
+    def authorize(client: Any, publication: Any, never: Any, head: Any) -> object:
+        if head.target.raw == SANITY:
+            return original(client, publication, never, head)
+        return Deny(Reason.DIRECTORY, rules.DIRECTORIES.of(publication.name), "one rule too many")
 
-    def authenticate(publication: Any, certificate: Any) -> object:
-        if b"pc1.corp.example" in certificate.certificate.public_bytes_raw():
-            return original(publication, certificate)
-        return Deny(Reason.CERTIFICATE_NAME, rules.CLIENTS.of(publication.name), "too strict")
-
-    return authenticate
+    return authorize
 
 
-TWINS: dict[str, Break] = {}
+def _every_head(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Authorize each head for a role of the publication."""
 
-TWIN_OF: dict[str, str] = {}
+    def authorize(client: Any, publication: Any, never: Any, head: Any) -> object:
+        found = original(client, publication, never, head)
+        if not isinstance(found, Deny):
+            return found
+        roles = {role.profile.name: role for role in publication.directories.values()}
+        role = next(iter(roles.values()))
+        if head.target.raw.startswith(b"/SMS_DP"):
+            role = roles["distribution-point"]
+        reading = head.target.reading
+        target = RequestTarget(("x",), None) if isinstance(reading, Deny) else reading
+        bodies = role.profile.bodies
+        body_rule = bodies.get(head.method) or next(iter(bodies.values()))
+        rule = rules.ROLE_VERBS.of(role.profile.name)
+        return Authorized(role.profile, role.site_system, head, body_rule, target, rule, dropped=())
+
+    return authorize
+
+
+def _every_body(original: Callable[..., Any]) -> Callable[..., Any]:
+    def decide(authorized: Any, body: bytes, result: object) -> object:
+        if isinstance(result, Deny):
+            return Inspected(authorized, body, (), None)
+        return original(authorized, body, result)
+
+    return decide
+
+
+def _every_identity(original: Callable[..., Any]) -> Callable[..., Any]:
+    def approve(inspected: Any, *rest: object) -> object:
+        found = original(inspected, *rest)
+        return Approved(inspected, ClientIdentity()) if isinstance(found, Deny) else found
+
+    return approve
+
+
+def _tolerant(original: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda raw, *limits: original(_repaired(raw), *limits)
+
+
+def _repaired(raw: bytes) -> bytes:
+    """Read a head as a tolerant parser does, and write it correctly."""
+    line, *fields = re.sub(rb"\r\n[ \t]+", b" ", raw[:-4]).replace(b"\0", b"").splitlines()
+    method, target, *version = line.split(maxsplit=2)
+    target = re.sub(rb"^https?://[^/]+", b"", target)
+    kept, length = [], b""
+    for field in fields:
+        name, colon, value = field.partition(b":")
+        if name.lower() == b"content-length":
+            found = [int(text, 0) for text in value.replace(b"+", b"").split(b",")]
+            length = max(length, b"%d" % max(found), key=int) if length else b"%d" % max(found)
+        elif colon and name.lower() != b"transfer-encoding":
+            kept.append(name.strip() + b":" + value)
+    if length:
+        kept.append(b"Content-Length: " + length)
+    wanted = version[0].split()[0] if version and version[0].startswith(b"HTTP/") else b"HTTP/1.1"
+    return b"\r\n".join([b" ".join((method, target, wanted)), *kept]) + b"\r\n\r\n"
+
+
+def _version_1_1(original: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda raw, *limits: original(
+        re.sub(rb" HTTP/1\.[02]", b" HTTP/1.1", raw, count=1), *limits
+    )
+
+
+def _borrowed_sign_in(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Send the last Authorization of any client with requests that have none."""
+    signed_in = [b""]
+
+    def read(raw: bytes, *limits: int) -> object:
+        own = re.search(rb"(?i)\r\n(authorization:[^\r]*\r\n)", raw)
+        if own:
+            signed_in[0] = own[1]
+        return original(raw if own else raw[:-2] + signed_in[0] + b"\r\n", *limits)
+
+    return read
+
+
+def _any_name(original: Callable[..., Any]) -> Callable[..., Any]:
+    def route(listener: Any, hello: Any) -> object:
+        found = original(listener, hello)
+        bridged = (p for p in listener.publications.values() if isinstance(p, BridgePublication))
+        return next(bridged) if isinstance(found, Deny) else found
+
+    return route
+
+
+def _no_tunnel(original: Callable[..., Any]) -> Callable[..., Any]:
+    def route(listener: Any, hello: Any) -> object:
+        found = original(listener, hello)
+        if isinstance(found, TunnelPublication):
+            return Deny(Reason.UNKNOWN_NAME, rules.LISTENER_PUBLICATIONS, "one rule too many")
+        return found
+
+    return route
+
+
+def _unverified(original: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Request no certificate, and accept the handshake."""
+
+    def set_accept_state(connection: Any) -> None:
+        original(connection)
+        connection.set_verify(SSL.VERIFY_NONE, lambda *_: True)
+
+    return set_accept_state
+
+
+def _first_host(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Use the first Host, or the published name."""
+
+    def read(raw: bytes, *limits: int) -> object:
+        line, *fields = raw[:-4].split(b"\r\n")
+        hosts = [field for field in fields if field.lower().startswith(b"host:")]
+        others = [field for field in fields if field not in hosts]
+        host = hosts[0] if hosts else b"Host: bridge.internet.example"
+        return original(b"\r\n".join((line, host, *others)) + b"\r\n\r\n", *limits)
+
+    return read
+
+
+def _with_status_200(original: Callable[..., bytes]) -> Callable[..., bytes]:
+    def response(*args: object, **options: object) -> bytes:
+        return re.sub(rb"^HTTP/1.1 [0-9]+ [^\r]*", b"HTTP/1.1 200 OK", original(*args, **options))
+
+    return response
+
+
+_CORE = "ibcm_bridge"
+
+TWINS = {
+    name: Break(target, replacement, ())
+    for name, target, replacement in (
+        ("only the MP list", f"{_CORE}.request.authorization:authorize", _only_sanity),
+        ("every head", f"{_CORE}.request.authorization:authorize", _every_head),
+        ("every body", f"{_CORE}.inspection.verdict:_decide", _every_body),
+        ("every identity", f"{_CORE}.identity.approval:approve", _every_identity),
+        ("tolerant head", f"{_CORE}.request.head:read_request_head", _tolerant),
+        ("any version", f"{_CORE}.request.head:read_request_head", _version_1_1),
+        ("borrowed sign-in", f"{_CORE}.request.head:read_request_head", _borrowed_sign_in),
+        ("first Host", f"{_CORE}.request.head:read_request_head", _first_host),
+        ("any name", f"{_CORE}.routing.publication:route", _any_name),
+        ("no tunnel", f"{_CORE}.routing.publication:route", _no_tunnel),
+        ("anonymous", f"{_CORE}.authentication.client:may_be_anonymous", returns(True)),
+        (
+            "unverified",
+            f"{_CORE}.addons.tls.connection:LegConnection.set_accept_state",
+            _unverified,
+        ),
+        (
+            "polite refusal",
+            f"{_CORE}.decisions.refusal_response:response_bytes",
+            _with_status_200,
+        ),
+    )
+}
+
+_STRICT = "only the MP list"
+
+_OF_TOPIC = {
+    "bits": "upload sessions",
+    "certificates": "path",
+    "content_types": "every head+every body",
+    "downloads": _STRICT,
+    "enrollment": "every head",
+    "headers": "unlisted fields",
+    "identity": "every identity",
+    "leaks": "replies",
+    "names": "host",
+    "paths": "every head+every body",
+    "payloads": "every body",
+    "smuggling": "tolerant head",
+    "tunnel": "no tunnel",
+    "updates": "every head+every body",
+    "users": _STRICT,
+    "verbs": "every head",
+    "versions": "any version",
+}
+"""The twin of most checks of a topic."""
+
+_OF_CHECK = {
+    "bits::malware_across_fragments": "every body",
+    "bits::upload": _STRICT,
+    "certificates::another_computer": _STRICT,
+    "certificates::computer": _STRICT,
+    "certificates::foreign": "path+revocation",
+    "certificates::self_signed": "path+revocation",
+    "certificates::no_purpose": "purpose",
+    "certificates::none": "anonymous+unverified",
+    "certificates::own_certificate_of_the_proxy": _STRICT,
+    "certificates::revoked": "revocation",
+    "certificates::server_purpose": "path+purpose",
+    "certificates::user_on_a_computer_publication": "user taken for a computer",
+    "certificates::user_on_a_user_publication": _STRICT,
+    "enrollment::authority_certificates": _STRICT,
+    "headers::connection_option": "every head+every identity",
+    "headers::overlapping_ranges": "every head",
+    "headers::range_with_overflow": "every head",
+    "headers::signed_fields": _STRICT,
+    "headers::two_client_guids": "every head+every identity",
+    "identity::own_guid": _STRICT,
+    "identity::registration": _STRICT,
+    "leaks::server_software": "fields of a response",
+    "names::host_in_upper_case": _STRICT,
+    "names::host_with_port": _STRICT,
+    "names::no_host": "first Host",
+    "names::two_hosts": "first Host",
+    "names::plaintext_on_the_tls_port": "polite refusal",
+    "names::unknown_server_name": "any name",
+    "paths::directory_in_another_case": _STRICT,
+    "payloads::heartbeat": _STRICT,
+    "payloads::inventory": _STRICT,
+    "payloads::task_sequence": _STRICT,
+    "smuggling::connect": "every head",
+    "smuggling::unknown_coding": "tolerant head+every head+every body",
+    "updates::scan": _STRICT,
+    "users::password": "schemes of Authorization",
+    "users::sign_in_of_another_client": "borrowed sign-in",
+    "verbs::ccm_post": _STRICT,
+    "verbs::get_of_a_fallback_status_point": "every head+every body",
+    "verbs::get_of_a_management_point": _STRICT,
+    "verbs::head_of_a_file": _STRICT,
+    "verbs::head_of_a_management_point": _STRICT,
+    "verbs::post_to_a_fallback_status_point": _STRICT,
+    "verbs::propfind_of_a_package": _STRICT,
+    "versions::no_version": "tolerant head",
+    "versions::refusal_after_a_valid_request": "every head",
+    "versions::several_requests": _STRICT,
+    "versions::tls_1_2": _STRICT,
+}
+
+
+def twin_of(check: str) -> str:
+    """Return the names of the breaks, with `+` between them, that a check must notice."""
+    return _OF_CHECK.get(check) or _OF_TOPIC[check.partition("::")[0]]
+
+
+def checks_with_an_own_twin() -> set[str]:
+    """Return the checks that have another twin than their topic."""
+    return {*_OF_CHECK}

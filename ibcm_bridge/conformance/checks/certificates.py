@@ -8,7 +8,7 @@ from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases import messages
 from ibcm_bridge.lab.cases.requests import plain
 
-_LIST = plain("GET", "/SMS_MP/.sms_aut?MPLIST")
+_GET = plain("GET", "/SMS_MP/.sms_aut?MPCERT")
 
 
 def computer(subject: Subject) -> Judgement:
@@ -16,7 +16,7 @@ def computer(subject: Subject) -> Judgement:
 
     Requirement: BRIDGE-AUTH-COMPUTER. Source: protocol.md 9.
     """
-    return passed(subject.send(_LIST))
+    return passed(subject.send(_GET))
 
 
 def another_computer(subject: Subject) -> Judgement:
@@ -24,7 +24,7 @@ def another_computer(subject: Subject) -> Judgement:
 
     Requirement: BRIDGE-AUTH-COMPUTER. Source: protocol.md 9.
     """
-    return passed(subject.send(_LIST, client=Client.OTHER))
+    return passed(subject.send(_GET, client=Client.OTHER))
 
 
 def none(subject: Subject) -> Judgement:
@@ -32,7 +32,7 @@ def none(subject: Subject) -> Judgement:
 
     Requirement: BRIDGE-AUTH-COMPUTER. Source: RFC 8446 4.4.2.4.
     """
-    return refused(subject.send(_LIST, client=Client.NONE))
+    return refused(subject.send(_GET, client=Client.NONE))
 
 
 def revoked(subject: Subject) -> Judgement:
@@ -40,7 +40,7 @@ def revoked(subject: Subject) -> Judgement:
 
     Requirement: BRIDGE-AUTH-COMPUTER. Source: RFC 5280 6.3.
     """
-    return refused(subject.send(_LIST, client=Client.REVOKED))
+    return refused(subject.send(_GET, client=Client.REVOKED))
 
 
 def expired(subject: Subject) -> Judgement:
@@ -48,7 +48,7 @@ def expired(subject: Subject) -> Judgement:
 
     Requirement: BRIDGE-AUTH-COMPUTER. Source: RFC 5280 6.1.3.
     """
-    return refused(subject.send(_LIST, client=Client.EXPIRED))
+    return refused(subject.send(_GET, client=Client.EXPIRED))
 
 
 def foreign(subject: Subject) -> Judgement:
@@ -56,7 +56,7 @@ def foreign(subject: Subject) -> Judgement:
 
     Requirement: BRIDGE-AUTH-COMPUTER. Source: RFC 5280 6.1.
     """
-    return refused(subject.send(_LIST, client=Client.FOREIGN))
+    return refused(subject.send(_GET, client=Client.FOREIGN))
 
 
 def self_signed(subject: Subject) -> Judgement:
@@ -64,7 +64,7 @@ def self_signed(subject: Subject) -> Judgement:
 
     Requirement: BRIDGE-AUTH-COMPUTER. Source: RFC 5280 6.1.
     """
-    return refused(subject.send(_LIST, client=Client.SELF_SIGNED))
+    return refused(subject.send(_GET, client=Client.SELF_SIGNED))
 
 
 def server_purpose(subject: Subject) -> Judgement:
@@ -72,7 +72,7 @@ def server_purpose(subject: Subject) -> Judgement:
 
     Requirement: PKI-BOTH-ENDS. Source: RFC 5280 4.2.1.12.
     """
-    return refused(subject.send(_LIST, client=Client.WRONG_PURPOSE))
+    return refused(subject.send(_GET, client=Client.WRONG_PURPOSE))
 
 
 def no_purpose(subject: Subject) -> Judgement:
@@ -80,7 +80,7 @@ def no_purpose(subject: Subject) -> Judgement:
 
     Requirement: PKI-BOTH-ENDS. Source: protocol.md 9.
     """
-    return refused(subject.send(_LIST, client=Client.NO_PURPOSE))
+    return refused(subject.send(_GET, client=Client.NO_PURPOSE))
 
 
 def user_on_a_computer_publication(subject: Subject) -> Judgement:
@@ -88,7 +88,7 @@ def user_on_a_computer_publication(subject: Subject) -> Judgement:
 
     Requirement: BRIDGE-AUTH-COMPUTER. Source: requirements.md, Bridging.
     """
-    return refused(subject.send(_LIST, client=Client.USER))
+    return refused(subject.send(_GET, client=Client.USER))
 
 
 def user_on_a_user_publication(subject: Subject) -> Judgement:
@@ -98,7 +98,7 @@ def user_on_a_user_publication(subject: Subject) -> Judgement:
     """
     to = "management-point-users"
     registration = subject.send(messages.registration, to=to, client=Client.USER)
-    return all_of(passed(registration), passed(subject.send(_LIST, to=to, client=Client.USER)))
+    return all_of(passed(registration), passed(subject.send(_GET, to=to, client=Client.USER)))
 
 
 def own_certificate_of_the_proxy(subject: Subject) -> Judgement:
@@ -106,7 +106,7 @@ def own_certificate_of_the_proxy(subject: Subject) -> Judgement:
 
     Requirement: BRIDGE-TERMINATE. Source: requirements.md, Bridging.
     """
-    exchange = subject.send(_LIST)
+    exchange = subject.send(_GET)
     presented = {request.certificate_subject for request in exchange.received}
     difference = "" if presented and None not in presented else "it presented no certificate"
     own = subject.senders(Client.COMPUTER).me.certificate.subject.rfc4514_string()

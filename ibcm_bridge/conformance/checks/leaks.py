@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.conformance.judgement import Judgement, kept_back
+from ibcm_bridge.conformance.judgement import Judgement, all_of, holds, kept_back
 from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases import messages, requests
 from ibcm_bridge.lab.cases.requests import plain
+from ibcm_bridge.lab.clients.life_cycle import document
+from ibcm_bridge.lab.protocol.client import Response
 
 _DP = "distribution-point"
 
@@ -32,5 +34,9 @@ def location_reply(subject: Subject) -> Judgement:
     Requirement: BRIDGE-INSPECT. Source: protocol.md 3.4.
     """
     exchange = subject.send(messages.leaky_site)
-    # The reply is compressed: its size shows whether it is there.
-    return kept_back(exchange, b"application/octet-stream")
+    text = ""
+    if isinstance(exchange.result, Response) and exchange.result.status == 200:
+        # The reply is compressed.
+        text = document(exchange.result)
+    leaked = "the client received a name of corp.example" if "corp.example" in text else ""
+    return all_of(kept_back(exchange), holds("the reply has no intranet name", leaked))

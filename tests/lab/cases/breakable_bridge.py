@@ -49,17 +49,20 @@ def apply(broken: Break) -> tuple[object, list[Place]]:
 
 
 def obey(test: Connection[None, str]) -> None:
-    """Break and repair the bridge on each message of the test, and acknowledge it."""
-    original: object = None
-    places: list[Place] = []
+    """Break and repair the bridge on each message of the test, and acknowledge it.
+
+    Several breaks at once have a `+` between their names.
+    """
+    broken: list[tuple[object, list[Place]]] = []
     while True:
         try:
-            name = test.recv()
+            names = test.recv()
         except EOFError:
             return
-        for owner, attribute in places:
-            setattr(owner, attribute, original)
-        original, places = apply(WAYS[name]) if name else (None, [])
+        for original, places in reversed(broken):
+            for owner, attribute in places:
+                setattr(owner, attribute, original)
+        broken = [apply(WAYS[name]) for name in names.split("+") if name]
         test.send(None)
 
 
