@@ -3,6 +3,7 @@
 KIT/pki          the certificates for the proxy, and the CRLs
 KIT/pki/clients  a certificate for each `Client`
 KIT/authorities  the authorities with their keys; `serve --pki` takes such a folder
+KIT/requests     what failed checks sent last
 KIT/kit.json     the addresses, written last
 """
 
@@ -29,7 +30,14 @@ from ibcm_bridge.lab.pki.authority_files import (
     read_authorities,
     write_authorities,
 )
-from ibcm_bridge.lab.pki.certificates import CLIENT, SERVER, LabCredential, computer, current
+from ibcm_bridge.lab.pki.certificates import (
+    CLIENT,
+    SERVER,
+    LabCredential,
+    computer,
+    current,
+    write_new,
+)
 from ibcm_bridge.lab.site_systems.registrations import client_guid
 
 
@@ -114,6 +122,10 @@ def _make(folder: Path, authorities: Path | None, now: datetime) -> None:
     except (AuthorityFilesError, FileExistsError) as error:
         raise LabError(str(error)) from error
     write_more(pki, folder / "pki")
+    for name, kind in (("authorities.pem", "pem"), ("crls.pem", "crl")):
+        # Some products read all authorities, or all CRLs, from one file.
+        files = (folder / "pki" / f"issuing.{kind}", folder / "pki" / f"root.{kind}")
+        write_new(folder / "pki" / name, b"".join(file.read_bytes() for file in files))
     clients = folder / "pki" / "clients"
     pki.computer("other-computer.corp.example").write(clients, Client.OTHER)
     pki.without_purpose("no-purpose.corp.example").write(clients, Client.NO_PURPOSE)

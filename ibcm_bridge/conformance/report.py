@@ -6,7 +6,6 @@ gap, forbids it.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import shlex
 from collections import Counter
@@ -136,10 +135,13 @@ class Report:
 
 
 def reproduction(result: Result, kit: Path) -> str:
-    """Return the command line that sends the last request again; empty without a request."""
+    """Return the command line that sends the last request again; empty without a request.
+
+    It needs the file of `write_request`.
+    """
     if not result.is_failure or not result.exchanges:
         return ""
-    return command(result.exchanges[-1], kit / "pki" / "clients", kit / "pki" / "root.pem")
+    return _command(result.exchanges[-1], _request_file(result, kit), kit)
 
 
 def difference(result: Result) -> str:
@@ -164,29 +166,39 @@ def sent_bytes(exchange: Exchange) -> bytes:
     return request_bytes(sent.method, sent.target, sent.headers, sent.body, host, version=version)
 
 
-def command(exchange: Exchange, files: Path, root: Path) -> str:
-    """Return a POSIX command line that sends the request of an exchange again."""
-    credential = None if exchange.client is Client.NONE else files / exchange.client
+def write_request(result: Result, kit: Path) -> None:
+    """Write what a failed check sent last, for its reproduction. OSError."""
+    if result.is_failure and result.exchanges:
+        file = _request_file(result, kit)
+        file.parent.mkdir(exist_ok=True)
+        exchange = result.exchanges[-1]
+        sent = exchange.sent
+        if isinstance(sent, Request) and not why_not(sent):
+            file.write_bytes(sent.body or b"")
+        else:
+            file.write_bytes(sent_bytes(exchange))
+
+
+def _request_file(result: Result, kit: Path) -> Path:
+    return kit / "requests" / result.check.id.replace("::", "-")
+
+
+def _command(exchange: Exchange, file: Path, kit: Path) -> str:
+    root = kit / "pki" / "root.pem"
+    credential = None
+    if exchange.client is not Client.NONE:
+        credential = kit / "pki" / "clients" / exchange.client
     if isinstance(exchange.sent, Request) and not why_not(exchange.sent):
         context = CurlContext(exchange.place.address, root, credential)
         destination = Destination(exchange.place.name, exchange.place.address[1])
-        if exchange.sent.body is None:
-            return line(exchange.sent, destination, context, None)
-        curl = line(exchange.sent, destination, context, Path("-"))
-        return f"{_encoded(exchange.sent.body)} | {curl}"
+        has_body = exchange.sent.body is not None
+        return line(exchange.sent, destination, context, file if has_body else None)
     words = ["openssl", "s_client", "-quiet", "-connect", address_text(exchange.place.address)]
     words += ["-servername", exchange.place.name, "-CAfile", str(root)]
     if credential is not None:
         words += ["-cert", f"{credential}.pem", "-key", f"{credential}.key"]
     # s_client ends with its input, perhaps before the response.
-    return f"({_encoded(sent_bytes(exchange))}; sleep 2) | {shlex.join(words)}"
-
-
-def _encoded(data: bytes) -> str:
-    if len(data) > MAX_TEXT:
-        # The report would have megabytes: the check sends it again.
-        return "cat BODY  # too large to print; run the check again with --only"
-    return f"echo {base64.b64encode(data).decode()} | base64 -d"
+    return f"(cat {shlex.quote(str(file))}; sleep 2) | {shlex.join(words)}"
 
 
 def _exchange(exchange: Exchange) -> dict[str, Any]:

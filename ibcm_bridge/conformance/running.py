@@ -13,7 +13,7 @@ from ibcm_bridge.conformance.collection import Check, Level, all_checks
 from ibcm_bridge.conformance.evidence import RemoteEvidence
 from ibcm_bridge.conformance.judgement import Outcome
 from ibcm_bridge.conformance.kit import Kit, now, read_kit, records_address
-from ibcm_bridge.conformance.report import Report, difference, reproduction
+from ibcm_bridge.conformance.report import Report, difference, reproduction, write_request
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.subject import Place, Subject
 from ibcm_bridge.conformance.subject_file import (
@@ -113,6 +113,8 @@ def conformance_run(file: Path, options: RunOptions) -> int:
             results = _run(checks, subject, row, kit, failures_only=options.failures_only)
     except LabError as error:
         return _problem(str(error))
+    except OSError as error:
+        return _problem(f"{error.filename}: {error.strerror}")
     report = _report(file, row, kit, results, complete=not options.only)
     try:
         if options.json is not None:
@@ -159,6 +161,7 @@ def _run(
             result = next(running)
             progress.clear()
             results.append(result)
+            write_request(result, kit.folder)
             if result.is_failure or not failures_only:
                 print(describe(result, kit.folder), flush=True)
     finally:

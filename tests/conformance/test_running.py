@@ -77,7 +77,7 @@ def test_a_failure_has_a_command_that_sends_the_request_again(
     assert status == 1
     assert "pass   " not in printed
     assert "fail            certificates::revoked, stopped not at all" in printed
-    assert "seen: not refused: GET /SMS_MP/.sms_aut?MPLIST (management-point) arrived" in printed
+    assert "seen: not refused: GET /SMS_MP/.sms_aut?MPCERT (management-point) arrived" in printed
     assert "again: curl " in printed
     assert f"{suite_lab.kit.folder}/pki/clients/revoked.pem" in printed
     assert "not conformant" in printed
@@ -188,3 +188,23 @@ def test_init_writes_a_subject_file_once(tmp_path: Path, capsys: Text) -> None:
     assert "product: my-proxy" in file.read_text("utf-8")
     assert main(["conformance", "init", str(file)]) == 1
     assert "File exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("check", "twin", "command"),
+    [
+        ("payloads::malware", "every body", "--data-binary @"),
+        ("smuggling::null_in_a_field", "tolerant head", "(cat "),
+    ],
+)
+def test_the_last_request_of_a_failed_check_is_in_a_file(
+    subject: Path, capsys: Text, suite_lab: SuiteLab, check: str, twin: str, command: str
+) -> None:
+    suite_lab.break_bridge(twin)
+    try:
+        assert run(subject, "--only", check) == 1
+    finally:
+        suite_lab.break_bridge("")
+    file = suite_lab.kit.folder / "requests" / check.replace("::", "-")
+    assert f"{command}{file}" in capsys.readouterr().out
+    assert b"\0z" in file.read_bytes() or b"Msg" in file.read_bytes()

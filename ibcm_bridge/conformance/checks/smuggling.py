@@ -111,7 +111,7 @@ def null_in_a_field(subject: Subject) -> Judgement:
 
 
 def line_without_a_colon(subject: Subject) -> Judgement:
-    """A field without a colon MUST be refused.
+    """A field without a colon SHOULD be refused.
 
     Requirement: HTTP-1.1. Source: RFC 9112 5.
     """
