@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 class PolicySource(NamedTuple):
     """Reads the policy, and reports each reload."""
 
-    read: Callable[[], Policy]
-    """Reads and checks the policy file. Raises PolicyError."""
+    read: Callable[[bytes | None], Policy]
+    """Checks the policy file, or another text in its place. Raises PolicyError."""
     report: Callable[[str, Sequence[str]], None]
     """Called after a reload with the digest of the policy in use, and the problems."""
 
@@ -81,13 +81,14 @@ class Reload:
         async with self._busy:
             problems: Sequence[str] = ()
             try:
-                await self.take(await self.prepare(source.read))
+                await self.take(await self.prepare(lambda: source.read(None)))
             except PolicyError as error:
                 problems = error.problems
             except Exception as error:  # a defect must not stop the bridge
                 logger.exception("defect in a reload")
                 problems = [f"defect in the reload: {type(error).__name__}"]
-            self._bridge.reloads.count(problems)
+            if problems:
+                self._bridge.reloads.count(problems)
         source.report(self._bridge.generation.digest, problems)
         return problems
 
@@ -113,6 +114,11 @@ class Reload:
         # A scanner of YARA-X stays in the thread that made it.
         return Prepared(Generation(policy, self._bridge.shared, parts), sockets)
 
+    def drop(self, prepared: Prepared) -> None:
+        """Do not use a policy, because another worker cannot."""
+        prepared.drop()
+        self._bridge.reloads.count(["another worker cannot use the policy"])
+
     async def take(self, prepared: Prepared) -> None:
         """Use a policy for new connections."""
         sockets, listeners = self._bridge.sockets, prepared.generation.listeners
@@ -120,6 +126,7 @@ class Reload:
         await self._generations.replace(prepared.generation)
         if not await self._master.listen(listeners):
             logger.error("a listener of the new policy could not be opened")
+        self._bridge.reloads.count(())
         for removed in [address for address in sockets if address not in listeners]:
             del sockets[removed]
 

@@ -26,6 +26,16 @@ class Listening:
 
     def __init__(self, listeners: Sequence[Address], workers: int) -> None:
         """Listen at all addresses. Raise ListenError if another program does."""
+        self.of: list[WorkerSockets] = [{} for _ in range(workers)]
+        """The sockets of each worker."""
+        self.open_new(listeners)
+
+    def open_new(self, listeners: Sequence[Address]) -> list[WorkerSockets]:
+        """Listen at the addresses that are not open yet, and return their sockets of each worker.
+
+        Raise ListenError if another program listens at one.
+        """
+        new = [address for address in listeners if address not in self.of[0]]
         with contextlib.ExitStack() as opened:
             # Without SO_REUSEPORT, so that this fails at a port that another program shares.
             with contextlib.ExitStack() as alone:
@@ -34,17 +44,26 @@ class Listening:
                         _name_of(alone.enter_context(listener))
                         for listener in open_sockets(address)
                     ]
-                    for address in listeners
+                    for address in new
                 }
-            self.of = [
+            found: list[WorkerSockets] = [
                 {
                     address: [_shared(address, name, opened) for name in names]
                     for address, names in bound.items()
                 }
-                for _ in range(workers)
+                for _ in self.of
             ]
-            """The sockets of each worker."""
-            self._opened = opened.pop_all()
+            opened.pop_all()
+        for own, more in zip(self.of, found, strict=True):
+            own.update(more)
+        return found
+
+    def keep(self, listeners: Sequence[Address]) -> None:
+        """Close the sockets of all other listeners. Connections that wait there are reset."""
+        for own in self.of:
+            for address in [address for address in own if address not in listeners]:
+                for listener in own.pop(address):
+                    listener.close()
 
     @property
     def addresses(self) -> list[Address]:
@@ -65,7 +84,7 @@ class Listening:
 
     def close(self) -> None:
         """Close all sockets. Connections that no worker has accepted are reset."""
-        self._opened.close()
+        self.keep(())
 
 
 def _shared(

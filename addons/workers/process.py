@@ -7,12 +7,16 @@ import gc
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 logger = logging.getLogger(__name__)
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+RELOAD_SIGNAL = signal.SIGHUP
+"""Only the parent reloads by a signal. Workers ignore it."""
 
 STOP_AT_ONCE = signal.SIGQUIT
 """The signal with which the parent stops a worker that drains."""
@@ -31,16 +35,18 @@ class WorkerProcess:
     """A worker process that was started, and may have ended."""
 
     def __init__(self, work: Callable[[int], int]) -> None:
-        """Fork. The worker calls `work` with a pipe to its parent, and ends with its result.
+        """Fork. The worker calls `work` with a socket to its parent, and ends with its result.
 
         It calls `work` with `STOP_SIGNALS` blocked, so that none is lost before it handles them.
         Raise OSError if there can be no other process.
         """
-        reading, writing = os.pipe()
-        os.set_blocking(reading, False)
-        self.reports = reading
-        """Readable when the worker has written something, or has ended; then -1."""
+        # Each write is one message.
+        own, others = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        own.setblocking(False)
+        self._channel = own
         self.reported = b""
+        self.reports: list[bytes] = []
+        """The reports since it was ready."""
         self.status: int | None = None
         """The exit status; negative: the signal that ended the worker."""
         _flush()
@@ -50,14 +56,19 @@ class WorkerProcess:
         try:
             self.pid = os.fork()
             if self.pid == 0:
-                os.close(reading)
-                _end_with(lambda: work(writing))
+                own.close()
+                _end_with(lambda: work(others.fileno()))
         except OSError:
-            os.close(reading)
+            own.close()
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            os.close(writing)
+            others.close()
+
+    @property
+    def channel(self) -> int:
+        """Readable when the worker has written something, or has ended; then -1."""
+        return self._channel.fileno()
 
     @property
     def is_ready(self) -> bool:
@@ -79,11 +90,25 @@ class WorkerProcess:
         if self.status is None:
             self._wait(os.WNOHANG)
         with contextlib.suppress(BlockingIOError):
-            while self.reports >= 0:
-                data = os.read(self.reports, REASON_BYTES)
-                self.reported += data
-                if not data:
-                    self._close()
+            while self.channel >= 0:
+                self._receive()
+
+    def _receive(self) -> None:
+        try:
+            data = self._channel.recv(REASON_BYTES)
+        except ConnectionResetError:  # it ended before it read an order
+            data = b""
+        if not data:
+            self._channel.close()
+        elif self.is_ready:
+            self.reports.append(data)
+        else:
+            self.reported += data
+
+    def order(self, message: bytes, files: Sequence[int] = ()) -> None:
+        """Send an order, with open files. A worker that has ended, or is ending, gets none."""
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._channel, [message], files)
 
     def stop_at_once(self) -> None:
         """Let it close its connections now."""
@@ -97,12 +122,7 @@ class WorkerProcess:
             # Not waited for, so the number is still that of this process.
             os.kill(self.pid, signal.SIGKILL)
             self._wait(0)
-        self._close()
-
-    def _close(self) -> None:
-        if self.reports >= 0:
-            os.close(self.reports)
-            self.reports = -1
+        self._channel.close()
 
     def _wait(self, options: int) -> None:
         pid, status = os.waitpid(self.pid, options)
@@ -112,7 +132,7 @@ class WorkerProcess:
 
 def report(parent: int, text: bytes) -> None:
     """Report to the parent. Without one, the worker is about to end anyway."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(ConnectionError):
         os.write(parent, text[:REASON_BYTES])
 
 
@@ -122,6 +142,7 @@ def _end_with(work: Callable[[], int]) -> None:
     try:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.signal(RELOAD_SIGNAL, signal.SIG_IGN)
         status = work()
     except BaseException:
         logger.exception("a worker process failed")

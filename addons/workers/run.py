@@ -22,6 +22,7 @@ import signal
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ibcm_bridge.addons.bridge import Bridge, SharedByWorkers
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
@@ -33,8 +34,10 @@ from ibcm_bridge.addons.operations.serving import (
     operating,
     traffic_metrics,
 )
+from ibcm_bridge.addons.run.reload import PolicySource, Reload, fixed_problems
 from ibcm_bridge.addons.run.serve import serve, stopped_by_signals
 from ibcm_bridge.addons.workers.listening import Listening
+from ibcm_bridge.addons.workers.orders import Orders
 from ibcm_bridge.addons.workers.process import (
     CUT_OFF,
     READY,
@@ -42,6 +45,7 @@ from ibcm_bridge.addons.workers.process import (
     STOP_SIGNALS,
     report,
 )
+from ibcm_bridge.addons.workers.reload import NewPolicy, WorkersReload
 from ibcm_bridge.addons.workers.shared_board import SharedBoard
 from ibcm_bridge.addons.workers.shared_totals import SharedTotals
 from ibcm_bridge.addons.workers.supervisor import Supervisor
@@ -50,29 +54,49 @@ from ibcm_bridge.inspection.engines import RuleError
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy_file import PolicyError
 from ibcm_bridge.storage.temporary_folder import TemporaryFolder
 
 
-def run_workers(policy: Policy, count: int, ready: Callable[[list[Address]], None]) -> bool:
+def run_workers(
+    policy: Policy, source: PolicySource, count: int, ready: Callable[[list[Address]], None]
+) -> bool:
     """Run `count` workers until SIGTERM or Ctrl-C. `ready` is called with the addresses.
 
     Return True if all requests and tunnels ended before their time was over. Raise StartError,
     RuleError, OSError, or WorkersError.
     """
     with contextlib.ExitStack() as stack:
-        policy = _with_files(policy, stack)
+        as_read, policy = policy, _with_files(policy, stack)
         setup = engine_setup(policy)
         listening = stack.enter_context(contextlib.closing(_listening(policy, count)))
         operations = listen(policy.operations, stack)
-        workers = _Workers(policy, setup, listening, operations, count)
+        served = _Served(as_read, policy, setup)
+        workers = _Workers(served, source, listening, operations, count)
         supervisor = Supervisor(
             count,
             workers.work,
             workers.totals.clear,
             listening.close,
-            policy.limits.drain_seconds,
+            drain_seconds=lambda: workers.served.policy.limits.drain_seconds,
+            reload=WorkersReload(workers),
         )
         return supervisor.run(lambda: ready(listening.addresses))
+
+
+class _Served(NamedTuple):
+    """What a new worker serves."""
+
+    as_read: Policy
+    policy: Policy
+    """With the files that the workers share."""
+    setup: EngineSetup
+
+    def with_own_files(self, policy: Policy) -> Policy:
+        """Let another policy use the same files. A reload cannot change them."""
+        bindings = self.policy.messages.bindings_file
+        messages = dataclasses.replace(policy.messages, bindings_file=bindings)
+        return dataclasses.replace(policy, uploads=self.policy.uploads, messages=messages)
 
 
 class _Workers:
@@ -80,14 +104,15 @@ class _Workers:
 
     def __init__(
         self,
-        policy: Policy,
-        setup: EngineSetup,
+        served: _Served,
+        source: PolicySource,
         listening: Listening,
         operations: Sequence[socket.socket],
         count: int,
     ) -> None:
-        self._policy = policy
-        self._setup = setup
+        self.served = served
+        self._source = source
+        self._next = served
         self._listening = listening
         self._count = count
         self._turn = WritingTurn()
@@ -102,18 +127,59 @@ class _Workers:
             self.totals.of(number),
             self._turn,
             OperationsSetup(self._operations, self._board.of(number)),
-            self._setup,
+            self.served.setup,
         )
-        policy = _with_part_of_inspection(self._policy, number, self._count)
+        policy = self._part(self.served.policy, number)
+
+        def read(text: bytes) -> Policy:
+            return self._part(self.served.with_own_files(self._source.read(text)), number)
+
         try:
-            drained = asyncio.run(_serve(policy, shared, stopping, parent))
+            drained = asyncio.run(_serve(policy, shared, stopping, parent, read))
         except (StartError, RuleError, OSError) as error:
             report(parent, str(error).encode())
             return 1
         return 0 if drained else CUT_OFF
 
+    # A reload, in the parent
 
-async def _serve(policy: Policy, shared: SharedByWorkers, stopping: int, parent: int) -> bool:
+    def prepare(self) -> NewPolicy:
+        """Read the policy and open new listeners. Raise PolicyError."""
+        as_read = self._source.read(None)
+        if problems := fixed_problems(self.served.as_read, as_read):
+            raise PolicyError(problems)
+        try:
+            policy = self.served.with_own_files(as_read)
+            self._next = _Served(as_read, policy, engine_setup(policy))
+            sockets = self._listening.open_new([found.address for found in policy.listeners])
+        except (OSError, ValueError) as error:
+            raise PolicyError([str(error)]) from error
+        return NewPolicy(as_read.source, sockets)
+
+    def take(self) -> None:
+        """Use the policy for workers that are started later."""
+        self.served = self._next
+        self._listening.keep([found.address for found in self.served.policy.listeners])
+
+    def drop(self) -> None:
+        """Close the new listeners again."""
+        self._listening.keep([found.address for found in self.served.policy.listeners])
+
+    def report(self, problems: Sequence[str]) -> None:
+        """Report the outcome."""
+        self._source.report(self.served.as_read.digest, problems)
+
+    def _part(self, policy: Policy, number: int) -> Policy:
+        return _with_part_of_inspection(policy, number, self._count)
+
+
+async def _serve(
+    policy: Policy,
+    shared: SharedByWorkers,
+    stopping: int,
+    parent: int,
+    read: Callable[[bytes], Policy],
+) -> bool:
     stop = stopped_by_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
     loop = asyncio.get_running_loop()
@@ -123,11 +189,16 @@ async def _serve(policy: Policy, shared: SharedByWorkers, stopping: int, parent:
         stop.begun.set()
 
     loop.add_reader(stopping, end)
+
+    def take_orders(reload: Reload) -> None:
+        orders.append(Orders(parent, reload, read))
+
+    orders: list[Orders] = []
     loop.add_signal_handler(STOP_AT_ONCE, stop.at_once.set)
     numbers = Numbers()
     bridge = Bridge(policy, traffic_metrics(policy, numbers), shared=shared)
     operations = operating(bridge, numbers, shared.operations)
-    return await serve(bridge, lambda _: report(parent, READY), stop, operations)
+    return await serve(bridge, lambda _: report(parent, READY), stop, operations, take_orders)
 
 
 def _listening(policy: Policy, count: int) -> Listening:

@@ -25,7 +25,8 @@ from ibcm_bridge.addons.errors import StartError, WorkersError
 from ibcm_bridge.addons.operations.service_manager import WATCHDOG, notify, watchdog_seconds
 from ibcm_bridge.addons.run.serve import ignore_user_signals
 from ibcm_bridge.addons.server.stopping import CLOSE_SECONDS
-from ibcm_bridge.addons.workers.process import STOP_SIGNALS, WorkerProcess
+from ibcm_bridge.addons.workers.process import RELOAD_SIGNAL, STOP_SIGNALS, WorkerProcess
+from ibcm_bridge.addons.workers.reload import WorkersReload
 
 logger = logging.getLogger(__name__)
 
@@ -52,16 +53,19 @@ class Supervisor:
         work: Work,
         ended: Callable[[int], object],
         stopping: Callable[[], object],
-        drain_seconds: float = 0.0,
+        *,
+        drain_seconds: Callable[[], float] = float,
+        reload: WorkersReload | None = None,
     ) -> None:
         """`ended` is called with the number of an ended worker, `stopping` before all stop.
 
-        Their connections have `drain_seconds` then.
+        Their connections have `drain_seconds` then. `reload` is asked by SIGHUP.
         """
         self._work = work
         self._ended = ended
         self._stopping = stopping
         self._drain_seconds = drain_seconds
+        self._reload = reload
         self._places = [_Place(number) for number in range(count)]
         self._stop_reading, self._stop_writing = os.pipe()
 
@@ -88,10 +92,15 @@ class Supervisor:
         watchdog = watchdog_seconds()
         while not signals.stopped and not is_done():
             due = [place.due for place in self._places if place.due is not None]
+            if self._reload is not None and self._reload.due is not None:
+                due.append(self._reload.due)
             if watchdog is not None:
                 notify(WATCHDOG)
                 due.append(time.monotonic() + watchdog)
             self._wait(signals, min(due) if due else None)
+            if signals.reload and self._reload is not None:
+                self._reload.ask()
+            signals.reload = False
 
     def _start(self, place: _Place) -> None:
         place.due = None
@@ -105,7 +114,7 @@ class Supervisor:
 
     def _wait(self, signals: _Signals, until: float | None) -> None:
         workers = [place.worker for place in self._places if place.worker is not None]
-        signals.wait([worker.reports for worker in workers if worker.reports >= 0], until)
+        signals.wait([worker.channel for worker in workers if worker.channel >= 0], until)
         for worker in workers:
             worker.update()
 
@@ -118,6 +127,8 @@ class Supervisor:
 
     def _replace(self) -> bool:
         now = time.monotonic()
+        if self._reload is not None:
+            self._reload.go_on([place.worker for place in self._places])
         for place in self._places:
             if place.worker is not None and place.worker.status is not None:
                 self._took_its_end(place, now)
@@ -150,7 +161,7 @@ class Supervisor:
             if not worker.is_ready:
                 # It has no connections.
                 worker.kill()
-        deadline = time.monotonic() + self._drain_seconds + KILL_SECONDS
+        deadline = time.monotonic() + self._drain_seconds() + KILL_SECONDS
         asked = signals.asked
         while (running := self._running()) and time.monotonic() < deadline:
             self._wait(signals, deadline)
@@ -196,6 +207,8 @@ class _Signals:
         self._pipe = pipe
         self.asked = 0
         """How often a signal asked to stop."""
+        self.reload = False
+        """Whether a signal asked to reload."""
 
     @property
     def stopped(self) -> bool:
@@ -210,6 +223,7 @@ class _Signals:
         left = None if until is None else max(0.0, until - time.monotonic()) * 1_000
         if (self._pipe, select.POLLIN) in poll.poll(left):
             numbers = os.read(self._pipe, 4_096)
+            self.reload = self.reload or RELOAD_SIGNAL in numbers
             self.asked += sum(number in STOP_SIGNALS for number in numbers)
 
 
@@ -218,7 +232,7 @@ def _signals() -> Iterator[_Signals]:
     """Handle the signals to stop, and that a worker has ended."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
-    handled = (*STOP_SIGNALS, signal.SIGCHLD)
+    handled = (*STOP_SIGNALS, RELOAD_SIGNAL, signal.SIGCHLD)
     # The number of a signal is written to the pipe only if it has a handler.
     before = {number: signal.signal(number, lambda *_: None) for number in handled}
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)

@@ -78,11 +78,11 @@ def _port_number(text: str) -> int:
     return int(text)
 
 
-def _read_again(path: Path, *, web: bool) -> Policy:
+def _read_again(path: Path, text: bytes | None, *, web: bool) -> Policy:
     """Return the policy for a reload. Raise PolicyError."""
     from ibcm_bridge.policy_file import PolicyError, load_policy
 
-    policy = load_policy(path)
+    policy = load_policy(path, text)
     if web and (why_not := web_page_refusal(policy)):
         raise PolicyError([why_not])
     return policy
@@ -143,7 +143,7 @@ def _run(options: argparse.Namespace) -> int:
         _print_start(addresses, findings)
         notify(READY)
 
-    source = PolicySource(lambda: _read_again(options.config, web=web), _report_reload)
+    source = PolicySource(lambda text: _read_again(options.config, text, web=web), _report_reload)
     raise_open_file_limit()
     try:
         if why_not := mitmproxy_refusal(options):
@@ -155,7 +155,7 @@ def _run(options: argparse.Namespace) -> int:
             # Only Linux has everything that this imports.
             from ibcm_bridge.addons.workers.run import run_workers
 
-            drained = run_workers(policy, count, ready)
+            drained = run_workers(policy, source, count, ready)
     except (StartError, RuleError, OSError) as error:
         print(f"ibcm-bridge: cannot start: {error}", file=sys.stderr)
         return EXIT_PROBLEM

@@ -134,6 +134,8 @@ class Policy:
     clamav: ClamAv | None = None
     workers: int | None = None
     """Processes that serve clients; None: as many as the machine has cores, where it can."""
+    source: bytes = b""
+    """The text of the policy file."""
     digest: str = ""
     """The first 16 hexadecimal digits of the SHA-256 of the policy file."""
     web_because: str | None = None

@@ -83,10 +83,13 @@ def _shipped(name: str) -> Mapping[str, object]:
     return tree.value
 
 
-def load_policy(path: Path) -> Policy:
-    """Read and check a policy file. PolicyError with all problems."""
+def load_policy(path: Path, source: bytes | None = None) -> Policy:
+    """Read and check a policy file. PolicyError with all problems.
+
+    `source` is used instead of the text of the file, if it is given.
+    """
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if source is None else source
         tree = yaml_tree.read_yaml(data.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError([f"{path}: cannot be read: {why(error)}"]) from error
@@ -115,6 +118,7 @@ def load_policy(path: Path) -> Policy:
         operations=read_operations(
             reading, row.operations, [listener.address for listener in listeners]
         ),
+        source=data,
         digest=hashlib.sha256(data).hexdigest()[:16],
     )
     if tree.problems or reading.left_out:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -22,7 +23,7 @@ import pytest
 import yaml
 
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab.bridge.process import RunningBridge
+from ibcm_bridge.lab.bridge.process import RunningBridge, free_port
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -31,7 +32,7 @@ from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, LabClient, Response
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
-from ibcm_bridge.lab.site_systems.published import BRIDGED, TUNNELED
+from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, TUNNELED
 from ibcm_bridge.lab.site_systems.registrations import client_guid
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from tests.integration.credentials import Credentials
@@ -403,3 +404,77 @@ def test_records_on_standard_output_are_whole_lines(
         reading.join(SOON)
     records = [json.loads(line) for line in lines]
     assert len(records) == 4 * MANY
+
+
+# Reloading
+
+
+def outcomes(bridge: Workers) -> list[str]:
+    return [line for line in bridge.lines if line.startswith("ibcm-bridge: reload ")]
+
+
+def listens(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, SOON).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def reloaded(bridge: Workers, text: str) -> str:
+    """Reload another text of the policy. Return the outcome."""
+    count = len(outcomes(bridge))
+    bridge.policy_file.write_text(text, "utf-8")
+    os.kill(bridge.pid, signal.SIGHUP)
+    until(lambda: len(outcomes(bridge)) > count, "the outcome", SOON)
+    return outcomes(bridge)[-1].strip()
+
+
+def test_all_workers_reload_or_none_does(
+    own: Callable[..., Workers], credentials: Credentials
+) -> None:
+    bridge = own()
+    first = bridge.policy_file.read_text("utf-8")
+    port, old = free_port(), bridge.address
+    listener = yaml.safe_load(first)["publications"][0]["listen"]
+    second = first.replace(listener, f"127.0.0.1:{port}") + "# second\n"
+
+    def digests() -> set[str]:
+        """The policies of new connections, so many that each worker gets some."""
+        before = len(bridge.audit())
+        for _ in range(MANY):
+            with bridge.client(credentials.computer) as client:
+                assert client.request("GET", MP_LIST).status == 200
+        records = bridge.wait_for_records(before + MANY, SOON)
+        return {record["policy"] for record in records[before:]}
+
+    one, two = (hashlib.sha256(text.encode()).hexdigest()[:16] for text in (first, second))
+    with bridge.client(credentials.computer) as kept:
+        assert kept.request("GET", MP_LIST).status == 200
+        assert digests() == {one}
+        assert reloaded(bridge, second) == f"ibcm-bridge: reload done; the policy in use is {two}"
+        until(lambda: not listens(old), "the end of the first listener", SOON)
+        assert kept.request("GET", MP_LIST).status == 200
+    bridge.addresses[TLS_PORT] = ("127.0.0.1", port)
+    assert digests() == {two}
+    bridge.kill_a_worker()
+    assert digests() == {two}, "a successor has the policy in use"
+    refused = f"ibcm-bridge: reload refused; the policy in use stays {two}"
+    assert reloaded(bridge, second.replace("workers: 2", "workers: 3")) == refused
+    assert reloaded(bridge, second + "unknown: 1\n") == refused
+    assert any(f"{bridge.policy_file}:" in line and "unknown" in line for line in bridge.lines)
+    # One worker cannot answer.
+    stopped = bridge.workers[0]
+    os.kill(stopped, signal.SIGSTOP)
+    bridge.policy_file.write_text(first, "utf-8")
+    count = len(outcomes(bridge))
+    os.kill(bridge.pid, signal.SIGHUP)
+    # The parent listens again at the port that only the first policy has.
+    until(lambda: listens(old), "the reload", SOON)
+    os.kill(stopped, signal.SIGKILL)
+    until(lambda: len(outcomes(bridge)) > count, "the outcome", SOON)
+    assert outcomes(bridge)[-1].strip() == refused
+    until(lambda: stopped not in bridge.workers and len(bridge.workers) == 2, "a successor", SOON)
+    assert digests() == {two}
+    assert bridge.stop() == 0
+    assert "Traceback" not in "".join(bridge.lines)

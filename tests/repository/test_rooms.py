@@ -99,8 +99,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.server addons.operations addons.bridge addons.web"
         ),
         "addons.workers": (
-            "policy os_errors inspection storage addons.errors addons.connections addons.engines "
-            "addons.server addons.operations addons.bridge addons.run"
+            "policy policy_file os_errors inspection storage addons.errors addons.connections "
+            "addons.engines addons.server addons.operations addons.bridge addons.run"
         ),
         "addons.ccm_views": "messages",
         "lab.errors": "os_errors",

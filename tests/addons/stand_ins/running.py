@@ -136,7 +136,7 @@ class Running:
 
     def reload(self, read: Callable[[], Policy]) -> Sequence[str]:
         """Reload what `read` returns. Return the problems."""
-        source = PolicySource(read, lambda *outcome: self.reported.append(outcome))
+        source = PolicySource(lambda _: read(), lambda *outcome: self.reported.append(outcome))
         done = asyncio.run_coroutine_threadsafe(self.reloads.run(source), self._loop)
         return done.result(3 * SOON)
 

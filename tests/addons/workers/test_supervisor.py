@@ -63,9 +63,9 @@ def ready():
 
 signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 try:
-    seconds = 60.0 if "drain" in sys.argv[1] else 0.0
+    seconds = lambda: 60.0 if "drain" in sys.argv[1] else 0.0
     stopping = lambda: seen.append("stop")
-    if not supervisor.Supervisor(2, work, seen.append, stopping, seconds).run(ready):
+    if not supervisor.Supervisor(2, work, seen.append, stopping, drain_seconds=seconds).run(ready):
         seen.append("cut off")
 except Exception as error:
     seen.append(f"{type(error).__name__}: {error}")

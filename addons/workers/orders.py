@@ -1,0 +1,128 @@
+"""The orders of the parent to a worker: build a policy, take it, or drop it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from socket import recv_fds, socket
+from typing import TYPE_CHECKING, NamedTuple
+
+from ibcm_bridge.addons.run.reload import Prepared, Reload
+from ibcm_bridge.addons.workers.process import report
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy_file import PolicyError
+
+if TYPE_CHECKING:
+    from ibcm_bridge.addons.workers.process import WorkerProcess
+
+logger = logging.getLogger(__name__)
+
+TAKE = b"take"
+DROP = b"drop"
+PREPARED = b"prepared"
+"""The report of a worker that has built the policy. Any other report has its problems."""
+
+MOST_FILES = 250
+"""Files that one message can carry (SCM_MAX_FD is 253)."""
+
+MESSAGE_BYTES = 65_536
+
+
+class Prepare(NamedTuple):
+    """The order to build a policy."""
+
+    source: bytes
+    """The text of the policy file: all workers build the same."""
+    sockets: Mapping[Address, Sequence[socket]]
+    """The sockets of its new listeners."""
+
+    def send_to(self, worker: WorkerProcess) -> None:
+        """Send the text as a file in memory: it may be longer than a message."""
+        text = os.memfd_create("ibcm-bridge-policy")
+        try:
+            with os.fdopen(text, "wb", closefd=False) as file:
+                file.write(self.source)
+            counts = [[*address, len(found)] for address, found in self.sockets.items()]
+            files = [opened.fileno() for found in self.sockets.values() for opened in found]
+            worker.order(json.dumps(counts).encode(), [text, *files])
+        finally:
+            os.close(text)
+
+    @classmethod
+    def received(cls, message: bytes, files: Sequence[int]) -> Prepare:
+        """Return what `send_to` has sent."""
+        text, *rest = files
+        os.lseek(text, 0, os.SEEK_SET)
+        with os.fdopen(text, "rb") as file:
+            source = file.read()
+        opened = iter([socket(fileno=number) for number in rest])
+        sockets = {
+            (str(host), int(port)): [next(opened) for _ in range(count)]
+            for host, port, count in json.loads(message)
+        }
+        return cls(source, sockets)
+
+
+class Orders:
+    """Receives the orders in a worker, on its event loop."""
+
+    def __init__(self, parent: int, reload: Reload, read: Callable[[bytes], Policy]) -> None:
+        self._channel = socket(fileno=os.dup(parent))
+        self._channel.setblocking(False)
+        self._parent = parent
+        self._reload = reload
+        self._read = read
+        self._building: asyncio.Task[Prepared | None] | None = None
+        asyncio.get_running_loop().add_reader(self._channel, self._receive)
+
+    def _receive(self) -> None:
+        try:
+            message, files, _, _ = recv_fds(self._channel, MESSAGE_BYTES, MOST_FILES)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            message = b""
+        loop = asyncio.get_running_loop()
+        if not message:
+            # The parent was killed. The end of its other pipe stops this worker.
+            loop.remove_reader(self._channel)
+            self._channel.close()
+        elif message in (TAKE, DROP):
+            self._ending = loop.create_task(self._end(take=message == TAKE))
+        else:
+            self._building = loop.create_task(self._build(Prepare.received(message, files)))
+
+    async def _build(self, order: Prepare) -> Prepared | None:
+        try:
+            prepared = await self._reload.prepare(lambda: self._read(order.source), order.sockets)
+        except PolicyError as error:
+            _close(order)
+            report(self._parent, "\n".join(error.problems).encode())
+        except Exception as error:  # a defect must not stop the worker
+            _close(order)
+            logger.exception("defect in a reload")
+            report(self._parent, f"defect in the reload: {type(error).__name__}".encode())
+        else:
+            report(self._parent, PREPARED)
+            return prepared
+        return None
+
+    async def _end(self, *, take: bool) -> None:
+        building, self._building = self._building, None
+        prepared = None if building is None else await building
+        if prepared is None:
+            return
+        if take:
+            await self._reload.take(prepared)
+        else:
+            self._reload.drop(prepared)
+
+
+def _close(order: Prepare) -> None:
+    for sockets in order.sockets.values():
+        for listener in sockets:
+            listener.close()
