@@ -1,0 +1,54 @@
+"""The guided tour in a browser."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from ibcm_bridge.lab.page.tour import LIFE_CYCLE, TOUR
+from tests.lab.page.running import Up
+
+
+def test_the_tour_is_given_with_next_and_back(page: Page) -> None:
+    page.click("#tour-start")
+    for number, step in enumerate(TOUR, 1):
+        expect(page.locator("#tour-bar")).to_contain_text(f"Step {number} of {len(TOUR)}")
+        expect(page.locator("#notes")).to_contain_text(step.point)
+        if step.show != LIFE_CYCLE:
+            # The page sends a case of the tour by itself.
+            page.wait_for_selector(f"#shown[data-case={step.show}][data-reference] svg.wide")
+        if number < len(TOUR):
+            page.click("#tour-next")
+    expect(page.locator("#tour-next")).to_be_hidden()
+    page.keyboard.press("k")
+    expect(page.locator("#tour-bar")).to_contain_text(f"Step {len(TOUR) - 1} of")
+    page.click("#tour-back")
+    expect(page.locator("#tour-bar")).to_contain_text(f"Step {len(TOUR) - 2} of")
+    expect(page.locator("#clock")).to_have_text(re.compile(r"\d+:\d\d"))
+    page.click("#tour-end")
+    expect(page.locator("#tour-bar")).to_be_hidden()
+    expect(page.locator("#notes")).to_be_empty()
+
+
+def test_a_prediction_hides_the_verdicts_until_both_paths_are_chosen(page: Page, up: Up) -> None:
+    page.goto(f"{up.page}#tour-2")
+    page.wait_for_selector("#shown[data-case=malware-in-zlib][data-reference]")
+    page.check("#predict")
+    for hidden in (".cards", "#picture", "#more"):
+        expect(page.locator(hidden)).to_be_hidden()
+    page.click("#prediction [data-effect=perimeter]")
+    expect(page.locator(".cards")).to_be_hidden()
+    page.click("#prediction [data-effect=elsewhere]")
+    expect(page.locator("#guessed")).to_contain_text(
+        "bridge ✓ right, tunnel ✗ wrong. Score: 1 of 2"
+    )
+    expect(page.locator(".card.tunnel .verdict")).to_have_text("✗ NOT STOPPED")
+    page.uncheck("#predict")
+    expect(page.locator("#prediction")).to_be_empty()
+
+
+def test_an_unknown_step_of_the_tour_is_reported(page: Page, up: Up) -> None:
+    page.goto(f"{up.page}#tour-8")
+    expect(page.locator("#unknown")).to_contain_text("tour-8")
+    expect(page.locator("#tour-bar")).to_be_hidden()
