@@ -50,18 +50,19 @@ class Table:
         return self._stacked_row(result) if self._stacked else self._columns(result)
 
     def score(self, results: Sequence[CaseResult], seconds: float) -> list[str]:
-        """Return the score: the cases as required, and what the tunnel did not stop."""
+        """Return the score: the cases as required, and what the tunnel did not stop.
+
+        It is one line of 80 columns.
+        """
         good = sum(1 for result in results if not result.problems)
-        lines = [f"{good} of {len(results)} cases as required, {seconds:.1f} s."]
-        missed = (Grade.WRONG.mark, Grade.LATE.mark)
-        counted = [
-            f"{count} {label}"
-            for label, count in score(results)["tunnel"].most_common()
-            if label.startswith(missed)
-        ]
-        if counted:
-            lines += textwrap.wrap(f"Tunnel: {', '.join(counted)}.", self._terminal.width)
-        return lines
+        text = f"{good} of {len(results)} cases as required, {seconds:.0f} s."
+        tunnel = score(results)["tunnel"].most_common()
+        missed = [f"{count} {label}" for label, count in tunnel if label[0] == Grade.WRONG.mark]
+        if late := sum(count for label, count in tunnel if label[0] == Grade.LATE.mark):
+            missed.append(f"{late} {Grade.LATE.mark} STOPPED LATE")
+        if missed:
+            text += f" Tunnel: {', '.join(missed)}."
+        return textwrap.wrap(text, self._terminal.width)
 
     def _stacked_row(self, result: CaseResult) -> list[str]:
         case, width = result.case, self._terminal.width

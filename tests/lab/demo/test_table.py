@@ -97,6 +97,5 @@ def test_the_progress_is_shown_on_a_terminal_only() -> None:
 
 def test_the_score_counts_what_the_tunnel_does_not_stop(result: CaseResult) -> None:
     assert Table(Terminal(80)).score([result, result], 1.0) == [
-        "2 of 2 cases as required, 1.0 s.",
-        "Tunnel: 2 ✗ NOT STOPPED.",
+        "2 of 2 cases as required, 1 s. Tunnel: 2 ✗ NOT STOPPED."
     ]
