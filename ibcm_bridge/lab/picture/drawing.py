@@ -20,9 +20,11 @@ _UNREADABLE = ("not readable: the request,", "its message, the client's name")
 _ROW = 17
 """Height of a line of text."""
 
-_WIDTH = {Style.CODE: 7.3, Style.SOFT: 6.4}
+_WIDTH = {Style.CODE: 7.3, Style.SOFT: 6.4, Style.FOUND: 7.6}
 """Average width of a character; else `_CHARACTER`. Fonts differ: these are wide ones."""
 _CHARACTER = 6.9
+_BOLD = 7.8
+_RESPONSE = 7.3
 _LEG_TEXT = 5.9
 
 
@@ -38,7 +40,7 @@ def picture(result: CaseResult, faults: Sequence[str] = ()) -> str:
     return (
         f'<svg class="picture wide" viewBox="-2 0 1004 344" role="img" aria-label="{label}">'
         f"{''.join(_wide(drawn))}</svg>"
-        f'<svg class="picture narrow" viewBox="-2 0 364 892" role="img" aria-label="{label}">'
+        f'<svg class="picture narrow" viewBox="-2 0 364 962" role="img" aria-label="{label}">'
         f"{''.join(_narrow(drawn))}</svg>"
     )
 
@@ -92,10 +94,12 @@ def _wide_lane(lane: Lane, top: int) -> Iterator[str]:
         yield _request(lane.second, 600, 801, middle, "second")
         yield from _leg_texts(lane.second, 700, middle, 202)
     yield from _leg_texts(lane.first, 251, middle, 196)
+    end = lane.stopped or Place.SITE_SYSTEM
     for place, lines in _texts(lane).items():
         x, y, width, height = _WIDE_BOXES[place]
-        yield from _lines(x + 10, top + y + 18, width - 16, lines, (height - 30) // _ROW)
-    x, y, _, height = _WIDE_BOXES[lane.stopped or Place.SITE_SYSTEM]
+        room = height - (44 if place is end else 30)  # the verdict is the last line
+        yield from _lines(x + 10, top + y + 18, width - 16, lines, room // _ROW)
+    x, y, _, height = _WIDE_BOXES[end]
     kind = "verdict small" if lane.stopped is Place.CLIENT else "verdict"
     yield _text(x + 8, top + y + height - 9, lane.verdict.label, kind)
     if lane.name == "tunnel" and lane.stopped is not Place.PROXY:
@@ -123,7 +127,7 @@ def _wide_response(lane: Lane, y: int) -> Iterator[str]:
     elif lane.second is None and lane.stopped is not Place.PROXY:
         start = 801
     yield _arrow(start, y, 154, y, f"response {'first' if start == 348 else 'end-to-end'}")
-    yield _text(251, y - 6, _fit(lane.response, 200, Style.PLAIN), "response")
+    yield _text(251, y - 6, _cut(lane.response, int(196 / _RESPONSE)), "response")
 
 
 def _leg_texts(leg: Leg, x: int, middle: int, width: int) -> Iterator[str]:
@@ -166,7 +170,7 @@ def _box(x: int, y: int, size: tuple[int, int], lane: Lane, place: Place) -> str
 
 def _lines(x: int, y: int, width: int, lines: Sequence[Line], most: int) -> Iterator[str]:
     head, *rest = [line for line in lines if line.text]
-    yield _text(x, y, _fit(head.text, width, Style.PLAIN), "heading")
+    yield _text(x, y, _cut(head.text, int(width / _BOLD)), "heading")
     for number, line in enumerate(_wrapped(rest, width)[:most], 1):
         at = y + _ROW * number
         if line.style is Style.FOUND:
@@ -203,11 +207,11 @@ def _text(x: int, y: int, text: str, kind: str) -> str:
 # On a phone, from the top to the bottom
 
 
-_NARROW_BOXES = {Place.CLIENT: (26, 64), Place.PROXY: (158, 112), Place.SITE_SYSTEM: (336, 100)}
+_NARROW_BOXES = {Place.CLIENT: (26, 64), Place.PROXY: (176, 112), Place.SITE_SYSTEM: (354, 117)}
 
 
 def _narrow(drawn: tuple[Lane, Lane | None]) -> Iterator[str]:
-    for lane, top in zip(drawn, (0, 452), strict=True):
+    for lane, top in zip(drawn, (0, 487), strict=True):
         if lane is None:
             yield _text(0, top + 20, _TITLE["tunnel"], "title")
             yield _text(0, top + 44, "Plain HTTP cannot be tunneled.", "plain")
@@ -223,7 +227,7 @@ def _narrow(drawn: tuple[Lane, Lane | None]) -> Iterator[str]:
 
 
 def _narrow_legs(lane: Lane, top: int) -> Iterator[str]:
-    first, second = (top + 92, top + 156), (top + 272, top + 334)
+    first, second = (top + 92, top + 174), (top + 290, top + 352)
     lower = lane.second or lane.first
     for leg, (start, end), kind in (
         (lane.first, first, "first" if lane.second else "end-to-end"),
@@ -242,4 +246,4 @@ def _narrow_legs(lane: Lane, top: int) -> Iterator[str]:
     if lane.second.opened if lane.second else lane.stopped is not Place.PROXY:
         yield _arrow(346, second[1], 346, second[0], "response upright")
     yield _arrow(346, first[1], 346, first[0], "response upright")
-    yield _text(336, first[0] + 14, _fit(lane.response, 120, Style.PLAIN), "response end")
+    yield _text(336, first[1] - 8, _fit(lane.response, 300, Style.PLAIN), "response end")

@@ -225,7 +225,10 @@ def _bridge_lines(record: Mapping[str, Any]) -> list[Line]:
     duration = _duration(record)
     if record.get("verdict") == "deny":
         reason = str(record.get("reason", ""))
-        lines.append(Line(str(record.get("detail") or reason), Style.FOUND))
+        found = str(record.get("detail") or reason)
+        # Its detail alone could be about the site system.
+        found = f"malware engine: {found}" if reason == "engine-unavailable" else found
+        lines.append(Line(found, Style.FOUND))
         lines.append(Line(f"{reason}, {duration}", Style.SOFT))
         lines.append(Line(f"rule {record.get('rule', '')}", Style.CODE))
         return lines
