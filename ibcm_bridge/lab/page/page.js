@@ -7,7 +7,7 @@ import { prepareWire, showWire } from "./wire.js";
 
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token") ?? "";
-const state = { cases: new Map(), results: {}, verdicts: new Map(), sent: new Set(), lifeCycle: [], shown: "" };
+const state = { cases: new Map(), results: {}, verdicts: new Map(), sent: new Set(), awaited: "", lifeCycle: [], shown: "" };
 const LINES = 60;
 const LIFE_CYCLE = "life_cycle";
 const ALL = "all";
@@ -68,6 +68,7 @@ async function show(wanted) {
   const id = step?.show ?? (wanted || first());
   showTour(step, state.results[id]);
   if (step) sendOnce(id);
+  document.body.classList.toggle("table-view", id === LIFE_CYCLE || id === ALL);
   const moved = state.shown !== id;
   state.shown = id;
   if (moved) scrollTo(0, 0);
@@ -82,15 +83,23 @@ async function show(wanted) {
   titled(item.title);
   const reference = item.result?.paths.bridge.audit.reference;
   Object.assign(at("shown").dataset, { case: id, ...(reference && { reference }) });
-  const { head, below } = showCase(item, { send: () => send([id]), copy, address: location.href });
+  const { head, below } = showCase(item, { send: () => { state.awaited = id; send([id]); }, copy, address: location.href });
   return fill(head, below);
 }
 
 // A step of the tour needs a result.
 function sendOnce(id) {
-  if (!state.cases.has(id) || state.results[id] || state.sent.has(id)) return;
+  if (state.results[id] || state.sent.has(id)) return;
   state.sent.add(id);
-  send([id]);
+  if (state.cases.has(id)) send([id]);
+  else if (id === LIFE_CYCLE && !state.lifeCycle.length) call("/do/life", {});
+}
+
+// The result of Send: the verdicts, also where the button was pressed far below them.
+function showVerdicts() {
+  state.awaited = "";
+  const cards = document.querySelector(".cards");
+  if (cards && cards.getBoundingClientRect().top < 0) cards.parentElement.scrollIntoView();
 }
 
 const unknown = (id) => [
@@ -201,11 +210,12 @@ function follow() {
   on("state", showState);
   on("traffic", addLine);
   on("failure", (failure) => showError(`${failure.action}: ${failure.error}`));
-  on("result", (result) => {
+  on("result", async (result) => {
     keep(result);
     score();
     announce(result.announcement);
-    if (state.shown === result.id) show(address());
+    if (state.shown === result.id) await show(address());
+    if (state.shown === result.id && state.awaited === result.id) showVerdicts();
     if (state.shown === ALL) refresh();
   });
   on("wire", (event) => { if (state.shown === event.id) showWire(event.id); });

@@ -27,10 +27,12 @@ export function stepOf(address) {
 
 export const addressOf = (number) => (tour.steps[number - 1] ? `tour-${number}` : "");
 
-function clock() {
-  const seconds = Math.floor((Date.now() - tour.began) / 1000);
-  return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-}
+const minutes = (seconds) => `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+
+const clock = () => minutes(Math.floor((Date.now() - tour.began) / 1000));
+
+// The time at which a step ends, as planned.
+const planned = (step) => minutes(tour.steps.slice(0, step.number).reduce((sum, each) => sum + each.seconds, 0));
 
 // Shows the bar and the notes of a step; without a step, ends the tour.
 export function showTour(step, result) {
@@ -47,7 +49,7 @@ function bar(step) {
     href: `#${addressOf(step.number + by)}`, hidden: !addressOf(step.number + by) && "" }, text);
   return [
     link(-1, "Back"), link(1, "Next"),
-    make("span", {}, `Step ${step.number} of ${tour.steps.length} · `, make("span", { id: "clock" }, clock())),
+    make("span", {}, `Step ${step.number} of ${tour.steps.length} · `, make("span", { id: "clock", title: "elapsed" }, clock()), make("span", { title: "planned end of this step" }, ` / ${planned(step)}`)),
     make("label", {}, make("input", { type: "checkbox", id: "predict", checked: tour.predict && "" }), " Predict first"),
     make("a", { href: `#${step.show}`, id: "tour-end" }, "End tour"),
   ];
@@ -80,6 +82,6 @@ function showPrediction(step, result) {
 
 function answer(result, guess) {
   const said = pathsOf(result).map((path) => `${path} ${guess[path].right ? "✓ right" : "✗ wrong"}`).join(", ");
-  const every = [...tour.guesses.values()].flatMap((one) => Object.values(one));
-  return `Your prediction: ${said}. Score: ${every.filter((one) => one.right).length} of ${every.length}.`;
+  const every = [...tour.guesses.values()].flatMap((guess) => Object.values(guess));
+  return `Your prediction: ${said}. Score: ${every.filter((guess) => guess.right).length} of ${every.length}.`;
 }

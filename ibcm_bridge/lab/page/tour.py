@@ -15,6 +15,8 @@ class Step:
 
     show: str
     """The id of a case, or `LIFE_CYCLE`."""
+    seconds: int
+    """The planned time."""
     point: str
     """What this step teaches, in one sentence."""
     notes: tuple[str, ...]
@@ -24,6 +26,7 @@ class Step:
 TOUR = (
     Step(
         "inventory-report",
+        110,
         "A valid message passes both ways; only the bridge reads it.",
         (
             "Follow the colors: two TLS connections through the bridge, one through the tunnel.",
@@ -33,6 +36,7 @@ TOUR = (
     ),
     Step(
         "malware-in-zlib",
+        100,
         "Only a proxy that inflates and decodes finds this malware.",
         (
             "It is the same message with EICAR, compressed and in UTF-16.",
@@ -42,6 +46,7 @@ TOUR = (
     ),
     Step(
         "revoked-certificate",
+        80,
         "Both ways stop a revoked client, at different places.",
         (
             "The bridge has its own CRLs and ends the handshake with a TLS alert.",
@@ -50,6 +55,7 @@ TOUR = (
     ),
     Step(
         "spoofed-payload",
+        90,
         "A valid certificate does not prove which client a message is from.",
         (
             "The TLS certificate and the signature are valid; the payload names another client.",
@@ -59,6 +65,7 @@ TOUR = (
     ),
     Step(
         "enrolled-device",
+        60,
         "Some clients need the tunnel.",
         (
             "Enrolled mobile devices do not support bridging, so the tunnel is correct here.",
@@ -67,17 +74,19 @@ TOUR = (
     ),
     Step(
         LIFE_CYCLE,
+        70,
         "A real client works through the bridge.",
         (
-            "Press Life cycle. These are the requests of a client from its registration on.",
+            "These are the requests of a client, from its registration to an upload.",
             "Strict inspection must not stop valid clients: each step succeeds on both paths.",
         ),
     ),
     Step(
         "policy-request",
+        90,
         "A bridge that cannot decide forwards nothing.",
         (
-            "Switch on Malware engine down below the picture, and press Send again.",
+            "Switch on Malware engine down, and press Send again.",
             "The bridge returns 503, and the client tries again later. The tunnel scans nothing.",
             "This is the price: CRLs, rules and engines must be current. Switch the fault off.",
         ),

@@ -18,6 +18,32 @@ PATIENCE = 60_000
 """Milliseconds."""
 
 
+OVERLAPS = """() => [...document.querySelectorAll("#picture svg")].flatMap((svg) => {
+  const usual = svg.style.display;
+  svg.style.display = "block";
+  const texts = [...svg.querySelectorAll("text")].map((text) => [text.textContent, text.getBBox()]);
+  const boxes = [...svg.querySelectorAll("rect.box")].map((box) => ["", box.getBBox()]);
+  svg.style.display = usual;
+  const common = ([, a], [, b]) => [
+    Math.min(a.x + a.width, b.x + b.width) - Math.max(a.x, b.x),
+    Math.min(a.y + a.height, b.y + b.height) - Math.max(a.y, b.y)];
+  const found = [];
+  texts.forEach((text, number) => {
+    for (const other of texts.slice(number + 1)) {
+      const [width, height] = common(text, other);
+      if (width > 1 && height > 4) found.push(`${text[0]} | ${other[0]}`);
+    }
+    for (const box of boxes) {
+      const [width, height] = common(text, box);
+      // A label of a connection may touch a box; no other text crosses an edge.
+      if (height > 4 && width > 4 && width < text[1].width - 4) found.push(`${text[0]} | a box`);
+    }
+  });
+  return found;
+})"""
+"""Texts of the picture that overlap another text, or the edge of a box."""
+
+
 @dataclass
 class Up:
     """A running lab, and the summary that it printed as JSON."""

@@ -205,6 +205,14 @@ def test_the_tour_has_seven_steps_about_known_cases() -> None:
     json.dumps(tour())
 
 
+def test_the_tour_takes_ten_minutes() -> None:
+    assert sum(step.seconds for step in TOUR) == 600
+    for step in TOUR:
+        words = " ".join((step.point, *step.notes)).split()
+        # Read aloud at two words a second, and half of the time left to look and to ask.
+        assert len(words) <= step.seconds, step.show
+
+
 # Access control
 
 GUARD = Guard("token", frozenset(("127.0.0.1:1",)))

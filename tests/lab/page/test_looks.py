@@ -26,6 +26,21 @@ def test_on_a_projector_verdicts_and_picture_need_no_scrolling(up: Up, browser: 
     context.close()
 
 
+def test_after_send_the_verdicts_are_in_view(up: Up, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 853, "height": 480})
+    page = context.new_page()
+    page.goto(f"{up.page}#tour-7")
+    page.wait_for_selector("#shown[data-case=policy-request][data-reference] #picture")
+    before = page.locator("#shown").get_attribute("data-reference")
+    page.locator("#faults").scroll_into_view_if_needed()
+    assert page.evaluate("document.querySelector('.cards').getBoundingClientRect().top") < 0
+    page.locator("#send").focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector(f"#shown[data-reference]:not([data-reference='{before}'])")
+    expect(page.locator(".card.bridge .verdict")).to_be_in_viewport()
+    context.close()
+
+
 @pytest.mark.parametrize(("motion", "name"), [("no-preference", "ibcm-first"), ("reduce", "none")])
 def test_the_picture_moves_only_where_the_system_allows_it(
     up: Up, browser: Browser, motion: Any, name: str

@@ -6,8 +6,9 @@ import re
 
 from playwright.sync_api import Page, expect
 
+from ibcm_bridge.lab.clients.life_cycle import LIFE
 from ibcm_bridge.lab.page.tour import LIFE_CYCLE, TOUR
-from tests.lab.page.running import Up
+from tests.lab.page.running import PATIENCE, Up
 
 
 def test_the_tour_is_given_with_next_and_back(page: Page) -> None:
@@ -15,9 +16,11 @@ def test_the_tour_is_given_with_next_and_back(page: Page) -> None:
     for number, step in enumerate(TOUR, 1):
         expect(page.locator("#tour-bar")).to_contain_text(f"Step {number} of {len(TOUR)}")
         expect(page.locator("#notes")).to_contain_text(step.point)
+        # The page sends a step of the tour by itself.
         if step.show != LIFE_CYCLE:
-            # The page sends a case of the tour by itself.
             page.wait_for_selector(f"#shown[data-case={step.show}][data-reference] svg.wide")
+        else:
+            expect(page.locator("#steps td.right")).to_have_count(2 * len(LIFE), timeout=PATIENCE)
         if number < len(TOUR):
             page.click("#tour-next")
     expect(page.locator("#tour-next")).to_be_hidden()

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from ibcm_bridge.lab.cases.case import Case
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.clients.life_cycle import LIFE
-from tests.lab.page.running import PATIENCE, Up, choose
+from tests.lab.page.running import OVERLAPS, PATIENCE, Up, choose
 
 
 def test_all_cases_can_be_sent_and_stopped(page: Page) -> None:
@@ -61,6 +61,7 @@ def _assert_shows(page: Page, case: Case, result: dict[str, Any]) -> None:
     got = case.bridge.alert or str(case.bridge.status)
     assert got in page.locator(".card.bridge .received strong").inner_text()
     assert page.locator("#shown .note").count() == 0
+    assert page.evaluate(OVERLAPS) == []
     record = result["paths"]["bridge"]["audit"]
     if "reason" in record:
         column = page.locator(".path.bridge").inner_text()
