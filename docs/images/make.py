@@ -11,14 +11,20 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
+from terminal import drawn, recorded_demo
 
 from ibcm_bridge.lab.picture.drawing import css
 
 IMAGES = Path(__file__).parent
 CASE = "malware-in-zlib"
+COLUMNS = 120
+SHOWN = ("TWO TLS LEGS", "CLIENT AUTHENTICATION", "MESSAGE CONTENT")
+"""The families of cases in the recorded session, with some of their cases each."""
+CASES = 2
 BACKGROUND = """
 svg { background: #fff; }
 @media (prefers-color-scheme: dark) { svg { background: #14181c; } }
@@ -27,7 +33,9 @@ svg { background: #fff; }
 
 
 def main() -> None:
-    """Start a lab, make the images, stop the lab."""
+    """Record the demo; start a lab, make the images, stop the lab."""
+    lines = recorded_demo(COLUMNS)
+    (IMAGES / "demo.svg").write_text(drawn(list(_chosen(lines)), COLUMNS), "utf-8")
     lab = subprocess.Popen(
         [sys.executable, "-m", "ibcm_bridge", "lab", "up", "--json", "--no-browser"],
         stdout=subprocess.PIPE,
@@ -44,6 +52,17 @@ def main() -> None:
     finally:
         lab.send_signal(signal.SIGTERM)
         lab.wait()
+
+
+def _chosen(lines: Sequence[str]) -> Iterator[str]:
+    """Yield the first cases of some families, and the score."""
+    yield from ("$ ibcm-bridge demo", *lines[:3])
+    for start, line in enumerate(lines):
+        if any(f"\x1b[1m{family}" in line for family in SHOWN):
+            ends = [at for at in range(start, len(lines)) if not lines[at].strip(" |")]
+            yield from lines[start - 1 : ends[CASES - 1] + 1]
+            yield "..."
+    yield from (line for line in lines if "cases as required" in line)
 
 
 def _screenshot(browser: Browser, address: str) -> None:
