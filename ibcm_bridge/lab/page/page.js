@@ -99,7 +99,7 @@ function sendOnce(id) {
 function showVerdicts() {
   state.awaited = "";
   const cards = document.querySelector(".cards");
-  if (cards && cards.getBoundingClientRect().top < 0) cards.parentElement.scrollIntoView();
+  if (cards && cards.getBoundingClientRect().top < 0) scrollTo(0, 0);
 }
 
 const unknown = (id) => [
@@ -122,7 +122,7 @@ function step(by) {
 const KEYS = { j: () => step(1), ArrowRight: () => step(1), k: () => step(-1), ArrowLeft: () => step(-1), s: () => at("send")?.click() };
 
 function pressed(event) {
-  const away = event.ctrlKey || event.altKey || event.metaKey || event.target.closest("input, pre, ol[tabindex]");
+  const away = event.ctrlKey || event.altKey || event.metaKey || event.target.closest("pre, ol[tabindex]");
   if (!away) KEYS[event.key]?.();
 }
 
