@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import signal
+import socket
+import struct
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from os import kill
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -49,18 +54,63 @@ class Scraped(Workers):
         )
 
 
+class ServiceManager:
+    """A socket such as that of systemd, which learns who sends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self._socket.settimeout(SOON)
+        self._socket.bind(self.path)
+
+    def wait_for(self, state: bytes, pid: int) -> None:
+        """Wait until a process has sent a state."""
+        # Other processes send too, so that the timeout of the socket alone would not end it.
+        deadline = time.monotonic() + SOON
+        while time.monotonic() < deadline:
+            data, ((_, _, sender),), *_ = self._socket.recvmsg(100, socket.CMSG_SPACE(12))
+            if data == state and struct.unpack("3i", sender)[0] == pid:
+                return
+        raise AssertionError(f"{state!r} was not sent by {pid}")
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceManager]:
+    manager = ServiceManager(tmp_path_factory.mktemp("manager") / "notify")
+    with contextlib.closing(manager):
+        yield manager
+
+
 @pytest.fixture(scope="module")
 def bridge(
-    tmp_path_factory: pytest.TempPathFactory, pki: LabPki, site_systems: SiteSystems
+    tmp_path_factory: pytest.TempPathFactory,
+    pki: LabPki,
+    site_systems: SiteSystems,
+    manager: ServiceManager,
 ) -> Iterator[Scraped]:
     directory, port = tmp_path_factory.mktemp("operations"), free_port()
     operations = {"listen": f"127.0.0.1:{port}"}
     spool = {"spool": "uploads.sqlite"}
-    with Scraped(directory, pki, site_systems, operations=operations, uploads=spool) as bridge:
-        bridge.port = port
-        yield bridge
-        assert bridge.stop() == 0
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("NOTIFY_SOCKET", manager.path)
+        environment.setenv("WATCHDOG_USEC", "1000000")
+        started = Scraped(directory, pki, site_systems, operations=operations, uploads=spool)
+        with started as bridge:
+            bridge.port = port
+            yield bridge
+            assert bridge.stop() == 0
     assert "Traceback" not in "".join(bridge.lines)
+
+
+def test_the_parent_reports_to_the_service_manager(
+    bridge: Scraped, manager: ServiceManager
+) -> None:
+    manager.wait_for(b"READY=1", bridge.pid)
+    manager.wait_for(b"WATCHDOG=1", bridge.pid)
 
 
 def ask(bridge: Scraped, credentials: Credentials) -> None:
