@@ -143,6 +143,19 @@ AUDIT_LOST = _metric("audit_lost_records", _COUNTER, "Records that could not be 
 LOOP_LAG = _metric(
     "loop_lag_seconds", _GAUGE, "Lateness of the event loop's last timer.", together=_LARGEST
 )
+POLICY = _metric(
+    "policy_info",
+    _GAUGE,
+    "1 for the policy of new connections, by the digest that the audit has.",
+    "digest",
+    together=_LARGEST,
+)
+RELOADED = _metric(
+    "last_reload_successful",
+    _GAUGE,
+    "0 if the last reload was refused and the previous policy stays in use.",
+    together=_SMALLEST,
+)
 WORKERS = _metric("workers", _GAUGE, "Processes that serve clients.")
 READY = _metric("ready", _GAUGE, "1 if /ready responds with 200.", together=_SMALLEST)
 DEGRADED = _metric(

@@ -37,11 +37,23 @@ GONE_SECONDS = 10.0
 """A worker that has published nothing for so long has ended, or its event loop is blocked."""
 
 
+class Reloads(Protocol):
+    """The reloads of a bridge."""
+
+    problems: tuple[str, ...]
+    """The problems of the last reload."""
+
+
 class Observed(Protocol):
     """The parts of a bridge that are observed."""
 
     shared: SharedState
     generation: Generation
+
+    @property
+    def reloads(self) -> Reloads:
+        """The reloads since the start."""
+
     draining: bool
     """True from the signal to stop to the end of the process."""
 
@@ -86,6 +98,8 @@ class Pulse:
         if bridge.draining:
             problems.append("the bridge is stopping")
         degraded = list(health.degraded(shared, generation))
+        if bridge.reloads.problems:
+            degraded.append("the last reload was refused; the previous policy stays in use")
         gauges = dict(self._gauges())
         gauges[metrics.READY.name, ()] = not problems
         gauges[metrics.DEGRADED.name, ()] = len(degraded)
@@ -120,6 +134,8 @@ class Pulse:
         yield from readings(shared, generation)
         yield from self._certificates.readings(shared.clock())
         yield from self._files
+        yield (metrics.POLICY.name, (generation.digest,)), 1.0
+        yield (metrics.RELOADED.name, ()), float(not self._bridge.reloads.problems)
         yield (metrics.LOOP_LAG.name, ()), self._lag
 
     async def _checks(self) -> None:

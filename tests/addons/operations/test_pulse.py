@@ -70,6 +70,18 @@ def test_a_bridge_that_stops_is_not_ready(observed: Observed) -> None:
     assert observed.not_ready() == ("the bridge is stopping",)
 
 
+def test_a_refused_reload_degrades_it_until_the_next_one(observed: Observed) -> None:
+    digest = metrics.POLICY.name, (observed.bridge.generation.digest,)
+    reloaded = metrics.RELOADED.name, ()
+    for problems in (["a problem"], []):
+        observed.bridge.reloads.count(problems)
+        state = observed.pulse.state()
+        assert state.not_ready == ()
+        assert len(state.degraded) == len(problems)
+        assert state.gauges[reloaded] == 1 - len(problems)
+        assert state.gauges[digest] == 1
+
+
 def test_an_audit_that_cannot_be_written_makes_it_not_ready_until_it_can(
     observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
