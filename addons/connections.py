@@ -44,6 +44,10 @@ class Origin(NamedTuple):
     port: int
 
 
+def _nothing(_denial: Deny) -> None:
+    pass
+
+
 @dataclass(slots=True, eq=False)
 class ConnectionRecord:
     """One client connection. Its fields are set as they become known."""
@@ -99,7 +103,7 @@ class ConnectionRecord:
     """Held until a client is admitted, or a tunnel is opened."""
     memory: Hold = field(init=False)
     """The bytes that its requests and responses use."""
-    give_way: Callable[[Deny], None] = field(default=lambda _: None, init=False)
+    give_way: Callable[[Deny], None] = field(default=_nothing, init=False)
     """Called when another client needs what this connection holds. It must not raise."""
 
     def __post_init__(self) -> None:
@@ -127,9 +131,10 @@ class ConnectionRecord:
             self.memory.count_for(self.holder, self.capacity.memory)
 
     def end(self) -> None:
-        """Release everything that the connection holds."""
+        """Release everything that the connection holds, and what refers back to it."""
         for hold in (self.slot, self.handshake, self.memory):
             hold.end()
+        self.give_way, self.under_way = _nothing, ()
 
     def _slot_taken(self) -> None:
         detail = "the connection was closed for another client"

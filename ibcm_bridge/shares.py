@@ -30,6 +30,14 @@ def source_holder(host: str) -> Holder:
     return int(address) >> (128 - IPV6_PREFIX)
 
 
+def _nothing() -> None:
+    pass
+
+
+def _never() -> bool:
+    return False
+
+
 class Hold:
     """An amount that one thing, such as a connection, holds for its holder."""
 
@@ -40,7 +48,7 @@ class Hold:
         shares: Shares,
         holder: Holder,
         give_way: Callable[[], object],
-        busy: Callable[[], bool] = lambda: False,
+        busy: Callable[[], bool] = _never,
     ) -> None:
         """`give_way` is called when this hold is ended for another holder. It must not raise.
 
@@ -78,12 +86,15 @@ class Hold:
         """Release the amount. Later changes have no effect."""
         self.change(0)
         self._ended = True
+        # They may refer to what has this hold.
+        self._give_way, self.busy = _nothing, _never
 
     def give_way(self) -> None:
         """End for another holder. Later changes are refused."""
+        give_way = self._give_way
         self.end()
         self._gave_way = True
-        self._give_way()
+        give_way()
 
 
 def gives_way[Key: Holder](amounts: Mapping[Key, int], holder: Key, more: int) -> Key | None:

@@ -74,13 +74,6 @@ class ClientStream:
         """The response head, until it is sent with the first part of the body."""
         self._refused = False
         """True if a refusal was sent instead of the current response."""
-        self._wait = LegWait(
-            functools.partial(self._next_item, self._keep),
-            self.deadline,
-            limits.connect_seconds,
-            limits.response_seconds,
-            limits.idle_seconds,
-        )
 
     @property
     def max_fields(self) -> int:
@@ -174,7 +167,14 @@ class ClientStream:
 
     def wait(self) -> LegWait:
         """Return how to wait for a site system during a client's request."""
-        return self._wait
+        limits = self._limits
+        return LegWait(
+            functools.partial(self._next_item, self._keep),
+            self.deadline,
+            limits.connect_seconds,
+            limits.response_seconds,
+            limits.idle_seconds,
+        )
 
     def short_wait(self, seconds: float) -> LegWait:
         """Return how to wait for a site system after a refusal, at most `seconds` per step.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from mitmproxy.proxy import commands
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers import tls
@@ -28,15 +28,9 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
     `client.sni` is set before.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        finished: Callable[[], None],
-        refused: Callable[[], bool] = lambda: False,
-    ) -> None:
+    def __init__(self, context: Context, refused: Callable[[], bool] = lambda: False) -> None:
         super().__init__(context)
         self._max_without_data = MAX_WITHOUT_DATA
-        self._finished = finished
         self._refused = refused
 
     @property
@@ -50,12 +44,10 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
         yield from self.start_tls()
 
     def receive_handshake_data(self, data: bytes) -> CommandGenerator[tuple[bool, str | None]]:
-        """Handle handshake data as mitmproxy does, and end the deadline with the handshake."""
+        """Handle handshake data as mitmproxy does, and send alerts."""
         if not self.tls:
             return False, "connection closed early"
         done, error = yield from super().receive_handshake_data(data)
-        if done or error:
-            self._finished()
         if done and self._refused():
             # The client of a resumed session is no longer accepted. OpenSSL cannot send an alert
             # at this point. Without close_notify it also removes the session.
@@ -70,7 +62,7 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
     def on_handshake_error(self, err: str) -> CommandGenerator[None]:
         """Keep OpenSSL's text for the audit. mitmproxy's text refers to mitmproxy options."""
         yield from tls.TLSLayer.on_handshake_error(self, err)
-        self.event_to_child = self.errored  # type: ignore[method-assign]
+        self.event_to_child = _ignore  # type: ignore[method-assign]
 
     def send_close(self, command: commands.CloseConnection) -> CommandGenerator[None]:
         """Send close_notify first (RFC 8446 §6.1), so that a client can detect truncation."""
@@ -79,3 +71,7 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
                 self.tls.shutdown()
             yield from self.tls_interact()
         yield from super().send_close(command)
+
+
+def _ignore(event: events.Event) -> CommandGenerator[None]:
+    yield from ()

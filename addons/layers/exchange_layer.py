@@ -35,7 +35,7 @@ class ExchangeLayer(Layer):
         super().__init__(context)
         self._connection = connection
         self._stream = ClientStream(context.client, connection, limits)
-        self._procedure = Procedure(self._serve())
+        self._procedure = Procedure()
         self.legs = SiteSystemLegs(
             context, connection, self._procedure.feed, limits.site_system_idle_seconds
         )
@@ -45,6 +45,8 @@ class ExchangeLayer(Layer):
         leg = self.legs.leg_of(event)
         if leg is not None:
             yield from self.legs.execute(leg, leg.stack.handle_event(event))
+        elif isinstance(event, events.Start):
+            yield from self._procedure.begin(self._serve())
         elif isinstance(event, events.Wakeup):
             if (yield from self._stream.deadline.passed(event)):
                 yield from self._procedure.feed(event)
@@ -55,7 +57,6 @@ class ExchangeLayer(Layer):
             yield from self._procedure.feed(event)
 
     def _serve(self) -> Steps[None]:
-        yield None  # Start
         while (yield from self._stream.await_request()) and (yield from self._one_request()):
             pass
         yield from self.legs.close()

@@ -15,6 +15,7 @@ from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
+from mitmproxy.proxy.tunnel import TunnelState
 
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import (
@@ -83,7 +84,7 @@ class FrontDoorLayer(Layer):
         elif isinstance(event, GiveWay) and not self._settled:
             yield from self._turn_away()
         elif self._child is not None:
-            yield from self._child.handle_event(event)
+            yield from self._pass_to(self._child, event)
         elif isinstance(event, events.Start):
             yield from self._deadline.move(self._limits.handshake_seconds)
         elif self._closed:
@@ -142,11 +143,8 @@ class FrontDoorLayer(Layer):
         else:
             self._connection.client_hello = within
             self.context.client.sni = facts.server_name
-            child = BridgedClientTls(
-                self.context,
-                self._end_handshake,
-                lambda: self._connection.handshake_refusal is not None,
-            )
+            connection = self._connection
+            child = BridgedClientTls(self.context, lambda: connection.handshake_refusal is not None)
             child.child_layer = ExchangeLayer(
                 self.context, self._connection, self._limits, self._hooks
             )
@@ -171,12 +169,14 @@ class FrontDoorLayer(Layer):
     def _continue_with(self, child: Layer, data: bytes) -> CommandGenerator[None]:
         self._child = child
         yield from child.handle_event(events.Start())
-        yield from child.handle_event(events.DataReceived(self.context.client, data))
+        yield from self._pass_to(child, events.DataReceived(self.context.client, data))
         self._received.clear()
 
-    def _end_handshake(self) -> None:
-        self._deadline.lift()
-        self._successor = self._child
+    def _pass_to(self, child: Layer, event: events.Event) -> CommandGenerator[None]:
+        yield from child.handle_event(event)
+        if getattr(child, "tunnel_state", None) is not TunnelState.ESTABLISHING:
+            self._deadline.lift()
+            self._successor = child
 
     def _time_out(self) -> CommandGenerator[None]:
         if self._closed:

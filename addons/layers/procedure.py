@@ -26,16 +26,23 @@ type Steps[Result] = Generator[Any, Any, Result]
 class Procedure:
     """Runs the steps of a layer, item by item."""
 
-    def __init__(self, steps: Steps[None]) -> None:
-        """The first `yield None` waits for the start of the connection."""
-        self._steps = steps
-        self._inbox: collections.deque[Item] = collections.deque()
+    def __init__(self) -> None:
+        self._steps: Steps[None]
+        self._inbox: collections.deque[Item | None] = collections.deque()
         self._busy = False
         self._finished = False
-        next(steps)
+
+    def begin(self, steps: Steps[None]) -> CommandGenerator[None]:
+        """Run the steps until they wait for an item."""
+        # Not before: steps that never end would keep their layer, and it would keep them.
+        self._steps = steps
+        return self._run(None)
 
     def feed(self, item: Item) -> CommandGenerator[None]:
         """Pass an item to the procedure, and run it until it waits for another."""
+        return self._run(item)
+
+    def _run(self, item: Item | None) -> CommandGenerator[None]:
         self._inbox.append(item)
         if self._busy:
             return  # A leg reported while the procedure was using it; the loop below handles it.

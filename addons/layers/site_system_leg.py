@@ -19,7 +19,7 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.tunnel import TunnelState
 
-from ibcm_bridge.addons.layers.tls_ending import TlsEnding
+from ibcm_bridge.addons.layers.tls_ending import TlsEnded, TlsEnding
 from ibcm_bridge.addons.tls.site_system_leg import (
     alert_received,
     close_session,
@@ -82,10 +82,12 @@ class SiteSystemLeg:
         self.context = context.fork()
         self.context.server = self.server
         self._tls = _LegTls(self.context, self.server) if terms.tls is not None else None
-        self.stack: Layer = _Endpoint(self.context, self._tls)
+        self.stack: Layer = _Endpoint(self.context)
         if self._tls is not None:
             self._tls.child_layer = self.stack
             self.stack = self._tls
+        # mitmproxy lists the layers in their context: a reference cycle, and not used here.
+        self.context.layers.clear()
 
     @property
     def kept(self) -> bool:
@@ -173,10 +175,6 @@ class _LegTls(TlsEnding, ServerTLSLayer):
 class _Endpoint(Layer):
     """The top layer of a leg."""
 
-    def __init__(self, context: Context, tls: TlsEnding | None) -> None:
-        super().__init__(context)
-        self._tls = tls
-
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         server = self.context.server
         if isinstance(event, events.Start):
@@ -187,6 +185,6 @@ class _Endpoint(Layer):
         elif isinstance(event, events.ConnectionClosed):
             yield commands.CloseConnection(server)
             # Without TLS only a FIN can end a response (RFC 9112 §6.3).
-            yield Closed(self._tls is None or self._tls.ended_cleanly)
+            yield Closed(event.clean if isinstance(event, TlsEnded) else not server.tls)
         elif isinstance(event, _Close) and server.state is not ConnectionState.CLOSED:
             yield commands.CloseConnection(server)

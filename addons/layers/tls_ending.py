@@ -9,6 +9,7 @@ end once, after the last plaintext.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
@@ -23,12 +24,18 @@ class CutOff(commands.CloseConnection):
     """Close without close_notify, so that the peer detects that the data is incomplete."""
 
 
+@dataclass
+class TlsEnded(events.ConnectionClosed):
+    """The data of a TLS connection has ended."""
+
+    clean: bool
+    """True if the peer sent close_notify (RFC 8446 §6.1)."""
+
+
 class TlsEnding(TLSLayer):
     """Replaces the behavior of mitmproxy's TLS layers after the handshake."""
 
     _ended = False
-    ended_cleanly = False
-    """True if the peer sent close_notify (RFC 8446 §6.1)."""
     _max_without_data = math.inf
     """The number of bytes that the peer may send in a row without application data."""
     _without_data = 0
@@ -93,7 +100,6 @@ class TlsEnding(TLSLayer):
         self._without_data = 0 if plaintext else self._without_data + len(data)
         if self._without_data > self._max_without_data:
             end = End.CUT
-        self.ended_cleanly = self.ended_cleanly or end is End.CLEAN
         # After reading: it may have finished a renegotiation, or made OpenSSL write an alert or a
         # certificate.
         if self.tunnel_state is TunnelState.ESTABLISHING and end is None:
@@ -105,13 +111,13 @@ class TlsEnding(TLSLayer):
         if end is not None and not self._ended:
             self._ended = True
             self.conn.state &= ~ConnectionState.CAN_READ
-            yield from self.event_to_child(events.ConnectionClosed(self.conn))
+            yield from self.event_to_child(TlsEnded(self.conn, end is End.CLEAN))
 
     def receive_close(self) -> CommandGenerator[None]:
         """Report the end of the TCP connection, unless the end of TLS was reported before."""
         if not self._ended:
             self._ended = True
-            yield from self.event_to_child(events.ConnectionClosed(self.conn))
+            yield from self.event_to_child(TlsEnded(self.conn, clean=False))
 
     def send_data(self, data: bytes) -> CommandGenerator[None]:
         """Send data, or store data that cannot be sent now.

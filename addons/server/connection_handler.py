@@ -14,7 +14,8 @@ import asyncio
 import collections
 import logging
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol
 
 from mitmproxy import ctx
@@ -73,6 +74,21 @@ def current_runtime() -> Runtime:
     return runtime
 
 
+def _weak(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that calls a method as long as its object exists.
+
+    A method in an attribute of its own object is a reference cycle. A closed connection would keep
+    its memory until the garbage collector finds it.
+    """
+    reference = weakref.WeakMethod(method)
+
+    def call(*arguments: Any) -> Any:
+        found = reference()
+        return None if found is None else found(*arguments)
+
+    return call
+
+
 class BridgeConnectionHandler(SocketHandler):
     """Runs one client connection, and fails closed."""
 
@@ -82,7 +98,8 @@ class BridgeConnectionHandler(SocketHandler):
         self._queue: collections.deque[events.Event] = collections.deque()
         self._busy = False
         self._ended = False
-        self.hooks = ConnectionHooks(self.generation.hooks, self.client, self._abort)
+        self.hooks = ConnectionHooks(self.generation.hooks, self.client, _weak(self._abort))
+        self.timeout_watchdog.callback = _weak(self.on_timeout)
         self._waiting_hooks: set[asyncio.Task[None]] = set()
 
     @property
@@ -161,12 +178,16 @@ class BridgeConnectionHandler(SocketHandler):
     def _set_timer(self, command: commands.RequestWakeup) -> None:
         """Wake the layer later. mitmproxy would have a sleeping task meanwhile."""
 
+        timer: Any = None
+
         def wake() -> None:
+            nonlocal timer
             self.wakeup_timer.discard(timer)
+            timer = None  # It has this function: a reference cycle.
             if not self._ended:
                 self._task(self.server_event(events.Wakeup(command)), "timer")
 
-        timer: Any = asyncio.get_running_loop().call_later(command.delay, wake)
+        timer = asyncio.get_running_loop().call_later(command.delay, wake)
         # When the connection ends, mitmproxy cancels everything in this set.
         self.wakeup_timer.add(timer)
 

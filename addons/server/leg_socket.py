@@ -29,6 +29,10 @@ class _Memory(threading.local):
 _MEMORY = _Memory()
 
 
+def _nothing() -> None:
+    pass
+
+
 class LegSocket(asyncio.BufferedProtocol):
     """Reads a socket for a connection handler."""
 
@@ -45,7 +49,7 @@ class LegSocket(asyncio.BufferedProtocol):
         """Why asyncio closed the socket, if that was not an error of the network."""
         self.full = False
         """True while so much waits to be sent that no more should be written."""
-        self.emptied: Callable[[], None] = lambda: None
+        self.emptied: Callable[[], None] = _nothing
         """Called when the socket is no longer full."""
         self.held = False
         """True while something else reads the socket."""
@@ -77,6 +81,10 @@ class LegSocket(asyncio.BufferedProtocol):
         """Read again."""
         if self._received is not None and not self.held and not self.ended.done():
             self.transport.resume_reading()
+
+    def release(self) -> None:
+        """Call nothing from now on. Otherwise the socket and its reader would keep each other."""
+        self._received, self.emptied = None, _nothing
 
     def end(self) -> None:
         """Report the end, which was found by something else that reads the socket."""

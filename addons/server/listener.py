@@ -98,8 +98,9 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
                 raise
         finally:
             writer.close()
-            # A client that does not read would keep the unflushed data and the socket.
-            asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.abort)
+            if writer.get_write_buffer_size():
+                # A client that does not read would keep the unflushed data and the socket.
+                asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.abort)
 
     async def _serve(self, reader: Any, writer: Any) -> None:
         runtime = current_runtime()
@@ -130,6 +131,8 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         finally:
             runtime.connections.close(client)
             generation.connections -= 1
+            # mitmproxy lists the layers in their context: a reference cycle.
+            handler.layer.context.layers.clear()
 
 
 class Admission(enum.Enum):

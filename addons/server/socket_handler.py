@@ -55,8 +55,7 @@ class SocketHandler(mode_servers.ProxyConnectionHandler):
 
     async def handle_connection(self, connection: Connection) -> None:
         """Read a socket until its end. If it can still be written to, wait for its close."""
-        io = self.transports[connection]
-        socket, cancelled, writable = io.reader, None, False
+        socket, cancelled, writable = self.transports[connection].reader, None, False
         assert isinstance(socket, LegSocket)
         self._sockets[connection] = socket
         socket.emptied = functools.partial(self._called, self.read_on)
@@ -77,12 +76,17 @@ class SocketHandler(mode_servers.ProxyConnectionHandler):
                 await socket.lost
             except asyncio.CancelledError as error:
                 cancelled = error
+        socket.release()
         socket.transport.close()
         del self.transports[connection], self._sockets[connection]
         self.read_on()
         self._fail_if_defect(socket)
         if cancelled is not None:
-            raise cancelled
+            try:
+                raise cancelled
+            finally:
+                # Its traceback has this frame.
+                del cancelled
 
     def _fail_if_defect(self, socket: LegSocket) -> None:
         if socket.defect is not None:

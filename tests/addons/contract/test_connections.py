@@ -183,7 +183,7 @@ def test_a_tls_layer_without_an_openssl_connection_closes() -> None:
 def test_a_client_tls_layer_needs_only_the_front_door_below(lab: Lab) -> None:
     context, _ = open_connection(lab)
     Layer.__init__(BridgeLikeLayer.__new__(BridgeLikeLayer), context)
-    layer = BridgedClientTls(context, lambda: None)
+    layer = BridgedClientTls(context)
     assert context.client.tls
     assert not layer.server_tls_available
     assert layer.tunnel_state is tunnel.TunnelState.INACTIVE

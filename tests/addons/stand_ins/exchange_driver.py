@@ -9,6 +9,7 @@ from typing import NoReturn
 from mitmproxy.connection import Server
 from mitmproxy.proxy import tunnel
 from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layer import CommandGenerator
 
 from ibcm_bridge.addons.clock import utc_now
 from ibcm_bridge.addons.connections import ExchangeEnded
@@ -18,6 +19,7 @@ from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.layers.exchange import Exchange
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
+from ibcm_bridge.addons.layers.tls_ending import TlsEnded
 from ibcm_bridge.addons.stages import Learned
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
@@ -43,6 +45,10 @@ class PlainLeg(tunnel.TunnelLayer):
 
     def __init__(self, context: Context, server: Server) -> None:
         super().__init__(context, tunnel_connection=server, conn=server)
+
+    def receive_close(self) -> CommandGenerator[None]:
+        """End as TLS does."""
+        yield from self.event_to_child(TlsEnded(self.conn, self.ended_cleanly))
 
     def keep(self) -> None:
         """Without TLS there is no session."""
