@@ -8,7 +8,6 @@ the leg in use.
 
 from __future__ import annotations
 
-import collections
 from collections.abc import Generator
 from typing import Any
 
@@ -28,7 +27,7 @@ class Procedure:
 
     def __init__(self) -> None:
         self._steps: Steps[None]
-        self._inbox: collections.deque[Item | None] = collections.deque()
+        self._inbox: list[Item | None] = []
         self._busy = False
         self._finished = False
 
@@ -48,7 +47,7 @@ class Procedure:
             return  # A leg reported while the procedure was using it; the loop below handles it.
         self._busy = True
         while self._inbox and not self._finished:
-            command = self._advance(self._inbox.popleft())
+            command = self._advance(self._inbox.pop(0))
             while command is not None:
                 reply = yield command
                 command = self._advance(reply)

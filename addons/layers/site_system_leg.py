@@ -96,8 +96,8 @@ class SiteSystemLeg:
 
     def keep(self) -> None:
         """Keep the leg for the next request. The response is complete, and the leg is now idle."""
-        if not self.kept and self._tls is not None:
-            self._tls.keep()
+        if self._tls is not None:
+            self._tls.keep(first=not self.kept)
         self._idle_since = time.monotonic()
 
     def usable(self, idle_seconds: float) -> bool:
@@ -151,9 +151,11 @@ class _LegTls(TlsEnding, ServerTLSLayer):
             forget_session(self.tls)
         yield from super().on_handshake_error(err)
 
-    def keep(self) -> None:
-        """Keep the session, after the first response."""
-        keep_session(self.tls)
+    def keep(self, *, first: bool) -> None:
+        """Keep the session after the first response, and no memory of any."""
+        if first:
+            keep_session(self.tls)
+        self._connection.release_memory()
 
     def send_close(self, command: commands.CloseConnection) -> CommandGenerator[None]:
         """Leave the session to later legs."""

@@ -86,6 +86,8 @@ class TlsEnding(TLSLayer):
         if self._last_flight and not self._last_flight_can_wait:
             records, self._last_flight = self._last_flight, b""
             yield commands.SendData(self.conn, records)
+        if self.tunnel_state is TunnelState.OPEN:
+            self._connection.release_memory()
 
     @property
     def _last_flight_can_wait(self) -> bool:

@@ -102,6 +102,13 @@ class LegConnection(SSL.Connection):
         size = _LIB.BIO_read(self._from_ssl, buffer, BUFFER_BYTES)
         return _FFI.buffer(buffer, size)[:] if size > 0 else b""
 
+    def release_memory(self) -> None:
+        """Free the buffers of records, which stay as large as the most that was in them."""
+        self._into_ssl = _with_what_is_in(self._into_ssl)
+        self._from_ssl = _with_what_is_in(self._from_ssl)
+        # OpenSSL frees the previous ones.
+        _LIB.SSL_set_bio(self._ssl, self._into_ssl, self._from_ssl)
+
     def get_peer_cert_chain(self, *, as_cryptography: bool = False) -> list[Any]:
         """Return no certificate: mitmproxy would parse each."""
         return []
@@ -109,3 +116,12 @@ class LegConnection(SSL.Connection):
     def get_peer_certificate(self, *, as_cryptography: bool = False) -> Any:
         """Return the end-entity certificate, but only as a `cryptography` object."""
         return super().get_peer_certificate(as_cryptography=True) if as_cryptography else None
+
+
+def _with_what_is_in(bio: Any) -> Any:
+    """Return a new memory BIO that has the rest of another one."""
+    new, buffer = _LIB.BIO_new(_LIB.BIO_s_mem()), _MEMORY.buffer
+    while (size := _LIB.BIO_read(bio, buffer, BUFFER_BYTES)) > 0:
+        if _LIB.BIO_write(new, buffer, size) != size:
+            raise MemoryError
+    return new

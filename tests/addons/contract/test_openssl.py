@@ -97,6 +97,7 @@ def test_a_connection_has_the_parts_that_a_leg_reads_with() -> None:
     assert connection._into_ssl is not None
     for name in (
         *("SSL_read", "SSL_write", "SSL_get_error", "BIO_read", "BIO_write"),
+        *("BIO_new", "BIO_s_mem", "SSL_set_bio"),
         *("SSL_ERROR_WANT_READ", "SSL_MODE_ENABLE_PARTIAL_WRITE"),
     ):
         assert hasattr(SSL._lib, name)  # type: ignore[attr-defined]

@@ -50,7 +50,7 @@ class PlainLeg(tunnel.TunnelLayer):
         """End as TLS does."""
         yield from self.event_to_child(TlsEnded(self.conn, self.ended_cleanly))
 
-    def keep(self) -> None:
+    def keep(self, *, first: bool) -> None:
         """Without TLS there is no session."""
 
 

@@ -104,6 +104,32 @@ def test_records_can_arrive_in_pieces_of_any_size(pair: Pair, step: int) -> None
     assert {end for _, end in pieces} == {None}
 
 
+@pytest.mark.parametrize("unread", [False, True], ids=["all is read", "records are unread"])
+def test_nothing_is_lost_when_memory_is_released(pair: Pair, unread: bool) -> None:
+    pair.client.send(b"first")
+    records = records_from_client(pair)
+    if unread:
+        pair.server.bio_write(records)
+        pair.server.release_memory()
+        assert pair.server.read_plaintext() == (b"first", None)
+    else:
+        assert pair.server.read_plaintext(records[:9]) == (b"", None)
+        pair.server.release_memory()
+        assert pair.server.read_plaintext(records[9:]) == (b"first", None)
+    pair.server.write_plaintext(b"second", 0)
+    pair.server.release_memory()
+    pair.move()
+    assert pair.client.recv(99) == b"second"
+
+
+def test_released_memory_is_freed(pair: Pair) -> None:
+    before = pair.server._into_ssl
+    pair.server.release_memory()
+    assert pair.server._into_ssl != before
+    pair.client.send(b"data")
+    assert pair.server.read_plaintext(records_from_client(pair)) == (b"data", None)
+
+
 @pytest.mark.parametrize("after", [b"", b"x" * 3 * SLICE_BYTES])
 def test_nothing_after_close_notify_is_read(pair: Pair, after: bytes) -> None:
     for _ in range(10):
