@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,7 +37,33 @@ def workers_refusal(policy: Policy, *, web: bool = False) -> str | None:
 
 def _cores() -> int:
     """The cores that this process may use on Linux; 1 on other systems."""
-    return len(os.sched_getaffinity(0)) if _can_share_a_port() else 1
+    if not _can_share_a_port():
+        return 1
+    return min([len(os.sched_getaffinity(0)), *cpu_limits(Path("/proc/self/cgroup"), _CGROUPS)])
+
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+def cpu_limits(membership: Path, cgroups: Path) -> Iterator[int]:
+    """The limits of CPU time, in cores and rounded up, for the cgroups of this process.
+
+    A container and systemd's CPUQuota= set them (cgroup version 2, `cpu.max`). A limit of a cgroup
+    holds for those inside it. Without one, or without these files, there is no limit.
+    """
+    with contextlib.suppress(OSError):
+        for line in membership.read_text("utf-8").splitlines():
+            if line.startswith("0::"):
+                own = cgroups / line.removeprefix("0::").strip("/")
+                yield from map(_cpu_limit, [own, *own.parents])
+
+
+def _cpu_limit(cgroup: Path) -> int:
+    try:
+        quota, period = (cgroup / "cpu.max").read_text("ascii").split()
+        return max(1, math.ceil(int(quota) / int(period)))
+    except (OSError, ValueError, ZeroDivisionError):  # no file, or "max"
+        return sys.maxsize
 
 
 def _can_share_a_port() -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ibcm_bridge.commands import workers
 from ibcm_bridge.commands.check.findings import Level
 from ibcm_bridge.commands.check.settings import describe_settings
 from ibcm_bridge.commands.main import main
@@ -31,6 +32,7 @@ def write(directory: Path, workers: object = None) -> Path:
 def on_linux(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(workers, "_CGROUPS", Path("no limits"))
 
 
 @pytest.mark.parametrize("cores", [1, 6])
@@ -39,6 +41,39 @@ def test_on_linux_there_is_one_worker_per_core(
 ) -> None:
     on_linux(monkeypatch, cores)
     assert worker_count(policy(tmp_path)) == cores
+
+
+LIMITS = {
+    "none": ({}, []),
+    "max": ({"service/cpu.max": "max 100000"}, []),
+    "two and a half cores": ({"service/cpu.max": "250000 100000"}, [3]),
+    "half a core": ({"service/cpu.max": "50000 100000"}, [1]),
+    "of the cgroup around it": ({"cpu.max": "200000 100000", "service/cpu.max": "max 100000"}, [2]),
+    "of another cgroup": ({"other/cpu.max": "100000 100000"}, []),
+}
+
+
+@pytest.mark.parametrize(("files", "limits"), LIMITS.values(), ids=LIMITS)
+def test_a_cgroup_limits_the_cores(
+    tmp_path: Path, files: dict[str, str], limits: list[int]
+) -> None:
+    for name, text in files.items():
+        path = tmp_path / "cgroups" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", "ascii")
+    membership = tmp_path / "membership"
+    membership.write_text("1:cpu:/elsewhere\n0::/service\n", "utf-8")
+    found = workers.cpu_limits(membership, tmp_path / "cgroups")
+    assert [limit for limit in found if limit != sys.maxsize] == limits
+    assert not list(workers.cpu_limits(tmp_path / "no file", tmp_path / "cgroups"))
+
+
+def test_a_worker_needs_no_core_that_a_limit_takes_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_linux(monkeypatch, 6)
+    monkeypatch.setattr(workers, "cpu_limits", lambda *_: [2, 4])
+    assert worker_count(policy(tmp_path)) == 2
 
 
 def test_the_web_page_has_one_worker_by_default(
