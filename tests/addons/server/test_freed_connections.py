@@ -26,7 +26,7 @@ type Made = list[tuple[str, weakref.ref[Any]]]
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Iterator[Made]:
-    """What is made for connections. Meanwhile the garbage collector does not run."""
+    """The objects that are made for connections. Meanwhile the garbage collector does not run."""
     found: Made = []
 
     def noted(kind: type[Any]) -> Callable[..., None]:
