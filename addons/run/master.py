@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import math
 from collections.abc import Iterable
+from typing import Any
 
 from mitmproxy import options
 from mitmproxy.addons.core import Core
@@ -14,6 +18,27 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.server import listener
 from ibcm_bridge.policy.addresses import Address, socket_address
+
+logger = logging.getLogger(__name__)
+
+_NOT_ACCEPTED = "socket.accept() out of system resource"
+"""asyncio's text if the system has no more files or memory for a connection."""
+
+ACCEPT_SECONDS = 60.0
+"""The least interval between two lines about connections that cannot be accepted, in seconds."""
+
+
+class RefusedAccepts:
+    """Logs that connections cannot be accepted. asyncio reports each attempt, and then waits."""
+
+    def __init__(self) -> None:
+        self._logged_at = -math.inf
+
+    def report(self, error: OSError, now: float) -> None:
+        """Write a line, unless there was one a short time ago."""
+        if now - self._logged_at >= ACCEPT_SECONDS:
+            self._logged_at = now
+            logger.error("cannot accept connections: %s; new ones wait", error.strerror)
 
 
 class NoOtherDials:
@@ -34,6 +59,7 @@ class BridgeMaster(Master):
     def __init__(self, bridge: Bridge) -> None:
         super().__init__(options.Options())
         self.runtime = bridge
+        self._refused_accepts = RefusedAccepts()
         self.servers = Proxyserver()
         self.addons.add(Core(), self.servers, NoOtherDials())
         self.options.update(
@@ -49,6 +75,16 @@ class BridgeMaster(Master):
         modes = [mode_specs.ProxyMode.parse(_mode(address)) for address in listeners]
         opened: bool = await self.servers.servers.update(modes)
         return opened
+
+    def _asyncio_exception_handler(
+        self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]
+    ) -> None:
+        """Log a failure of accept(2) in one line. mitmproxy would log its traceback each time."""
+        error = context.get("exception")
+        if isinstance(error, OSError) and str(context.get("message")).startswith(_NOT_ACCEPTED):
+            self._refused_accepts.report(error, loop.time())
+        else:
+            super()._asyncio_exception_handler(loop, context)
 
     def addresses(self) -> list[Address]:
         """Return the addresses of the open listeners."""

@@ -72,6 +72,13 @@ def web_page_refusal(policy: Policy) -> str | None:
     )
 
 
+def _connections_refusal(policy: Policy) -> str | None:
+    from ibcm_bridge.storage.open_files import open_files_refusal
+
+    why_not = open_files_refusal(policy.limits.connections)
+    return why_not and f"limits.connections: {why_not}"
+
+
 def _port_number(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text} is not a port number")
@@ -83,7 +90,7 @@ def _read_again(path: Path, text: bytes | None, *, web: bool) -> Policy:
     from ibcm_bridge.policy_file import PolicyError, load_policy
 
     policy = load_policy(path, text)
-    if web and (why_not := web_page_refusal(policy)):
+    if why_not := _connections_refusal(policy) or (web and web_page_refusal(policy)):
         raise PolicyError([why_not])
     return policy
 
@@ -146,7 +153,7 @@ def _run(options: argparse.Namespace) -> int:
     source = PolicySource(lambda text: _read_again(options.config, text, web=web), _report_reload)
     raise_open_file_limit()
     try:
-        if why_not := mitmproxy_refusal(options):
+        if why_not := mitmproxy_refusal(options) or _connections_refusal(policy):
             raise StartError(why_not)
         count = worker_count(policy, web=page is not None)
         if count == 1:

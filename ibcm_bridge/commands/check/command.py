@@ -52,8 +52,9 @@ def _run(options: argparse.Namespace) -> int:
     findings = []
     for finding in itertools.chain(
         policy_findings(policy),
-        # `run` reports both itself when it starts.
+        # `run` reports these itself when it starts.
         _untested(options),
+        _open_files(policy),
         check_bindings(policy.messages.bindings_file),
         _connect(policy) if options.connect else (),
     ):
@@ -71,6 +72,14 @@ def _untested(options: argparse.Namespace) -> Iterator[Finding]:
 
     if why_not := mitmproxy_refusal(options):
         yield Finding(Level.PROBLEM, "cannot start", why_not)
+
+
+def _open_files(policy: Policy) -> Iterator[Finding]:
+    from ibcm_bridge.commands.check.findings import Finding, Level
+    from ibcm_bridge.storage.open_files import open_files_refusal
+
+    if why_not := open_files_refusal(policy.limits.connections):
+        yield Finding(Level.PROBLEM, "limits.connections", why_not)
 
 
 def _connect(policy: Policy) -> Iterable[Finding]:

@@ -1,5 +1,6 @@
 """`ibcm-bridge check`: its exit status."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,3 +30,23 @@ def test_a_policy_that_does_not_load_is_a_problem(
 ) -> None:
     assert main(["check", "--config", str(tmp_path / "none.yaml")]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit")
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_more_connections_than_descriptors_are_a_problem(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    import resource  # noqa: PLC0415
+
+    make_pki(tmp_path)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_024, 1_024))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    assert main([command, "--config", str(tmp_path / "bridge.yaml")]) == 1
+    printed = capsys.readouterr()
+    assert "limits.connections: 1000 connections need 2064 file descriptors" in (
+        printed.out + printed.err
+    )
