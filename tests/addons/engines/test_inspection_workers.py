@@ -296,3 +296,36 @@ def test_a_stopped_worker_is_neither_running_nor_a_zombie() -> None:
     run(use)
     assert found
     assert not any(Path(f"/proc/{pid}").exists() for pid in found)
+
+
+def test_a_process_that_cannot_start_is_a_problem_until_another_attempt_succeeds() -> None:
+    async def use(workers: InspectionWorkers) -> None:
+        await workers.try_again()
+        assert (workers.problem, workers.running) == (None, 0)
+        assert unavailable(await workers.inspect(subject(), "a"))
+        assert workers.problem == "No such file or directory"
+        await workers.try_again()
+        assert workers.problem == "No such file or directory"
+        workers._command = inspection_workers.COMMAND
+        await workers.try_again()
+        assert (workers.problem, workers.running) == (None, 1)
+        assert reported(await workers.inspect(subject(), "a"))
+        assert workers.running == 1
+
+    run(use, ("/does/not/exist",))
+
+
+def test_an_attempt_waits_for_its_turn() -> None:
+    """There are never more processes than the policy allows."""
+
+    async def use(workers: InspectionWorkers) -> None:
+        workers.problem = "a problem"
+        assert await workers._turns.take("a")
+        waiting = asyncio.create_task(workers.try_again())
+        await asyncio.sleep(0.05)
+        assert workers.running == 0
+        workers._turns.free()
+        await waiting
+        assert (workers.problem, workers.running) == (None, 1)
+
+    run(use)
