@@ -34,7 +34,7 @@ function fill(id, wire) {
     known.length ? facts(wire, known) : "",
     make("section", {},
       make("h3", {}, "Through the bridge"),
-      make("p", {}, "The bridge ends both TLS connections, and reads the message."),
+      wire.message?.texts.length ? make("p", {}, "The bridge decrypts, and reads the message.") : "",
       ...message(wire.message),
       capture(id, "bridge", wire, "both legs, with their TLS secrets")),
     make("section", { class: "wire-tunnel" },
