@@ -9,7 +9,16 @@ import pytest
 
 from tests.lab.page.running import Up
 
-PATHS = ["/", "/events", "/lab", "/case/registration", "/files/x/page.js", "/nothing"]
+PATHS = [
+    "/",
+    "/events",
+    "/lab",
+    "/case/registration",
+    "/files/x/page.js",
+    "/nothing",
+    "/wire/registration",
+    "/capture/registration/bridge.pcapng",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
