@@ -6,9 +6,12 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from ibcm_bridge.policy.policy import FileState
+from ibcm_bridge.policy_file.reading import file_state
+
 logger = logging.getLogger(__name__)
 
-type _Signature = tuple[tuple[Path, int, int, int], ...]
+type _Signature = tuple[FileState, ...]
 
 
 class FileWatch[T]:
@@ -39,16 +42,7 @@ class FileWatch[T]:
 
 
 def _signature(files: Iterable[Path]) -> _Signature:
-    """Return path, inode, size and modification time of each file; zeros for a missing file."""
-    found = []
-    for path in files:
-        try:
-            status = path.stat()
-        except OSError:
-            found.append((path, 0, 0, 0))
-        else:
-            found.append((path, status.st_ino, status.st_size, status.st_mtime_ns))
-    return tuple(found)
+    return tuple(map(file_state, files))
 
 
 class Problems:

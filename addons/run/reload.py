@@ -92,6 +92,14 @@ class Reload:
         source.report(self._bridge.generation.digest, problems)
         return problems
 
+    async def renew(self, read: Callable[[], Policy]) -> None:
+        """Build the current policy again, from files that have changed. Raise PolicyError."""
+        before = self._bridge.generation
+        async with self._busy:
+            prepared = await self.prepare(read)
+            if self._bridge.generation is before:
+                await self._generations.replace(prepared.generation)
+
     async def prepare(self, read: Callable[[], Policy], opened: Opened | None = None) -> Prepared:
         """Build everything, and open new listeners unless `opened` has them.
 
@@ -120,7 +128,10 @@ class Reload:
         self._bridge.reloads.count(["another worker cannot use the policy"])
 
     async def take(self, prepared: Prepared) -> None:
-        """Use a policy for new connections."""
+        """Use a policy for new connections. A bridge that is stopping only closes its sockets."""
+        if self._bridge.draining:
+            prepared.drop()
+            return
         sockets, listeners = self._bridge.sockets, prepared.generation.listeners
         sockets.update(prepared.opened)
         await self._generations.replace(prepared.generation)

@@ -20,6 +20,8 @@ from ibcm_bridge.addons.operations.serving import (
     operating,
     traffic_metrics,
 )
+from ibcm_bridge.addons.renewal.renewal import keep_current
+from ibcm_bridge.addons.run.credential_files import CredentialFiles
 from ibcm_bridge.addons.run.generations import Generations
 from ibcm_bridge.addons.run.master import BridgeMaster
 from ibcm_bridge.addons.run.reload import PolicySource, Reload
@@ -48,8 +50,9 @@ async def run(
     numbers = Numbers()
     observers: list[TrafficObserver] = traffic_metrics(policy, numbers)
 
-    def reload_by_signal(reload: Reload) -> None:
+    def started(reload: Reload) -> None:
         by_signal(("SIGHUP",), lambda: run_in_background(reload.run(source)))
+        run_in_background(keep_current(CredentialFiles(bridge, reload, source.read)))
 
     async with contextlib.AsyncExitStack() as stack:
         setup = OperationsSetup(listen(policy.operations, stack))
@@ -57,7 +60,7 @@ async def run(
             observers.append(await stack.enter_async_context(page))
         bridge = Bridge(policy, observers)
         operations = operating(bridge, numbers, setup)
-        return await serve(bridge, ready, stop, operations, reload_by_signal)
+        return await serve(bridge, ready, stop, operations, started)
 
 
 def stopped_by_signals() -> Stop:

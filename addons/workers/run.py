@@ -34,8 +34,10 @@ from ibcm_bridge.addons.operations.serving import (
     operating,
     traffic_metrics,
 )
+from ibcm_bridge.addons.renewal.renewal import keep_current
+from ibcm_bridge.addons.run.credential_files import CredentialFiles
 from ibcm_bridge.addons.run.reload import PolicySource, Reload, fixed_problems
-from ibcm_bridge.addons.run.serve import serve, stopped_by_signals
+from ibcm_bridge.addons.run.serve import run_in_background, serve, stopped_by_signals
 from ibcm_bridge.addons.workers.listening import Listening
 from ibcm_bridge.addons.workers.orders import Orders
 from ibcm_bridge.addons.workers.process import (
@@ -192,6 +194,7 @@ async def _serve(
 
     def take_orders(reload: Reload) -> None:
         orders.append(Orders(parent, reload, read))
+        run_in_background(keep_current(CredentialFiles(bridge, reload, read)))
 
     orders: list[Orders] = []
     loop.add_signal_handler(STOP_AT_ONCE, stop.at_once.set)

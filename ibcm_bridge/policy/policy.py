@@ -117,6 +117,10 @@ class Operations:
     """The reason why other machines may connect; None on loopback."""
 
 
+type FileState = tuple[Path, int, int, int]
+"""Path, inode, size and modification time in nanoseconds; zeros for a missing file."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The content of a policy file."""
@@ -134,7 +138,9 @@ class Policy:
     clamav: ClamAv | None = None
     workers: int | None = None
     """Processes that serve clients; None: as many as the machine has cores, where it can."""
-    source: bytes = b""
+    files: tuple[FileState, ...] = field(default=(), repr=False)
+    """The files with certificates and keys, as they were read."""
+    source: bytes = field(default=b"", repr=False)
     """The text of the policy file."""
     digest: str = ""
     """The first 16 hexadecimal digits of the SHA-256 of the policy file."""

@@ -119,6 +119,7 @@ def load_policy(path: Path, source: bytes | None = None) -> Policy:
             reading, row.operations, [listener.address for listener in listeners]
         ),
         source=data,
+        files=tuple(reading.files.values()),
         digest=hashlib.sha256(data).hexdigest()[:16],
     )
     if tree.problems or reading.left_out:

@@ -6,6 +6,7 @@ import datetime
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ibcm_bridge.policy.policy import FileState
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.folders import is_folder
 
@@ -18,6 +19,15 @@ class PolicyError(Exception):
         self.problems = problems
 
 
+def file_state(path: Path) -> FileState:
+    """Return what changes with a file: path, inode, size and time; zeros for a missing file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return path, 0, 0, 0
+    return path, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 @dataclass(slots=True)
 class Reading:
     """Collects problems, and reads files relative to the policy file."""
@@ -26,6 +36,8 @@ class Reading:
     tree: yaml_tree.Tree
     left_out: set[yaml_tree.Place] = field(default_factory=set)
     """Sections with a reported problem: their values are defaults or placeholders."""
+    files: dict[Path, FileState] = field(default_factory=dict)
+    """The files with certificates, keys and passphrases, each as it was before it was read."""
 
     def is_left_out(self, where: yaml_tree.Place) -> bool:
         """Return whether this place, or one that contains it, is left out."""
@@ -62,8 +74,10 @@ class Reading:
 
     def read(self, where: yaml_tree.Place, name: str) -> bytes | None:
         """Return the bytes of a file. If it cannot be read, report that and return None."""
+        path = self.relative(name)
+        self.files[path] = file_state(path)
         try:
-            return self.relative(name).read_bytes()
+            return path.read_bytes()
         except OSError as error:
             self.report(where, f"{self.relative(name)} cannot be read: {why(error)}")
             return None

@@ -96,11 +96,12 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "addons.run": (
             "policy policy_file inspection addons.errors addons.events addons.policy_generation "
-            "addons.server addons.operations addons.bridge addons.web"
+            "addons.renewal addons.server addons.operations addons.bridge addons.web"
         ),
         "addons.workers": (
             "policy policy_file os_errors inspection storage addons.errors addons.connections "
-            "addons.engines addons.server addons.operations addons.bridge addons.run"
+            "addons.engines addons.renewal addons.server addons.operations addons.bridge "
+            "addons.run"
         ),
         "addons.ccm_views": "messages",
         "lab.errors": "os_errors",

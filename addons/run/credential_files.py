@@ -1,0 +1,77 @@
+"""Takes certificates, keys and trusted authorities that change on disk while the bridge runs.
+
+1. A check compares the metadata of the files with those at the time when the policy was read.
+2. After a change, a generation is built from the same text of the policy and from the new files.
+3. A problem, such as a key without its new certificate, is logged once. The current files stay in
+   use, and the check is repeated.
+4. A certificate of the bridge that expires soon, or has expired, is logged once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+from collections.abc import Callable, Iterator
+
+from cryptography import x509
+
+from ibcm_bridge.addons.bridge import Bridge
+from ibcm_bridge.addons.renewal.file_watch import Problems
+from ibcm_bridge.addons.run.reload import Reload
+from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy_file import PolicyError
+from ibcm_bridge.policy_file.reading import file_state
+
+logger = logging.getLogger(__name__)
+
+WARN_BEFORE = datetime.timedelta(days=14)
+"""As `check` warns."""
+
+
+class CredentialFiles:
+    """Watches the files of the current policy."""
+
+    reads_files = True
+
+    def __init__(self, bridge: Bridge, reload: Reload, read: Callable[[bytes], Policy]) -> None:
+        """`read` checks a text of the policy file. It raises PolicyError."""
+        self._bridge = bridge
+        self._reload = reload
+        self._read = read
+        self._problems = Problems("certificates and keys", "; the current ones stay in use")
+        self._dates = Problems("certificates")
+        self._first = True
+
+    async def check(self) -> float:
+        """Take changed files. Never raises: after a failure the current ones stay."""
+        policy = self._bridge.generation.policy
+        try:
+            if await asyncio.to_thread(_has_changed, policy):
+                await self._reload.renew(lambda: self._read(policy.source))
+                logger.info("certificates and keys were read again")
+            self._problems.update([])
+        except PolicyError as error:
+            self._problems.update(error.problems)
+        except Exception as error:  # a defect must not end the watch
+            self._problems.update([f"cannot be read ({type(error).__name__})"])
+        dates = sorted(set(_dates(self._bridge.generation.policy, self._bridge.shared.clock())))
+        # The first ones were already reported at the start.
+        self._dates.update(dates, silently=self._first)
+        self._first = False
+        return self._bridge.shared.check_seconds
+
+
+def _has_changed(policy: Policy) -> bool:
+    return any(file_state(state[0]) != state for state in policy.files)
+
+
+def _dates(policy: Policy, now: datetime.datetime) -> Iterator[str]:
+    for _, publication in policy.bridged():
+        for credential in (publication.credential, publication.site_system_credential):
+            for certificate in x509.load_pem_x509_certificates(credential.chain_pem):
+                ends = certificate.not_valid_after_utc
+                if ends - now < WARN_BEFORE:
+                    verb = "expired" if ends < now else "expires"
+                    name = certificate.subject.rfc4514_string()
+                    yield f"{name} {verb} on {ends:%Y-%m-%d %H:%M} UTC; renew it"
