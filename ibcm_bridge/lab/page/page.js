@@ -1,6 +1,6 @@
 // The lab's page: sends actions to the lab, and shows its events.
 import { listCases, markCurrent, markResult } from "./case_list.js";
-import { showResults, showScore } from "./results.js";
+import { showResults, showScore, updateResults } from "./results.js";
 import { addressOf, prepareTour, showTour, stepOf } from "./tour.js";
 import { make, showCase, showLifeCycle, showSummary } from "./view.js";
 import { prepareWire, showWire } from "./wire.js";
@@ -180,8 +180,14 @@ function showState(now) {
 
 // At most once per frame: results can come faster.
 let pending = 0;
-function refresh() {
-  pending ||= requestAnimationFrame(() => { pending = 0; if (state.shown === ALL) show(ALL); });
+const changed = new Set();
+function refresh(id) {
+  changed.add(id);
+  pending ||= requestAnimationFrame(() => {
+    pending = 0;
+    if (state.shown === ALL) updateResults([...state.cases.values()], state.results, changed);
+    changed.clear();
+  });
 }
 
 const setFault = (id, on) => call("/do/fault", { id, on });
@@ -216,7 +222,7 @@ function follow() {
     announce(result.announcement);
     if (state.shown === result.id) await show(address());
     if (state.shown === result.id && state.awaited === result.id) showVerdicts();
-    if (state.shown === ALL) refresh();
+    if (state.shown === ALL) refresh(result.id);
   });
   on("wire", (event) => { if (state.shown === event.id) showWire(event.id); });
   on("life_cycle", (event) => {

@@ -22,30 +22,44 @@ export function showScore(results, grades) {
   });
 }
 
-export function showResults(cases, results, grades) {
+function totals(cases, results) {
   const sent = Object.values(results);
-  const totals = PATHS.map(([path, title]) => {
+  const lines = PATHS.map(([path, title]) => {
     const labels = count(sent, path, (outcome) => `${outcome.mark} ${outcome.word}`);
     return make("p", { class: "total" }, make("strong", {}, `${title}: `), labels.map(([label, number]) => `${number} ${label}`).join(" · ") || "not sent yet");
   });
-  const legend = make("p", { class: "requirement" }, grades.map((grade) => `${grade.mark} ${grade.meaning}`).join(" · "));
-  const cell = (id, path) => {
-    const result = results[id];
+  return [make("h2", {}, `All cases: ${sent.length} of ${cases.length} sent`), ...lines];
+}
+
+function row(item, result) {
+  const cell = (path) => {
     if (!result) return make("td", {}, "…");
     const outcome = result[path];
     if (!outcome) return make("td", {}, "- NO TUNNEL");
     return make("td", { class: outcome.grade }, make("strong", {}, `${outcome.mark} ${outcome.word}`), ` ${outcome.client_received}`);
   };
+  return make("tr", { "data-row": item.id }, make("th", { scope: "row" }, make("a", { href: `#${item.id}` }, item.title)), cell("bridge"), cell("tunnel"));
+}
+
+// Renders the totals and some rows of the shown table again. The whole table takes too long for one frame.
+export function updateResults(cases, results, changed) {
+  document.getElementById("totals").replaceChildren(...totals(cases, results));
+  for (const item of cases.filter((each) => changed.has(each.id))) {
+    document.querySelector(`[data-row="${item.id}"]`).replaceWith(row(item, results[item.id]));
+  }
+}
+
+export function showResults(cases, results, grades) {
+  const legend = make("p", { class: "requirement" }, grades.map((grade) => `${grade.mark} ${grade.meaning}`).join(" · "));
   let family = "";
   const rows = cases.flatMap((item) => {
     const begins = item.family === family ? [] : [make("tr", {}, make("th", { colspan: "3", scope: "rowgroup", class: "rowgroup" }, item.family))];
     family = item.family;
-    return [...begins, make("tr", {}, make("th", { scope: "row" }, make("a", { href: `#${item.id}` }, item.title)), cell(item.id, "bridge"), cell(item.id, "tunnel"))];
+    return [...begins, row(item, results[item.id])];
   });
   const head = ["Case", "Bridge", "Tunnel"].map((title) => make("th", { scope: "col" }, title));
   return [
-    make("h2", {}, `All cases: ${sent.length} of ${cases.length} sent`),
-    ...totals, legend,
+    make("div", { id: "totals" }, ...totals(cases, results)), legend,
     make("table", { id: "results" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)),
   ];
 }
