@@ -45,6 +45,7 @@ class WorkerProcess:
         own.setblocking(False)
         self._channel = own
         self.reported = b""
+        self._killed_because = ""
         self.reports: list[bytes] = []
         """The reports since it was ready."""
         self.status: int | None = None
@@ -78,6 +79,8 @@ class WorkerProcess:
     @property
     def end(self) -> str:
         """Why it ended, for the operator."""
+        if self._killed_because:
+            return self._killed_because
         if self.reported and not self.is_ready:
             return self.reported.decode("utf-8", "replace")
         if self.status is not None and self.status < 0:
@@ -116,8 +119,9 @@ class WorkerProcess:
         if self.status is None:
             os.kill(self.pid, STOP_AT_ONCE)
 
-    def kill(self) -> None:
-        """End it at once."""
+    def kill(self, why: str = "") -> None:
+        """End it at once. `why` is for the operator."""
+        self._killed_because = why
         if self.status is None:
             # Not waited for, so the number is still that of this process.
             os.kill(self.pid, signal.SIGKILL)

@@ -20,7 +20,7 @@ import contextlib
 import dataclasses
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +38,7 @@ from ibcm_bridge.addons.renewal.renewal import keep_current
 from ibcm_bridge.addons.run.credential_files import CredentialFiles
 from ibcm_bridge.addons.run.reload import PolicySource, Reload, fixed_problems
 from ibcm_bridge.addons.run.serve import run_in_background, serve, stopped_by_signals
+from ibcm_bridge.addons.workers.heartbeats import Heartbeats
 from ibcm_bridge.addons.workers.listening import Listening
 from ibcm_bridge.addons.workers.orders import Orders
 from ibcm_bridge.addons.workers.process import (
@@ -80,6 +81,7 @@ def run_workers(
             workers.work,
             workers.totals.clear,
             listening.close,
+            hangs=workers.heartbeats.hangs,
             drain_seconds=lambda: workers.served.policy.limits.drain_seconds,
             reload=WorkersReload(workers),
         )
@@ -121,6 +123,7 @@ class _Workers:
         self._operations = operations
         self._board = SharedBoard(count)
         self.totals = SharedTotals(count)
+        self.heartbeats = Heartbeats(count)
 
     def work(self, number: int, stopping: int, parent: int) -> int:
         """Serve in the process of a worker; return its exit status."""
@@ -137,11 +140,16 @@ class _Workers:
             return self._part(self.served.with_own_files(self._source.read(text)), number)
 
         try:
-            drained = asyncio.run(_serve(policy, shared, stopping, parent, read))
+            serving = _serve(policy, shared, stopping, parent, read)
+            drained = asyncio.run(self._noting_the_time(number, serving))
         except (StartError, RuleError, OSError) as error:
             report(parent, str(error).encode())
             return 1
         return 0 if drained else CUT_OFF
+
+    async def _noting_the_time(self, number: int, serving: Awaitable[bool]) -> bool:
+        self.heartbeats.begin(number)
+        return await serving
 
     # A reload, in the parent
 

@@ -3,6 +3,7 @@
 1. The parent process is ready when every worker is. If one cannot start, none is left.
 2. A worker that ends is replaced: at once, and later if that happens again and again. If the
    workers of one place end `MOST_ENDS` times within `ENDS_SECONDS`, the bridge stops with an error.
+   A worker that hangs is killed, so it is replaced in the same way.
 3. All workers stop serving when the parent closes one pipe, so also when it is killed.
 4. At a second signal, they close their connections at once.
 5. Workers that have not stopped some seconds later are killed.
@@ -33,6 +34,9 @@ logger = logging.getLogger(__name__)
 MOST_ENDS = 5
 ENDS_SECONDS = 60.0
 
+CHECK_SECONDS = 5.0
+"""The longest time between two checks whether a worker hangs."""
+
 WAIT_SECONDS = 0.5
 """The wait before a worker is replaced that is not the first, for each before it."""
 
@@ -54,15 +58,19 @@ class Supervisor:
         ended: Callable[[int], object],
         stopping: Callable[[], object],
         *,
+        hangs: Callable[[int], bool] = lambda _: False,
         drain_seconds: Callable[[], float] = float,
         reload: WorkersReload | None = None,
     ) -> None:
         """`ended` is called with the number of an ended worker, `stopping` before all stop.
 
+        `hangs` returns whether the worker of a number serves nothing any longer.
         Their connections have `drain_seconds` then. `reload` is asked by SIGHUP.
         """
         self._work = work
         self._ended = ended
+        self._hangs = hangs
+        self._checked = 0.0
         self._stopping = stopping
         self._drain_seconds = drain_seconds
         self._reload = reload
@@ -97,7 +105,7 @@ class Supervisor:
             if watchdog is not None:
                 notify(WATCHDOG)
                 due.append(time.monotonic() + watchdog)
-            self._wait(signals, min(due) if due else None)
+            self._wait(signals, min([time.monotonic() + CHECK_SECONDS, *due]))
             if signals.reload and self._reload is not None:
                 self._reload.ask()
             signals.reload = False
@@ -129,7 +137,12 @@ class Supervisor:
         now = time.monotonic()
         if self._reload is not None:
             self._reload.go_on([place.worker for place in self._places])
+        # After a pause of all processes, as of a virtual machine, the workers get time to go on.
+        paused, self._checked = now - self._checked > 2 * CHECK_SECONDS, now
         for place in self._places:
+            worker = place.worker
+            if worker is not None and worker.is_ready and not paused and self._hangs(place.number):
+                worker.kill("its event loop does not turn; it was killed")
             if place.worker is not None and place.worker.status is not None:
                 self._took_its_end(place, now)
             if place.due is not None and place.due <= now:

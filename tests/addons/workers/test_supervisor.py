@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from ibcm_bridge.addons.workers.process import CUT_OFF, READY, STOP_AT_ONCE, STO
 
 supervisor.WAIT_SECONDS = 0.01
 supervisor.KILL_SECONDS = 0.5
+supervisor.CHECK_SECONDS = 0.5
 begun, seen = [0, 0], []
 starts = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT | os.O_APPEND)
 
@@ -56,6 +58,10 @@ def fail(parent, text):
     report(parent, text)
     return 1
 
+def hangs(number):
+    # The first worker of place 0, until another is started.
+    return "HANGS" in os.environ and number == 0 and os.pread(starts, 1000, 0).count(b"0") == 1
+
 def ready():
     seen.append("ready")
     if len(sys.argv) > 3:
@@ -65,7 +71,9 @@ signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGTERM))
 try:
     seconds = lambda: 60.0 if "drain" in sys.argv[1] else 0.0
     stopping = lambda: seen.append("stop")
-    if not supervisor.Supervisor(2, work, seen.append, stopping, drain_seconds=seconds).run(ready):
+    if not supervisor.Supervisor(
+        2, work, seen.append, stopping, hangs=hangs, drain_seconds=seconds
+    ).run(ready):
         seen.append("cut off")
 except Exception as error:
     seen.append(f"{type(error).__name__}: {error}")
@@ -78,11 +86,16 @@ except ChildProcessError:
 """
 
 
-def supervised(work: str, tmp_path: Path, stop_after: float | None = None) -> list[Any]:
-    """What the parent saw of two workers that do `work`."""
+def supervised(
+    work: str, tmp_path: Path, stop_after: float | None = None, *, hangs: bool = False
+) -> list[Any]:
+    """What the parent saw of two workers that do `work`. `hangs`: the first of worker 0 hangs."""
     more = [] if stop_after is None else [str(stop_after)]
+    environment = os.environ | ({"HANGS": ""} if hangs else {})
     command = [sys.executable, "-P", "-c", PARENT, work, str(tmp_path / "starts"), *more]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
     (line,) = done.stdout.splitlines()
     seen: list[Any] = json.loads(line)
     return seen
@@ -130,6 +143,16 @@ def test_a_worker_that_ends_is_replaced(tmp_path: Path) -> None:
     )
     assert supervised(work, tmp_path, 3) == ["ready", 1, "stop"]
     assert sorted((tmp_path / "starts").read_text()) == ["0", "1", "1"]
+
+
+def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
+    # The second of worker 0 ends the test.
+    work = (
+        "lambda number, earlier, stopping, parent: serve(stopping, parent) if not earlier else "
+        "(report(parent, READY), os.kill(os.getppid(), signal.SIGTERM), 0)[2]"
+    )
+    assert supervised(work, tmp_path, hangs=True) == ["ready", 0, "stop"]
+    assert sorted((tmp_path / "starts").read_text()) == ["0", "0", "1"]
 
 
 def test_a_worker_that_ends_again_and_again_ends_all(tmp_path: Path) -> None:
