@@ -36,7 +36,7 @@ class Bound:
     key: RSAPrivateKey
 
 
-_ROOM = "\nlimits: {connections: 10000}\n"
+_ROOM = "\nlimits: {connections: 5000}\n"
 """For as many waiting clients as are measured."""
 
 _ENFORCED = "\nmessages: {identity: enforce, signatures: enforce, bindings: bindings.sqlite}\n"
