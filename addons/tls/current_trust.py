@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.tls.verification import CertificationPath, client_verifier
 from ibcm_bridge.authentication.certification_path import judge_path
-from ibcm_bridge.authentication.revocation import Notes, loaded_lists
+from ibcm_bridge.authentication.revocation import Notes, judge_revocation, loaded_lists
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.trust import Trust
 
@@ -26,6 +26,10 @@ class CurrentTrust:
     def judge(self, path: CertificationPath) -> Notes | Deny:
         """Judge a path that OpenSSL built in a handshake."""
         return judge_path(self.trust, self.lists, path, self.clock())
+
+    def judge_again(self, path: CertificationPath) -> Notes | Deny:
+        """Judge the revocation of a path that was judged before; the rest cannot change."""
+        return judge_revocation(self.trust, self.lists, path, self.clock())
 
 
 MAX_REMEMBERED = 20_480

@@ -75,7 +75,7 @@ class KeptSession:
             return False
         if not is_in_time(proof.path, self._trust.clock()):
             return False
-        return not isinstance(self._trust.judge(proof.path), Deny)
+        return not isinstance(self._trust.judge_again(proof.path), Deny)
 
 
 class KeptSessions:
