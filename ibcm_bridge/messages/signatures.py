@@ -126,10 +126,19 @@ def read_public_key_blob(text: str) -> bytes | None:
         blob = bytes.fromhex(text)
     except ValueError:
         return None
+    return _encoded_key(blob) if len(blob) <= _LARGEST_BLOB else None
+
+
+_LARGEST_BLOB = 20 + MAX_KEY_BITS // 8
+
+
+# A client sends its key with each signed message.
+@lru_cache(maxsize=REMEMBERED)
+def _encoded_key(blob: bytes) -> bytes | None:
     if blob[:4] != _BLOB_HEADER or blob[4:8] not in _BLOB_ALGORITHMS or blob[8:12] != b"RSA1":
         return None
     bits, exponent = (int.from_bytes(blob[at : at + 4], "little") for at in (12, 16))
-    if bits > MAX_KEY_BITS or bits != 8 * len(blob[20:]):
+    if bits != 8 * len(blob[20:]):
         return None
     modulus = int.from_bytes(blob[20:], "little")
     if modulus.bit_length() != bits:
