@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ibcm_bridge.policy.bodies import ReplyReading
 
@@ -67,13 +67,21 @@ class Resource:
     """True if the last segment may have several dots, even if the role has no `dots_in_path`."""
     acts: bool = False
     """True if a request for it changes state, even if its method is safe."""
+    _with_path_info: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
+    """`path`, also with path info; None if the row is published."""
+
+    def __post_init__(self) -> None:
+        """Compile the pattern of a refused row once."""
+        pattern = f"(?:{self.path.pattern})(?:/.*)?"
+        found = re.compile(pattern, self.path.flags | re.DOTALL) if self.refused else None
+        object.__setattr__(self, "_with_path_info", found)
 
     def matches(self, path: str, query: str | None) -> bool:
         """Return whether the row matches this path and query."""
         if len(path) > self.max_length or len(query or "") > self.max_length:
             return False
-        if self.refused:
-            return self._refuses(path, query)
+        if self._with_path_info is not None:
+            return self._refuses(self._with_path_info, path, query)
         if not self.publishes(path):
             return False
         if self.query is None or query is None:
@@ -88,12 +96,12 @@ class Resource:
             return False
         return self.path.fullmatch(path) is not None
 
-    def _refuses(self, path: str, query: str | None) -> bool:
+    def _refuses(self, with_path_info: re.Pattern[str], path: str, query: str | None) -> bool:
         """Return whether the row refuses this path and query, also with path info, or with more in
         the query: a row that matches everything must not publish what another row refuses.
         """
-        # `fullmatch`, because `match` would stop at the first alternative. `re` caches the pattern.
-        if not re.fullmatch(f"(?:{self.path.pattern})(?:/.*)?", path, self.path.flags | re.DOTALL):
+        # `fullmatch`, because `match` would stop at the first alternative.
+        if not with_path_info.fullmatch(path):
             return False
         if self.query is None:
             return True
