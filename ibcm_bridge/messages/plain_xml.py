@@ -95,28 +95,31 @@ Element = tuple[Tag, int, str]
 def plain_elements(text: str) -> list[Element] | None:
     """Return all elements of a small plain document without text beside elements, else None."""
     elements: list[Element] = []
+    around: list[str] = []
+    """The end tags of the open elements, without the innermost one."""
+    end = ">"  # no tag is equal to it
+    own = 0
     try:
         pieces = _pieces(text)
         tags, texts = pieces[1::2], pieces[2:-1:2]
-        parsed = "".join(texts)
-        around = [">"]
-        """The end tags of the open elements, below one that no tag is equal to."""
-        for at, written in enumerate(tags):
-            if written == around[-1]:
-                around.pop()
-            elif at and len(around) == 1:
+        for written, after, following in zip(tags, texts, tags[1:], strict=False):
+            if written == end:
+                end = around.pop()
+            elif elements and not around:
                 return None
             else:
                 tag = _tag(written)
-                is_leaf = tag.end != "" and tags[at + 1 : at + 2] == [tag.end]
-                elements.append((tag, len(around), texts[at] if is_leaf else ""))
+                own_text = after if following == tag.end else ""
+                elements.append((tag, len(around) + 1, own_text))
+                own += len(own_text)
                 if tag.end:
-                    around.append(tag.end)
+                    around.append(end)
+                    end = tag.end
     except NotPlainError:
         return None
-    own = sum(len(text) for _, _, text in elements)
+    parsed = "".join(texts)
     outside = pieces[0] + pieces[-1]
-    is_plain = around == [">"] and own == len(parsed) and "<" not in parsed
+    is_plain = len(around) == 1 and tags[-1] == end and own == len(parsed) and "<" not in parsed
     return elements if is_plain and not outside.strip(_WHITE_SPACE) else None
 
 
@@ -148,17 +151,29 @@ def _check_nesting(
     tags: Sequence[str], texts: Sequence[str], watches: Watches, visit: Visit
 ) -> None:
     """Raise NotPlainError unless every tag is well-formed and every element ends at its place."""
-    ends = _Ends(watches)
+    ends: dict[str, str] = {}
+    """The tag at the start of an element -> its end tag; empty if there is more to look at."""
+    watched: set[str] = set()
     around: list[str] = []
     """The end tags of the open elements, without the innermost one."""
     rest = iter(tags)
     visits = 0
 
+    def first(written: str) -> str:
+        """Add a tag, and return its end tag."""
+        if len(ends) == MAX_DISTINCT:
+            raise NotPlainError
+        tag = _tag(written)
+        if watches(tag):
+            watched.add(written)
+        ends[written] = end = "" if written in watched else tag.end
+        return end
+
     def look(written: str, path: Sequence[str]) -> str:
         """Visit the element if its tag is watched. Return the end tag."""
         nonlocal visits
         tag = _tag(written)
-        if written in ends.watched:
+        if written in watched:
             visits += 1
             if visits > MAX_VISITS:
                 raise NotPlainError
@@ -168,15 +183,20 @@ def _check_nesting(
         return tag.end
 
     root = next(rest)
-    end = ends[root] or look(root, ())
+    end = first(root) or look(root, ())
     if not end:
         raise NotPlainError
+    known = ends.get
     for written in rest:
         if written == end:
             if not around:
                 break
             end = around.pop()
-        elif inner := ends[written] or look(written, (*around, end)):
+            continue
+        inner = known(written)
+        if inner is None:
+            inner = first(written)
+        if inner or (inner := look(written, (*around, end))):
             around.append(end)
             end = inner
             if len(around) == MAX_OPEN:
@@ -185,24 +205,6 @@ def _check_nesting(
         raise NotPlainError
     if length_hint(rest):
         raise NotPlainError
-
-
-class _Ends(dict[str, str]):
-    """The tag at the start of an element -> its end tag; empty if there is more to look at."""
-
-    def __init__(self, watches: Watches) -> None:
-        super().__init__()
-        self.watched: set[str] = set()
-        self._watches = watches
-
-    def __missing__(self, written: str) -> str:
-        if len(self) == MAX_DISTINCT:
-            raise NotPlainError
-        tag = _tag(written)
-        if self._watches(tag):
-            self.watched.add(written)
-        end = self[written] = "" if written in self.watched else tag.end
-        return end
 
 
 @lru_cache(maxsize=REMEMBERED)
