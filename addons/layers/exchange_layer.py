@@ -34,6 +34,8 @@ class ExchangeLayer(Layer):
     ) -> None:
         super().__init__(context)
         self._connection = connection
+        self._limits = limits
+        self._requests = 0
         self._stream = ClientStream(context.client, connection, limits)
         self._procedure = Procedure()
         self.legs = SiteSystemLegs(
@@ -57,8 +59,16 @@ class ExchangeLayer(Layer):
             yield from self._procedure.feed(event)
 
     def _serve(self) -> Steps[None]:
-        while (yield from self._stream.await_request()) and (yield from self._one_request()):
-            pass
+        began = self._stream.deadline.now()
+        while (yield from self._stream.await_request()):
+            self._requests += 1
+            age = self._stream.deadline.now() - began
+            if self._requests >= self._limits.connection_requests or (
+                age >= self._limits.connection_seconds
+            ):
+                self._connection.ends_after_response = True
+            if not (yield from self._one_request()):
+                break
         yield from self.legs.close()
         yield from self._stream.close()
 

@@ -30,6 +30,10 @@ the connection closes during a request, the site system may or may not have proc
 CONNECT_SECONDS = 30.0
 """For a connection to a site system, with its TLS handshake."""
 
+CONNECTION_SECONDS = 3_600.0
+CONNECTION_REQUESTS = 10_000
+"""After these, a client connects again, and its certificate is verified again."""
+
 DRAIN_SECONDS = 30.0
 """How long open requests and tunnels may take when the bridge stops. systemd kills a service after
 90 s (TimeoutStopSec)."""
@@ -62,6 +66,8 @@ class Limits:
     connect_seconds: float = CONNECT_SECONDS
     body_bytes_per_second: int = BODY_BYTES_PER_SECOND
     site_system_idle_seconds: float = SITE_SYSTEM_IDLE_SECONDS
+    connection_seconds: float = CONNECTION_SECONDS
+    connection_requests: int = CONNECTION_REQUESTS
     drain_seconds: float = DRAIN_SECONDS
 
 

@@ -7,6 +7,8 @@ from typing import Literal
 from ibcm_bridge.policy.policy import (
     BODY_BYTES_PER_SECOND,
     CONNECT_SECONDS,
+    CONNECTION_REQUESTS,
+    CONNECTION_SECONDS,
     DRAIN_SECONDS,
     SITE_SYSTEM_IDLE_SECONDS,
 )
@@ -99,6 +101,13 @@ class LimitsRow(Row, examples=[{"idle_seconds": 60}]):
     tunnel_idle_seconds: Seconds = optional(600.0, "seconds without traffic in a tunnel", le=86_400)
     drain_seconds: Seconds = optional(
         DRAIN_SECONDS, "seconds for open requests and tunnels when the bridge stops", le=3_600
+    )
+    # nginx: keepalive_time 1 h. A download by BITS has a request for every few MB.
+    connection_seconds: Seconds = optional(
+        CONNECTION_SECONDS, "seconds after which a connection gets its last response", le=604_800
+    )
+    connection_requests: Count = optional(
+        CONNECTION_REQUESTS, "requests of one connection", ge=1, le=10_000_000
     )
     # Defaults: nginx has 512 connections per process, Apache 400 requests. A connection of the
     # bridge uses up to 100 KB, and a file descriptor on each leg.

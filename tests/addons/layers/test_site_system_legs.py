@@ -23,6 +23,7 @@ from tests.addons.layers.samples import (
     OK,
     SECOND,
 )
+from tests.addons.stand_ins.driver import LIMITS
 from tests.addons.stand_ins.exchange_driver import ExchangeDriver
 
 # Legs
@@ -169,6 +170,44 @@ def test_a_client_that_sends_connection_close_is_closed_after_the_response(
     assert exchange.gone
     assert exchange.server in exchange.closed
     assert len(exchange.ended) == 1
+
+
+def serve(exchange: ExchangeDriver) -> bytes:
+    """Send a request and its response; return what the client gets."""
+    exchange.receive(GET)
+    exchange.receive(OK, exchange.server)
+    return exchange.to_client()
+
+
+def test_a_connection_ends_after_its_last_request(exchange: ExchangeDriver) -> None:
+    for _ in range(LIMITS.connection_requests - 1):
+        assert b"Connection: close" not in serve(exchange)
+    assert not exchange.gone
+    assert b"Connection: close\r\n" in serve(exchange)
+    assert exchange.gone
+    assert len(exchange.ended) == LIMITS.connection_requests, "none is refused"
+
+
+def test_an_old_connection_ends_after_its_next_response(exchange: ExchangeDriver) -> None:
+    step = LIMITS.idle_seconds - 10
+    for _ in range(int(LIMITS.connection_seconds // step)):
+        assert b"Connection: close" not in serve(exchange)
+        exchange.advance(step)
+        assert not exchange.gone, "it does not end between requests"
+    assert b"Connection: close\r\n" in serve(exchange)
+    assert exchange.gone
+    assert {ended.status for ended in exchange.ended} == {200}
+
+
+def test_a_long_response_is_not_cut_off(exchange: ExchangeDriver) -> None:
+    exchange.receive(GET)
+    exchange.receive(b"HTTP/1.1 200 OK\r\nContent-Length: 200\r\n\r\n", exchange.server)
+    for _ in range(200):
+        exchange.advance(LIMITS.connection_seconds / 100)
+        exchange.receive(b"x", exchange.server)
+    assert exchange.to_client().endswith(b"x" * 200)
+    assert not exchange.gone
+    assert b"Connection: close\r\n" in serve(exchange)
 
 
 def test_a_leg_with_data_between_requests_is_closed(exchange: ExchangeDriver) -> None:

@@ -173,6 +173,7 @@ LIMITS = Limits(
     header_fields=40,
     handshake_seconds=5,
     connect_seconds=7,
+    connection_requests=100,
     head_seconds=10,
     body_seconds=30,
     response_seconds=20,
