@@ -451,10 +451,14 @@ def test_all_workers_reload_or_none_does(
     one, two = (hashlib.sha256(text.encode()).hexdigest()[:16] for text in (first, second))
     with bridge.client(credentials.computer) as kept:
         assert kept.request("GET", MP_LIST).status == 200
+        bridge.wait_for_records(1, SOON)
         assert digests() == {one}
         assert reloaded(bridge, second) == f"ibcm-bridge: reload done; the policy in use is {two}"
         until(lambda: not listens(old), "the end of the first listener", SOON)
         assert kept.request("GET", MP_LIST).status == 200
+    # A record is written after the response.
+    records = bridge.wait_for_records(MANY + 2, SOON)
+    assert {record["policy"] for record in records} == {one}
     bridge.addresses[TLS_PORT] = ("127.0.0.1", port)
     assert digests() == {two}
     bridge.kill_a_worker()
