@@ -105,7 +105,7 @@ def test_on_a_phone_message_and_bytes_are_below_each_other(page: Page) -> None:
         ("nothing", "bridge", "Unknown case or path."),
     ],
 )
-def test_a_capture_that_does_not_exist_is_answered_with_a_sentence(
+def test_a_capture_that_does_not_exist_gets_a_sentence(
     up: Up, case: str, path: str, why: str
 ) -> None:
     status, body = up.request(f"/capture/{case}/{path}.pcapng?token={up.token}", {})
