@@ -7,7 +7,6 @@ import os
 import socket
 
 READY = "READY=1"
-STOPPING = "STOPPING=1"
 WATCHDOG = "WATCHDOG=1"
 
 

@@ -32,13 +32,15 @@ def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "run",
         help="run the bridge",
-        description="Run the bridge until Ctrl-C or SIGTERM. Load the whole policy before "
-        "listening. Print the findings of `check`; they do not prevent the start. "
-        "Exit status: 0 stopped, 1 could not start.",
+        description="Run the bridge until Ctrl-C or SIGTERM. SIGHUP reloads the policy. Load the "
+        "whole policy before listening. Print the findings of `check`; they do not prevent the "
+        "start. Exit status: 0 stopped, 1 could not start, or workers failed or had to be killed.",
     )
     add_config(parser)
     add_untested_mitmproxy(parser)
-    parser.add_argument("--verbose", action="store_true", help="log mitmproxy's debug messages")
+    parser.add_argument(
+        "--verbose", action="store_true", help="also log details, and mitmproxy's debug messages"
+    )
     parser.add_argument(
         "--web",
         type=_port_number,
