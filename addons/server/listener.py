@@ -109,8 +109,8 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         listener = generation.listeners.get(self._address)
         if listener is None:
             return  # a reload has removed it before this task ran
-        generation.connections += 1
         record = runtime.connections.open(client, listener, generation.digest)
+        generation.connections += 1
         # Until it has a layer.
         record.give_way = lambda _: writer.abort()
         try:
