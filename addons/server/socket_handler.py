@@ -55,7 +55,11 @@ class SocketHandler(mode_servers.ProxyConnectionHandler):
 
     async def handle_connection(self, connection: Connection) -> None:
         """Read a socket until its end. If it can still be written to, wait for its close."""
-        socket, cancelled, writable = self.transports[connection].reader, None, False
+        io = self.transports[connection]
+        if io.handler is None:
+            # mitmproxy sets it after the first data, which may already close the connection.
+            io.handler = asyncio.current_task()
+        socket, cancelled, writable = io.reader, None, False
         assert isinstance(socket, LegSocket)
         self._sockets[connection] = socket
         socket.emptied = functools.partial(self._called, self.read_on)

@@ -22,6 +22,7 @@ from tests.addons.stand_ins.running import SOON, Running, wait_for
 BALANCER, OTHER = "127.0.0.9", "127.0.0.1"
 CLIENT = "203.0.113.7"
 HEADER = f"PROXY TCP4 {CLIENT} 192.0.2.1 51000 443\r\n".encode()
+UNRECOGNIZED_NAME = b"\x15\x03\x03\0\x02\x02\x70"
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 
 
@@ -79,7 +80,7 @@ def test_the_header_names_the_client(behind: Running, connected: socket.socket) 
 
 
 def test_the_header_may_come_with_the_data_or_in_parts(
-    behind: Running, connected: socket.socket
+    behind: Running, connected: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     for part in (HEADER[:3], HEADER[3:40]):
         connected.sendall(part)
@@ -87,6 +88,24 @@ def test_the_header_may_come_with_the_data_or_in_parts(
     assert b"403 Forbidden" in connected.recv(4_096)
     found = record(behind)
     assert (found["reason"], found["client_address"]) == ("plaintext", f"{CLIENT}:51000")
+    assert wait_for(lambda: not behind.bridge.connections._records)
+    assert "defect" not in caplog.text
+
+
+def test_a_handshake_that_comes_with_the_header_is_refused_without_a_defect(
+    behind: Running, connected: socket.socket, caplog: pytest.LogCaptureFixture
+) -> None:
+    received, hello = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = ssl.create_default_context()
+    handshake = context.wrap_bio(received, hello, server_hostname="unpublished.example")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        handshake.do_handshake()
+    connected.sendall(HEADER + hello.read())
+    assert connected.recv(7) == UNRECOGNIZED_NAME
+    assert not connected.recv(1), "closed and not reset"
+    assert record(behind)["reason"] == "unknown-name"
+    assert wait_for(lambda: not behind.bridge.connections._records)
+    assert "defect" not in caplog.text
 
 
 def test_a_connection_of_the_balancer_itself_keeps_its_address(
