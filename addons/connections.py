@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -90,6 +91,8 @@ class ConnectionRecord:
     """True if the connection itself has an audit record."""
     under_way: tuple[UnderWay, ...] = ()
     """The request under way, and after a refused one the withdrawal that it causes."""
+    idle_since: float = -math.inf
+    """When the last request ended, by `time.monotonic`."""
     entered: str | None = None
     """The host that it is counted for, among the connections of its source."""
     over: Deny | None = None
@@ -129,6 +132,10 @@ class ConnectionRecord:
             self.holder = client.certificate.public_key
             self.slot.count_for(self.holder)
             self.memory.count_for(self.holder, self.capacity.memory)
+
+    def end_request(self) -> None:
+        """Note that no request is under way."""
+        self.under_way, self.idle_since = (), time.monotonic()
 
     def end(self) -> None:
         """Release everything that the connection holds, and what refers back to it."""

@@ -81,7 +81,7 @@ class ExchangeLayer(Layer):
         except ClientDisconnected:
             yield from exchange.incomplete("the client closed the connection")
         self.legs.release()
-        self._connection.under_way = ()
+        self._connection.end_request()
         if (ended := exchange.end()) is not None:
             yield from result_of(self._bridged.hooks, ExchangeEndedHook(ended))
         yield from self._stream.end_request(keep_alive=keep_alive)

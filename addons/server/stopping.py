@@ -2,8 +2,8 @@
 
 1. Each response ends its connection (`Connection: close`), except a 401: a client would have to
    begin its Windows sign-in again.
-2. Connections without a request have `IDLE_SECONDS`. A request that is on its way when the bridge
-   begins to stop is still served.
+2. Connections without a request have `IDLE_SECONDS`, from the stop or the end of their last
+   request. A request that is on its way then is still served.
 3. Requests under way and tunnels have the time of the policy. Then all connections are closed.
 """
 
@@ -54,8 +54,14 @@ async def drain(
     began = loop.time()
     connections.end_after_response()
     while handlers and not at_once.is_set() and loop.time() < began + seconds:
-        if loop.time() >= began + IDLE_SECONDS:
-            _close(handler for handler in handlers.values() if not _is_busy(handler, connections))
+        idle_since = loop.time() - IDLE_SECONDS
+        if began <= idle_since:
+            _close(
+                handler
+                for handler in handlers.values()
+                if not (record := connections.of(handler.client)).is_busy
+                and record.idle_since <= idle_since
+            )
         await asyncio.sleep(0.02)
     return sum(_is_busy(handler, connections) for handler in handlers.values())
 

@@ -5,6 +5,8 @@ Legs have no TLS here (`PlainLeg`), so a test can read the data for a site syste
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -39,6 +41,15 @@ FRAGMENT = (
     b"Expect: 100-continue\r\n\r\n"
 )
 """The head of a packet; its body follows after a 100 Continue."""
+
+
+def test_a_connection_is_idle_from_the_end_of_a_request(exchange: ExchangeDriver) -> None:
+    before = time.monotonic()
+    exchange.receive(GET)
+    assert exchange.record.is_busy
+    exchange.receive(OK, exchange.server)
+    assert not exchange.record.is_busy
+    assert exchange.record.idle_since >= before
 
 
 @pytest.mark.parametrize("watched", ["", "request", "reply_shown", "response"])
