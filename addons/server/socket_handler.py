@@ -55,11 +55,8 @@ class SocketHandler(mode_servers.ProxyConnectionHandler):
 
     async def handle_connection(self, connection: Connection) -> None:
         """Read a socket until its end. If it can still be written to, wait for its close."""
-        io = self.transports[connection]
-        if io.handler is None:
-            # mitmproxy sets it after the first data, which may already close the connection.
-            io.handler = asyncio.current_task()
-        socket, cancelled, writable = io.reader, None, False
+        _store_task(self.transports[connection])
+        socket, cancelled, writable = self.transports[connection].reader, None, False
         assert isinstance(socket, LegSocket)
         self._sockets[connection] = socket
         socket.emptied = functools.partial(self._called, self.read_on)
@@ -206,3 +203,12 @@ class SocketHandler(mode_servers.ProxyConnectionHandler):
     ) -> None:
         await self.handle_hook(server_hooks.ServerConnectErrorHook(data))
         self.process(events.OpenConnectionCompleted(command, error))
+
+
+def _store_task(io: ConnectionIO) -> None:
+    """Store the task of a socket. mitmproxy does so after the first data, which may close it.
+
+    In a variable of that task, `io` and a traceback would be a reference cycle.
+    """
+    if io.handler is None:
+        io.handler = asyncio.current_task()
