@@ -248,6 +248,8 @@ class Connections:
 
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
+        self.flushing = 0
+        """The number of closed connections with data that is still to be sent."""
         self._sources = Sources()
         self._records: dict[str, ConnectionRecord] = {}
         self._ending = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
 from mitmproxy.utils import asyncio_utils
 
-from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.events import ConnectionRefusedHook, RefusedConnection, TurnedAwayHook
 from ibcm_bridge.addons.server.connection_handler import (
     BridgeConnectionHandler,
@@ -32,7 +33,7 @@ from ibcm_bridge.policy.publications import Listener
 from ibcm_bridge.routing.proxy_header import ProxyHeader
 
 FLUSH_SECONDS = 10.0
-"""How long a closed connection may take to flush, in seconds."""
+"""How long a client may take nothing of what a closed connection has still to send, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         """Serve one connection, and always close it."""
         try:
             await self._serve(reader, writer)
+            await _flush(reader, current_runtime().connections)
         except asyncio.CancelledError:
             # No task awaits this one, and some versions of asyncio would log it as unhandled.
             logger.debug("a connection was cancelled")
@@ -97,10 +99,8 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
             if isinstance(error, MUST_RERAISE):
                 raise
         finally:
-            writer.close()
-            if writer.get_write_buffer_size():
-                # A client that does not read would keep the unflushed data and the socket.
-                asyncio.get_running_loop().call_later(FLUSH_SECONDS, writer.abort)
+            if not reader.lost.done():
+                writer.abort()
 
     async def _serve(self, reader: Any, writer: Any) -> None:
         runtime = current_runtime()
@@ -133,6 +133,19 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
             generation.connections -= 1
             # mitmproxy lists the layers in their context: a reference cycle.
             handler.layer.context.layers.clear()
+
+
+async def _flush(socket: LegSocket, connections: Connections) -> None:
+    """Close a socket, and wait until it has sent everything, or the client takes nothing more."""
+    socket.transport.close()
+    before: float = math.inf
+    connections.flushing += 1
+    try:
+        while 0 < (unsent := socket.transport.get_write_buffer_size()) < before:
+            before = unsent
+            await asyncio.wait([socket.lost], timeout=FLUSH_SECONDS)
+    finally:
+        connections.flushing -= 1
 
 
 class Admission(enum.Enum):

@@ -4,7 +4,8 @@
    begin its Windows sign-in again.
 2. Connections without a request have `IDLE_SECONDS`, from the stop or the end of their last
    request. A request that is on its way then is still served.
-3. Requests under way and tunnels have the time of the policy. Then all connections are closed.
+3. Requests under way, tunnels, and the ends of responses that are still to be sent have the time of
+   the policy. Then all connections are closed.
 """
 
 from __future__ import annotations
@@ -46,14 +47,15 @@ class Stop:
 async def drain(
     handlers: Handlers, connections: Connections, at_once: asyncio.Event, seconds: float
 ) -> int:
-    """Wait until no request or tunnel is open, for a time, or until `at_once`.
+    """Wait until all requests and tunnels have ended, for a time, or until `at_once`.
 
-    Return the number of those that are still open.
+    Return the number of those that are still open, or whose last data is still to be sent.
     """
     loop = asyncio.get_running_loop()
     began = loop.time()
     connections.end_after_response()
-    while handlers and not at_once.is_set() and loop.time() < began + seconds:
+    deadline = began + seconds
+    while (handlers or connections.flushing) and loop.time() < deadline and not at_once.is_set():
         idle_since = loop.time() - IDLE_SECONDS
         if began <= idle_since:
             _close(
@@ -63,7 +65,8 @@ async def drain(
                 and record.idle_since <= idle_since
             )
         await asyncio.sleep(0.02)
-    return sum(_is_busy(handler, connections) for handler in handlers.values())
+    busy = sum(connections.of(handler.client).is_busy for handler in handlers.values())
+    return busy + connections.flushing
 
 
 async def close_all(handlers: Handlers) -> None:
@@ -73,10 +76,6 @@ async def close_all(handlers: Handlers) -> None:
     deadline = loop.time() + CLOSE_SECONDS
     while handlers and loop.time() < deadline:
         await asyncio.sleep(0.01)
-
-
-def _is_busy(handler: ConnectionHandler, connections: Connections) -> bool:
-    return connections.of(handler.client).is_busy
 
 
 def _close(handlers: Iterable[ConnectionHandler]) -> None:

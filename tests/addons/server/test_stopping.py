@@ -57,7 +57,7 @@ def draining(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Draining:
 
 
 def test_a_connection_has_its_time_after_each_response(draining: Draining) -> None:
-    """A client that has just got a 401 answers it."""
+    """A client that has just got a 401 sends its next request."""
     ended_at = 0.0
 
     async def request(draining: Draining) -> None:
@@ -70,3 +70,9 @@ def test_a_connection_has_its_time_after_each_response(draining: Draining) -> No
 
     assert asyncio.run(draining.run(request)) == 0
     assert draining.closed_at - ended_at >= 0.2
+
+
+def test_the_ends_of_responses_that_are_still_to_be_sent_are_reported() -> None:
+    connections = Connections(Capacity(1, 1))
+    connections.flushing = 2
+    assert asyncio.run(drain({}, connections, asyncio.Event(), 0.05)) == 2

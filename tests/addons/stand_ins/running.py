@@ -8,6 +8,7 @@ them up at each call.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import ssl
@@ -75,7 +76,8 @@ class Running:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._loop.call_soon_threadsafe(self._stop_at_once)
+        with contextlib.suppress(RuntimeError):  # It has stopped already.
+            self._loop.call_soon_threadsafe(self._stop_at_once)
         self._thread.join(3 * SOON)
         logging.getLogger().removeHandler(self._log)
         assert not self._thread.is_alive(), "the bridge does not stop"
@@ -163,6 +165,15 @@ class Running:
         )
         assert found, f"no {reason} in {self.audit()}"
         return found[0]
+
+    def stop(self) -> None:
+        """Begin to stop."""
+        self._loop.call_soon_threadsafe(self._stop.ask)
+
+    def stops(self, seconds: float = SOON) -> bool:
+        """Wait until it has stopped. Return False if it still runs."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _stop_at_once(self) -> None:
         self._stop.ask()
