@@ -45,21 +45,25 @@ class CredentialFiles:
 
     async def check(self) -> float:
         """Take changed files. Never raises: after a failure the current ones stay."""
-        policy = self._bridge.generation.policy
+        policy, problems = self._bridge.generation.policy, []
         try:
-            if await asyncio.to_thread(_has_changed, policy):
-                await self._reload.renew(lambda: self._read(policy.source))
+            self._report_dates()
+            if await asyncio.to_thread(_has_changed, policy) and await self._reload.renew(
+                policy, lambda: self._read(policy.source)
+            ):
                 logger.info("certificates and keys were read again")
-            self._problems.update([])
         except PolicyError as error:
-            self._problems.update(error.problems)
+            problems = error.problems
         except Exception as error:  # a defect must not end the watch
-            self._problems.update([f"cannot be read ({type(error).__name__})"])
+            problems = [f"cannot be read ({type(error).__name__})"]
+        self._problems.update(problems)
+        return self._bridge.shared.check_seconds
+
+    def _report_dates(self) -> None:
         dates = sorted(set(_dates(self._bridge.generation.policy, self._bridge.shared.clock())))
         # The first ones were already reported at the start.
         self._dates.update(dates, silently=self._first)
         self._first = False
-        return self._bridge.shared.check_seconds
 
 
 def _has_changed(policy: Policy) -> bool:

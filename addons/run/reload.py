@@ -63,8 +63,9 @@ class Prepared:
     """The sockets of new listeners."""
 
     def drop(self) -> None:
-        """Close the sockets again."""
+        """Close the sockets again, and release what was built."""
         _close(self.opened)
+        self.generation.release()
 
 
 class Reload:
@@ -81,7 +82,7 @@ class Reload:
         async with self._busy:
             problems: Sequence[str] = ()
             try:
-                await self.take(await self.prepare(lambda: source.read(None)))
+                await self._take(await self.prepare(lambda: source.read(None)))
             except PolicyError as error:
                 problems = error.problems
             except Exception as error:  # a defect must not stop the bridge
@@ -92,13 +93,17 @@ class Reload:
         source.report(self._bridge.generation.digest, problems)
         return problems
 
-    async def renew(self, read: Callable[[], Policy]) -> None:
-        """Build the current policy again, from files that have changed. Raise PolicyError."""
-        before = self._bridge.generation
+    async def renew(self, policy: Policy, read: Callable[[], Policy]) -> bool:
+        """Build a policy again, from files that have changed, unless another is in use now.
+
+        Return whether it was built. Raise PolicyError.
+        """
         async with self._busy:
-            prepared = await self.prepare(read)
-            if self._bridge.generation is before:
-                await self._generations.replace(prepared.generation)
+            if self._bridge.generation.policy is not policy or self._bridge.draining:
+                return False
+            prepared = await self.prepare(read, {})
+            await self._generations.replace(prepared.generation)
+            return True
 
     async def prepare(self, read: Callable[[], Policy], opened: Opened | None = None) -> Prepared:
         """Build everything, and open new listeners unless `opened` has them.
@@ -122,19 +127,27 @@ class Reload:
         # A scanner of YARA-X stays in the thread that made it.
         return Prepared(Generation(policy, self._bridge.shared, parts), sockets)
 
-    def drop(self, prepared: Prepared) -> None:
-        """Do not use a policy, because another worker cannot."""
-        prepared.drop()
-        self._bridge.reloads.count(["another worker cannot use the policy"])
+    def drop(self, prepared: Prepared | None) -> None:
+        """Do not use a policy that this worker, another one or their parent refuses."""
+        if prepared is not None:
+            prepared.drop()
+        self._bridge.reloads.count(["the log has the problems"])
 
     async def take(self, prepared: Prepared) -> None:
         """Use a policy for new connections. A bridge that is stopping only closes its sockets."""
+        # A renewal at the same time would use the previous policy again.
+        async with self._busy:
+            await self._take(prepared)
+
+    async def _take(self, prepared: Prepared) -> None:
         if self._bridge.draining:
             prepared.drop()
             return
         sockets, listeners = self._bridge.sockets, prepared.generation.listeners
         sockets.update(prepared.opened)
         await self._generations.replace(prepared.generation)
+        if self._bridge.draining:
+            return  # its listeners are closed, and no other may open
         if not await self._master.listen(listeners):
             logger.error("a listener of the new policy could not be opened")
         self._bridge.reloads.count(())

@@ -23,8 +23,11 @@ logger = logging.getLogger(__name__)
 
 TAKE = b"take"
 DROP = b"drop"
-PREPARED = b"prepared"
-"""The report of a worker that has built the policy. Any other report has its problems."""
+PREPARED = "prepared"
+"""The report of a worker that has built the policy. Any other report has its problems.
+
+The first line of a report is the number of the reload.
+"""
 
 MOST_FILES = 250
 """Files that one message can carry (SCM_MAX_FD is 253)."""
@@ -35,6 +38,8 @@ MESSAGE_BYTES = 65_536
 class Prepare(NamedTuple):
     """The order to build a policy."""
 
+    number: int
+    """The number of the reload."""
     source: bytes
     """The text of the policy file: all workers build the same."""
     sockets: Mapping[Address, Sequence[socket]]
@@ -48,7 +53,7 @@ class Prepare(NamedTuple):
                 file.write(self.source)
             counts = [[*address, len(found)] for address, found in self.sockets.items()]
             files = [opened.fileno() for found in self.sockets.values() for opened in found]
-            worker.order(json.dumps(counts).encode(), [text, *files])
+            worker.order(json.dumps([self.number, counts]).encode(), [text, *files])
         finally:
             os.close(text)
 
@@ -59,12 +64,13 @@ class Prepare(NamedTuple):
         os.lseek(text, 0, os.SEEK_SET)
         with os.fdopen(text, "rb") as file:
             source = file.read()
-        opened = iter([socket(fileno=number) for number in rest])
+        opened = iter([socket(fileno=file) for file in rest])
+        number, counts = json.loads(message)
         sockets = {
             (str(host), int(port)): [next(opened) for _ in range(count)]
-            for host, port, count in json.loads(message)
+            for host, port, count in counts
         }
-        return cls(source, sockets)
+        return cls(number, source, sockets)
 
 
 class Orders:
@@ -101,22 +107,23 @@ class Orders:
             prepared = await self._reload.prepare(lambda: self._read(order.source), order.sockets)
         except PolicyError as error:
             _close(order)
-            report(self._parent, "\n".join(error.problems).encode())
+            self._report(order, "\n".join(error.problems))
         except Exception as error:  # a defect must not stop the worker
             _close(order)
             logger.exception("defect in a reload")
-            report(self._parent, f"defect in the reload: {type(error).__name__}".encode())
+            self._report(order, f"defect in the reload: {type(error).__name__}")
         else:
-            report(self._parent, PREPARED)
+            self._report(order, PREPARED)
             return prepared
         return None
+
+    def _report(self, order: Prepare, text: str) -> None:
+        report(self._parent, f"{order.number}\n{text}".encode())
 
     async def _end(self, *, take: bool) -> None:
         building, self._building = self._building, None
         prepared = None if building is None else await building
-        if prepared is None:
-            return
-        if take:
+        if take and prepared is not None:
             await self._reload.take(prepared)
         else:
             self._reload.drop(prepared)

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from socket import socket
@@ -16,6 +17,8 @@ from ibcm_bridge.addons.workers.orders import DROP, PREPARED, TAKE, Prepare
 from ibcm_bridge.addons.workers.process import WorkerProcess
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy_file import PolicyError
+
+logger = logging.getLogger(__name__)
 
 BUILD_SECONDS = 60.0
 """How long a worker may take to build a policy."""
@@ -51,6 +54,7 @@ class WorkersReload:
     def __init__(self, parent: ReloadedParent) -> None:
         self._parent = parent
         self._asked = False
+        self._number = 0
         self._workers: list[WorkerProcess] = []
         """The workers that are building a policy; empty without a reload."""
         self._deadline = 0.0
@@ -73,40 +77,56 @@ class WorkersReload:
             self._begin([worker for worker in workers if worker is not None])
 
     def _begin(self, workers: list[WorkerProcess]) -> None:
+        self._number += 1
         try:
             policy = self._parent.prepare()
+            for worker, sockets in zip(workers, policy.sockets, strict=True):
+                worker.reports.clear()
+                Prepare(self._number, policy.source, sockets).send_to(worker)
         except PolicyError as error:
-            self._parent.report(error.problems)
-            return
-        for worker, sockets in zip(workers, policy.sockets, strict=True):
-            worker.reports.clear()
-            Prepare(policy.source, sockets).send_to(worker)
-        self._workers = workers
-        self._deadline = time.monotonic() + BUILD_SECONDS
+            self._refuse(workers, error.problems)
+        except Exception as error:  # a defect must not stop the bridge
+            logger.exception("defect in a reload")
+            self._refuse(workers, [f"defect in the reload: {type(error).__name__}"])
+        else:
+            self._workers = workers
+            self._deadline = time.monotonic() + BUILD_SECONDS
 
     def _await_reports(self) -> None:
         late = time.monotonic() >= self._deadline
         problems = dict.fromkeys(
             problem
             for number, worker in enumerate(self._workers, 1)
-            for problem in _problems(number, worker, late=late)
+            for problem in self._problems(number, worker, late=late)
         )
-        if not problems and not all(worker.reports for worker in self._workers):
-            return
-        for worker in self._workers:
-            worker.order(DROP if problems else TAKE)
-        self._workers = []
         if problems:
-            self._parent.drop()
-        else:
+            workers, self._workers = self._workers, []
+            self._refuse(workers, list(problems))
+        elif all(self._report_of(worker) is not None for worker in self._workers):
+            for worker in self._workers:
+                worker.order(TAKE)
+            self._workers = []
             self._parent.take()
-        self._parent.report(list(problems))
+            self._parent.report([])
 
+    def _refuse(self, workers: Sequence[WorkerProcess], problems: Sequence[str]) -> None:
+        for worker in workers:
+            worker.order(DROP)
+        self._parent.drop()
+        self._parent.report(problems)
 
-def _problems(number: int, worker: WorkerProcess, *, late: bool) -> list[str]:
-    if worker.status is not None:
-        return [f"worker {number} ended during the reload"]
-    if not worker.reports:
-        return [f"worker {number} did not report in {BUILD_SECONDS:g} s"] if late else []
-    first = worker.reports[0]
-    return [] if first == PREPARED else first.decode("utf-8", "replace").split("\n")
+    def _problems(self, number: int, worker: WorkerProcess, *, late: bool) -> list[str]:
+        if worker.status is not None:
+            return [f"worker {number} ended during the reload"]
+        report = self._report_of(worker)
+        if report is None:
+            return [f"worker {number} did not report in {BUILD_SECONDS:g} s"] if late else []
+        return [] if report == PREPARED else report.split("\n")
+
+    def _report_of(self, worker: WorkerProcess) -> str | None:
+        """Return what a worker reports of this reload. It can still report an earlier one."""
+        for message in worker.reports:
+            number, _, text = message.decode("utf-8", "replace").partition("\n")
+            if number == str(self._number):
+                return text
+        return None

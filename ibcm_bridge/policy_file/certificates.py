@@ -73,7 +73,7 @@ def _read_pair(reading: Reading, where: yaml_tree.Place, row: CertificateRow) ->
 def _certified(chain: bytes) -> CertificatePublicKeyTypes | None:
     try:
         return x509.load_pem_x509_certificates(chain)[0].public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         return None
 
 
@@ -101,7 +101,7 @@ def _read_pfx(
         return None
     try:
         key, certificate, others = pkcs12.load_key_and_certificates(data, passphrase)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion):
         write = f"; {_WRITE}" if passphrase is None else ""
         reading.report((*where, "pfx"), f"{name} cannot be opened: {_NOT_OPENED}{write}")
         return None

@@ -75,7 +75,8 @@ class Reading:
     def read(self, where: yaml_tree.Place, name: str) -> bytes | None:
         """Return the bytes of a file. If it cannot be read, report that and return None."""
         path = self.relative(name)
-        self.files[path] = file_state(path)
+        # The first state: a change between two reads must be noticed.
+        self.files.setdefault(path, file_state(path))
         try:
             return path.read_bytes()
         except OSError as error:

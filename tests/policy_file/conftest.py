@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import shutil
 from collections.abc import Callable
@@ -30,6 +31,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, pki_files: Path) -> Path
     shutil.copytree(pki_files, directory / "pki")
     (directory / "empty.pem").write_bytes(b"")
     (directory / "text.pem").write_text("not PEM")
+    (directory / "version-9.pem").write_bytes(with_version_9(directory / "pki/bridge-server.pem"))
     (directory / "latin.yar").write_bytes(b"// \xe4")
     (directory / "unreadable.pem").write_bytes(unreadable_authority())
     key = serialization.load_pem_private_key(
@@ -43,6 +45,16 @@ def directory(tmp_path_factory: pytest.TempPathFactory, pki_files: Path) -> Path
         )
     )
     return directory
+
+
+def with_version_9(path: Path) -> bytes:
+    """A certificate with a version that does not exist."""
+    (certificate, *_) = x509.load_pem_x509_certificates(path.read_bytes())
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    version_3 = bytes.fromhex("a003020102")
+    assert der.count(version_3) == 1
+    text = base64.encodebytes(der.replace(version_3, version_3[:-1] + b"\x08"))
+    return b"-----BEGIN CERTIFICATE-----\n" + text + b"-----END CERTIFICATE-----\n"
 
 
 def unreadable_authority() -> bytes:

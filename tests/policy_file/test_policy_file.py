@@ -156,6 +156,11 @@ def test_limits_and_rules_can_be_set(load: Load, directory: Path) -> None:
         ),
         (
             "chain: pki/bridge-server.pem",
+            "chain: version-9.pem",
+            "version-9.pem contains no valid PEM certificate",
+        ),
+        (
+            "chain: pki/bridge-server.pem",
             "chain: pki/root.crl",
             "contains no valid PEM certificate",
         ),

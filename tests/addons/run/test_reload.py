@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import socket
 import threading
@@ -60,6 +61,28 @@ def test_new_connections_get_the_new_policy_and_open_ones_keep_theirs(running: R
         ("tunnel", "first"),
     ]
     assert wait_for(lambda: first.workers._stopped), "the generation has no connection left"
+
+
+def test_a_renewal_does_not_bring_back_the_previous_policy(running: Running) -> None:
+    """A worker takes a policy while its certificates are read again."""
+    reloads, first = running.reloads, running.policy
+
+    async def both() -> bool:
+        prepared = await reloads.prepare(lambda: for_users(first))
+        _, renewed = await asyncio.gather(
+            reloads.take(prepared), reloads.renew(first, lambda: first)
+        )
+        return renewed
+
+    assert asyncio.run_coroutine_threadsafe(both(), running._loop).result(3 * SOON) is False
+    assert running.bridge.generation.digest == "second"
+
+    async def renew() -> bool:
+        current = running.bridge.generation.policy
+        return await reloads.renew(current, lambda: current)
+
+    assert asyncio.run_coroutine_threadsafe(renew(), running._loop).result(3 * SOON) is True
+    assert running.bridge.generation.digest == "second"
 
 
 def raises(error: Exception) -> Callable[[], NoReturn]:
