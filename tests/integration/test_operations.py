@@ -140,6 +140,19 @@ def test_one_set_of_metrics_counts_the_requests_of_all_workers(
     until(lambda: bridge.value("ibcm_workers") == 2, "the successor", SOON)
 
 
+def test_a_refused_reload_degrades_the_bridge(bridge: Scraped) -> None:
+    right = bridge.policy_file.read_text("utf-8")
+    for text, successful in ((f"{right}unknown: 1\n", 0), (right, 1)):
+        bridge.policy_file.write_text(text, "utf-8")
+        kill(bridge.pid, signal.SIGHUP)
+        until(
+            lambda: bridge.value("ibcm_last_reload_successful") == successful,  # noqa: B023
+            "the outcome",
+            SOON,
+        )
+    assert bridge.get("/ready")[0] == 200
+
+
 def test_a_deleted_file_of_the_bridge_makes_it_not_ready(bridge: Scraped) -> None:
     assert bridge.get("/live") == (200, '{"live": true}\n')
     assert bridge.get("/ready")[0] == 200
