@@ -44,9 +44,7 @@ class SuiteLab:
 def suite_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteLab]:
     folder = tmp_path_factory.mktemp("suite")
     with ExitStack() as stack:
-        patch = stack.enter_context(pytest.MonkeyPatch.context())
         listener = stack.enter_context(Listener(("127.0.0.1", 0)))
-        patch.setattr(process, "PROGRAM", (PROGRAM, str(listener.address[1])))
         kit_folder = folder / "kit"
         site = stack.enter_context(serving(IPv4Address("127.0.0.1"), kit_folder, fixed_ports=False))
         kit, pki = make_kit(kit_folder, None, now())
@@ -54,7 +52,10 @@ def suite_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteLab]:
         bridge.mkdir()
         # With ClamAV, a second process inspects every body.
         perimeter = Perimeter(bridge, pki=pki, site=site, policy=demo_policy())
-        lab = stack.enter_context(perimeter)
+        # Only for the start: this fixture stays until the last test of all.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(process, "PROGRAM", (PROGRAM, str(listener.address[1])))
+            lab = stack.enter_context(perimeter)
         connection = stack.enter_context(listener.accept())
 
         def break_bridge(name: str) -> None:
