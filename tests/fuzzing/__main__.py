@@ -25,7 +25,7 @@ MEMORY = 2_048
 TARGETS = (
     *("multipart", "header", "document", "plain", "xml", "request", "reply", "registration"),
     *("keys", "head", "response", "target", "claims", "report", "policy"),
-    *("packet", "uploads", "uploaded", "soap", "propfind"),
+    *("packet", "uploads", "uploaded", "soap", "propfind", "proxy_header"),
 )
 """Names of `targets`; written here because importing those takes longer than saying what is wrong
 with a command."""
