@@ -51,6 +51,8 @@ def unsent(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SS
     monkeypatch.setattr(LegSocket, "connection_made", connected)
     with running.client() as client:
         connection = client.connect()
+        # Otherwise the system may grow its buffer, and take the whole response.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         connection.sendall(request_bytes(*FROM_DP, {"Connection": "close"}, b"", BRIDGED))
         assert wait_for(running.audit)
         assert wait_for(lambda: not running.bridge.connections._records)
