@@ -50,9 +50,8 @@ def test_https_on_the_tls_port_gets_a_response(lab: Lab) -> None:
         b"\x00",
         b"\x17\x03\x03\x00\x10" + bytes(16),
         b"\x15\x03\x03\x00\x02\x01\x00",
-        b"PROXY TCP4 192.0.2.1 192.0.2.2 1 443\r\n",
     ],
-    ids=["ccm-post", "http-2", "one-letter", "sslv2", "nul", "tls-data", "tls-alert", "proxy"],
+    ids=["ccm-post", "http-2", "one-letter", "sslv2", "nul", "tls-data", "tls-alert"],
 )
 def test_bytes_that_do_not_start_like_tls_are_plaintext(lab: Lab, data: bytes) -> None:
     (reply,) = lab.read_responses(lab.plain(data), ("GET",))
@@ -70,6 +69,11 @@ def test_bytes_that_do_not_start_like_tls_are_plaintext(lab: Lab, data: bytes) -
 def test_bytes_that_only_start_like_tls_get_an_alert(lab: Lab, data: bytes) -> None:
     assert lab.plain(data) == alert_record(10)
     lab.check_refused_connection(Reason.NOT_TLS, "listener", alert=10)
+
+
+def test_a_proxy_header_of_another_address_gets_an_alert(lab: Lab) -> None:
+    assert lab.plain(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 443\r\n") == alert_record(10)
+    lab.check_refused_connection(Reason.PROXY_HEADER, "listener.proxy_protocol", alert=10)
 
 
 def test_a_client_hello_that_cannot_be_parsed_gets_decode_error(lab: Lab) -> None:
