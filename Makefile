@@ -22,7 +22,7 @@ demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, si
 	$(BIN)/ibcm-bridge demo --report demo-report
 
 test: needs $(READY) $(KERBEROS)  ## run all tests; installs the programs they need (Debian, Ubuntu)
-	@echo "All tests take about fifteen minutes on two cores; make quick takes one minute."
+	@echo "All tests take about half an hour on two cores; make quick takes one minute."
 	$(BIN)/pytest
 
 quick: $(READY)  ## run the tests that start no server, in under a minute
