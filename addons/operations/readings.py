@@ -7,12 +7,11 @@ import datetime
 import sqlite3
 from collections.abc import Iterator
 
-from cryptography import x509
-
 from ibcm_bridge.addons.operations import metrics
 from ibcm_bridge.addons.operations.metrics import Metric
 from ibcm_bridge.addons.operations.numbers import Series
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
+from ibcm_bridge.policy.trust import Credential
 from ibcm_bridge.storage.database import row_count
 
 type Reading = tuple[Series, float]
@@ -55,7 +54,7 @@ class CertificateEnds:
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
         self._ends = [
-            (publication.name, leg, _end(credential.chain_pem))
+            (publication.name, leg, _end(credential))
             for _, publication in generation.policy.bridged()
             for leg, credential in (
                 (_CLIENTS, publication.credential),
@@ -69,12 +68,9 @@ class CertificateEnds:
             yield _reading(metrics.CERTIFICATE_END, (end - now).total_seconds(), name, leg)
 
 
-def _end(chain_pem: bytes) -> datetime.datetime:
+def _end(credential: Credential) -> datetime.datetime:
     """Return the first end in a chain: without an intermediate authority, clients fail too."""
-    return min(
-        certificate.not_valid_after_utc
-        for certificate in x509.load_pem_x509_certificates(chain_pem)
-    )
+    return min(certificate.not_valid_after_utc for certificate in credential.chain)
 
 
 async def file_readings(shared: SharedState) -> list[Reading]:

@@ -14,19 +14,15 @@ import datetime
 import logging
 from collections.abc import Callable, Iterator
 
-from cryptography import x509
-
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.renewal.file_watch import Problems
 from ibcm_bridge.addons.run.reload import Reload
 from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.trust import WARN_CERTIFICATE
 from ibcm_bridge.policy_file import PolicyError
 from ibcm_bridge.policy_file.reading import file_state
 
 logger = logging.getLogger(__name__)
-
-WARN_BEFORE = datetime.timedelta(days=14)
-"""As `check` warns."""
 
 
 class CredentialFiles:
@@ -73,9 +69,9 @@ def _has_changed(policy: Policy) -> bool:
 def _dates(policy: Policy, now: datetime.datetime) -> Iterator[str]:
     for _, publication in policy.bridged():
         for credential in (publication.credential, publication.site_system_credential):
-            for certificate in x509.load_pem_x509_certificates(credential.chain_pem):
+            for certificate in credential.chain:
                 ends = certificate.not_valid_after_utc
-                if ends - now < WARN_BEFORE:
+                if ends - now < WARN_CERTIFICATE:
                     verb = "expired" if ends < now else "expires"
                     name = certificate.subject.rfc4514_string()
                     yield f"{name} {verb} on {ends:%Y-%m-%d %H:%M} UTC; renew it"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from OpenSSL import SSL
 
@@ -33,7 +32,7 @@ def leg_context(
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
     # pyOpenSSL sets this mode: each call would write only one record.
     context.clear_mode(lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
-    chain = x509.load_pem_x509_certificates(credential.chain_pem)
+    chain = credential.chain
     context.use_certificate(chain[0])
     for issuer in chain[1:]:
         context.add_extra_chain_cert(issuer)

@@ -21,6 +21,15 @@ class Credential:
     exposed_file: Path | None = None
     """The file of the key if all users of this machine may read or write it."""
 
+    @property
+    def chain(self) -> list[x509.Certificate]:
+        """The certificate, and its intermediates. They are parsed at each call."""
+        return x509.load_pem_x509_certificates(self.chain_pem)
+
+
+WARN_CERTIFICATE = datetime.timedelta(days=14)
+"""How long before the end of the bridge's own certificates `check` and a running bridge warn."""
+
 
 @dataclass(frozen=True, slots=True)
 class CrlFetch:

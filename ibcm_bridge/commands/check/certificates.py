@@ -30,9 +30,7 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.addresses import address_text, is_ip_address
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import BridgePublication, SiteSystem
-from ibcm_bridge.policy.trust import Credential, Trust
-
-WARN_CERTIFICATE = datetime.timedelta(days=14)
+from ibcm_bridge.policy.trust import WARN_CERTIFICATE, Credential, Trust
 
 VerifyAuthority = Callable[[Trust, x509.Certificate], Notes | Deny]
 """Verifies the path from an issuing authority to an anchor. Returns audit notes, or a denial."""
@@ -65,7 +63,7 @@ def check_certificates(
     presented = [
         certificate
         for credential in (publication.credential, publication.site_system_credential)
-        for certificate in x509.load_pem_x509_certificates(credential.chain_pem)
+        for certificate in credential.chain
     ]
     for key, trust in _trusts(publication):
         found = list(_check_trust(f"{here}: {key}", trust, presented, now))
@@ -83,7 +81,7 @@ def _trusts(publication: BridgePublication) -> Iterator[tuple[str, Trust]]:
 
 
 def _facts(credential: Credential) -> CertificateFacts:
-    return certificate_facts(x509.load_pem_x509_certificates(credential.chain_pem)[0])
+    return certificate_facts(credential.chain[0])
 
 
 def _names(facts: CertificateFacts, name: str) -> bool:
@@ -103,7 +101,7 @@ def _check_purpose(
 def _check_credential(
     where: str, credential: Credential, now: datetime.datetime
 ) -> Iterator[Finding]:
-    chain = x509.load_pem_x509_certificates(credential.chain_pem)
+    chain = credential.chain
     if (file := credential.exposed_file) is not None:
         text = f"{file} has a private key; every user of this machine can read it; restrict access"
         yield Finding(Level.WARNING, where, text)
@@ -118,7 +116,7 @@ def _check_credential(
 
 def _check_end_of_chain(where: str, publication: BridgePublication) -> Iterator[Finding]:
     """A client without an intermediate authority cannot build the path."""
-    chain = x509.load_pem_x509_certificates(publication.credential.chain_pem)
+    chain = publication.credential.chain
     client_trust = publication.client_trust
     # SSL_CTX_add_extra_chain_cert(3): OpenSSL completes a chain of one certificate with the
     # authorities that verify client certificates.
@@ -164,7 +162,7 @@ def _check_certificate(
 
 def _check_distribution_points(where: str, credential: Credential) -> Iterator[Finding]:
     """A client on the Internet checks revocation by default (protocol.md §9.2)."""
-    urls = distribution_urls(x509.load_pem_x509_certificates(credential.chain_pem)[0])
+    urls = distribution_urls(credential.chain[0])
     if not urls:
         text = (
             "no CRL distribution point; clients that check revocation will refuse the certificate"
