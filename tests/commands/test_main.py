@@ -32,7 +32,9 @@ def test_without_a_command_it_shows_help_and_fails(capsys: pytest.CaptureFixture
     assert "ibcm-bridge demo" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["demo", "run", "check", "explain", "identity", "lab", "pki"])
+@pytest.mark.parametrize(
+    "command", ["demo", "run", "check", "explain", "identity", "audit", "lab", "pki"]
+)
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main([command, "--help"])

@@ -1,0 +1,1 @@
+"""`ibcm-bridge audit`."""
