@@ -84,6 +84,8 @@ NEEDS: Mapping[str, Need] = {
     "ip": _program("ip", "iproute2"),
     "nft": _program("nft", "nftables"),
     "openssl": _program("openssl"),
+    "logrotate": _program("logrotate"),
+    "systemd-analyze": _program("systemd-analyze", "systemd"),
     "tshark": _program("tshark"),
     "root": Need(_may_make_namespaces, None),
     # counts instructions (make cost)

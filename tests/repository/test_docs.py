@@ -75,7 +75,7 @@ def test_the_page_of_refusals_is_the_table_of_responses() -> None:
         assert page == expected, "run: WRITE_DOCS=1 pytest tests/repository"
 
 
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")], key=str)
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=str)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -103,7 +103,7 @@ def _strings(text: str) -> str:
 # What is looked at, and how it is read: one line for each kind of file.
 FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("*.md", _document),
-    ("docs/*.md", _document),
+    ("docs/**/*.md", _document),
     ("config/*.yaml", _comments),
     ("tests/test_os_errors.py", _strings),
     ("tests/site_system_leg/*.py", _strings),
@@ -152,7 +152,13 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("pyproject.toml", _comments),
     ("addons/**/*.py", _strings),
     ("tests/addons/**/*.py", _strings),
-    ("deploy/*", _comments),
+    ("deploy/*.yaml", _comments),
+    ("deploy/Containerfile", _comments),
+    ("deploy/logrotate/*", _comments),
+    ("deploy/prometheus/*.yaml", str),
+    ("deploy/sigma/*.yml", str),
+    ("deploy/systemd/*", _comments),
+    ("tests/soak/*.py", _strings),
     ("ibcm_bridge/lab/**/*.py", _strings),
     ("tests/lab/**/*.py", _strings),
 )

@@ -1,0 +1,175 @@
+"""deploy/: the systemd unit, and the policy of the service."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.lab.pki.authorities import LabPki
+from tests.integration.reading import until
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+UNIT = DEPLOY / "systemd" / "ibcm-bridge.service"
+POLICY = DEPLOY / "bridge.yaml"
+EXPOSURE = 20
+"""In tenths: `systemd-analyze security` calls more than 50 unsafe."""
+
+
+def directives() -> dict[str, list[str]]:
+    """Every directive of the unit -> its values, in order."""
+    found: dict[str, list[str]] = {}
+    for name, value in re.findall(r"^(\w+)=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE):
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def analyzed(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["systemd-analyze", "--man=no", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def unit(tmp_path: Path) -> Path:
+    """The unit with a program that this machine has."""
+    text = UNIT.read_text("utf-8")
+    copy = tmp_path / UNIT.name
+    copy.write_text(text.replace("/opt/ibcm-bridge/bin/ibcm-bridge", sys.executable), "utf-8")
+    return copy
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_systemd_verifies_the_unit(unit: Path) -> None:
+    done = analyzed("verify", str(unit))
+    assert (done.returncode, done.stderr) == (0, "")
+    unit.write_text(unit.read_text("utf-8").replace("KillMode=mixed", "KillMode=some"), "utf-8")
+    assert "kill mode" in analyzed("verify", str(unit)).stderr
+
+
+@pytest.mark.needs("systemd-analyze")
+def test_the_exposure_of_the_unit_is_low(unit: Path) -> None:
+    security = ("security", "--offline=true", f"--threshold={EXPOSURE}")
+    done = analyzed(*security, str(unit))
+    assert done.returncode == 0, done.stdout
+    unit.write_text(unit.read_text("utf-8").replace("SystemCallFilter=", "#"), "utf-8")
+    assert analyzed(*security, str(unit)).returncode != 0
+
+
+def test_the_unit_starts_the_bridge_with_the_policy_of_the_service() -> None:
+    (command,) = directives()["ExecStart"]
+    assert command == "/opt/ibcm-bridge/bin/ibcm-bridge run --config /etc/ibcm-bridge/bridge.yaml"
+
+
+def test_the_policy_writes_only_to_folders_of_the_unit() -> None:
+    folders = {
+        f"{parent}/{name}"
+        for kind, parent in (("StateDirectory", "/var/lib"), ("LogsDirectory", "/var/log"))
+        for name in directives()[kind]
+    }
+    written = re.findall(r"(?:file|spool|bindings): (\S+)", POLICY.read_text("utf-8"))
+    assert len(written) == 3
+    assert {str(Path(path).parent) for path in written} == folders
+
+
+# The command of the unit, as the unit restricts it: its only capability, its folders, the policy of
+# the service, port 443. No systemd is needed.
+
+RESTRICTED = """
+ip link set lo up
+mount -t tmpfs tmpfs /mnt
+for folder in /etc /var; do
+    mkdir -p /mnt$folder/upper /mnt$folder/work
+    mount -t overlay overlay -o lowerdir=$folder,upperdir=/mnt$folder/upper,workdir=/mnt$folder/work \
+        $folder
+done
+mkdir -p /etc/ibcm-bridge /var/log/ibcm-bridge /var/lib/ibcm-bridge /var/tmp
+cp -r "$FILES/." /etc/ibcm-bridge
+for folder in /etc /var; do mount -o remount,ro $folder; done
+for folder in /var/log/ibcm-bridge /var/lib/ibcm-bridge /var/tmp; do
+    mount -t tmpfs tmpfs $folder
+done
+mount -o remount,bind,ro /
+export TMPDIR=/var/tmp
+umask "$UMASK"
+exec setpriv --no-new-privs --bounding-set="$CAPABILITIES" --inh-caps="$CAPABILITIES" "$@"
+"""
+
+
+class Service:
+    """A running service, in namespaces of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.root = Path(f"/proc/{process.pid}/root")
+
+    def curl(self, url: str) -> str:
+        enter = ["nsenter", f"--net=/proc/{self.process.pid}/ns/net"]
+        command = [*enter, "curl", "--silent", "--noproxy", "*", url]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+@pytest.fixture
+def service(tmp_path: Path, pki: LabPki) -> Iterator[Service]:
+    files = tmp_path / "files"
+    files.mkdir()
+    shutil.copy(POLICY, files)
+    pki.write(files / "pki")
+    (command,) = directives()["ExecStart"]
+    _, *arguments = shlex.split(command)
+    (capability,) = directives()["AmbientCapabilities"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        process = subprocess.Popen(
+            ["unshare", "--mount", "--net", "sh", "-ec", RESTRICTED, "sh"]
+            + [sys.executable, "-P", "-m", "ibcm_bridge", *arguments],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={
+                **os.environ,
+                "FILES": str(files),
+                "UMASK": directives()["UMask"][0],
+                "CAPABILITIES": f"-all,+{capability.removeprefix('CAP_').lower()}",
+                "NOTIFY_SOCKET": str(tmp_path / "notify"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+            },
+        )
+        try:
+            assert process.stderr is not None
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if "listening on 0.0.0.0:443" in line:
+                    break
+            else:
+                raise AssertionError("".join(lines))
+            while manager.recv(100) != b"READY=1":
+                pass
+            yield Service(process)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            _, rest = process.communicate(timeout=60)
+            assert process.returncode == 0, rest
+
+
+@pytest.mark.needs("root", "ip", "curl")
+def test_the_command_of_the_unit_starts_with_the_policy_of_the_service(service: Service) -> None:
+    assert json.loads(service.curl("http://127.0.0.1:9100/ready"))["not_ready"] == []
+    assert "ibcm_ready 1.0" in service.curl("http://127.0.0.1:9100/metrics")
+    service.curl("http://127.0.0.1:443/")
+    audit = service.root / "var/log/ibcm-bridge/audit.jsonl"
+    until(lambda: "plaintext" in audit.read_text("utf-8"), "the record", 30)
+    assert audit.stat().st_mode & 0o777 == 0o640
+    state = service.root / "var/lib/ibcm-bridge"
+    assert {"bindings.sqlite", "uploads.sqlite"} <= {path.name for path in state.iterdir()}
