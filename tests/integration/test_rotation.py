@@ -92,7 +92,7 @@ def test_a_rotation_under_load_loses_no_record(
     until(lambda: len(rotation.records()) >= sent[0], "all records", SOON)
     records = rotation.records()
     assert len(records) == len(set(records)) == sent[0]
-    rotated = [path for path in bridge.audit_file.parent.glob("audit.jsonl-*")]
+    rotated = list(bridge.audit_file.parent.glob("audit.jsonl-*"))
     assert len(rotated) == ROTATIONS
     assert sorted(path.suffix == ".gz" for path in rotated) == [False, True]
     assert bridge.audit_file.stat().st_mode & 0o777 == 0o640

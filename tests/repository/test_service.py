@@ -89,9 +89,9 @@ RESTRICTED = """
 ip link set lo up
 mount -t tmpfs tmpfs /mnt
 for folder in /etc /var; do
-    mkdir -p /mnt$folder/upper /mnt$folder/work
-    mount -t overlay overlay -o lowerdir=$folder,upperdir=/mnt$folder/upper,workdir=/mnt$folder/work \
-        $folder
+    upper=/mnt$folder/upper work=/mnt$folder/work
+    mkdir -p $upper $work
+    mount -t overlay overlay -o lowerdir=$folder,upperdir=$upper,workdir=$work $folder
 done
 mkdir -p /etc/ibcm-bridge /var/log/ibcm-bridge /var/lib/ibcm-bridge /var/tmp
 cp -r "$FILES/." /etc/ibcm-bridge
@@ -131,9 +131,9 @@ def service(tmp_path: Path, pki: LabPki) -> Iterator[Service]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(60)
+        restricted = ["unshare", "--mount", "--net", "sh", "-ec", RESTRICTED, "sh"]
         process = subprocess.Popen(
-            ["unshare", "--mount", "--net", "sh", "-ec", RESTRICTED, "sh"]
-            + [sys.executable, "-P", "-m", "ibcm_bridge", *arguments],
+            [*restricted, sys.executable, "-P", "-m", "ibcm_bridge", *arguments],
             stderr=subprocess.PIPE,
             text=True,
             env={
