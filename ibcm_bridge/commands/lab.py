@@ -25,7 +25,7 @@ def add(commands: Subcommands) -> None:
         "through the bridge and through a tunnel.",
     )
     actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add_action in (_add_up, _add_client, _add_exercise, _add_part, _add_down):
+    for add_action in (_add_up, _add_client, _add_request, _add_exercise, _add_part, _add_down):
         add_action(actions)
 
 
@@ -98,6 +98,49 @@ def _add_client(actions: Subcommands) -> None:
     parser.set_defaults(run=_client)
 
 
+def _add_request(actions: Subcommands) -> None:
+    parser = actions.add_parser(
+        "request",
+        help="send one HTTPS request as a client, and print the response",
+        description="Send one HTTPS request as a client, and print the response. It needs no "
+        "running lab: it can test any bridge. "
+        "Exit status: 0 a response, 1 no response, 2 usage error.",
+        epilog="Example: ibcm-bridge lab request --root root.pem --certificate computer.pfx "
+        '"https://cm.example.com/SMS_MP/.sms_aut?MPLIST"',
+    )
+    parser.add_argument("method", nargs="?", metavar="METHOD", default="GET", help="default: GET")
+    parser.add_argument("url", metavar="URL", help="https://NAME[:PORT]/PATH")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="root CA of the server's certificate: PEM or DER",
+    )
+    parser.add_argument(
+        "--certificate", type=Path, metavar="FILE", help="client certificate: PEM, or PFX"
+    )
+    parser.add_argument("--key", type=Path, metavar="FILE", help="its private key, if it is PEM")
+    parser.add_argument(
+        "--passphrase-file", type=Path, metavar="FILE", help="file with the passphrase of the key"
+    )
+    parser.add_argument(
+        "--connect",
+        type=_address,
+        metavar="ADDRESS:PORT",
+        help="where to connect, if the name of the URL does not resolve to it",
+    )
+    parser.add_argument(
+        "--header",
+        action="append",
+        default=[],
+        metavar="NAME: VALUE",
+        help="a header field; can be repeated",
+    )
+    parser.add_argument("--body", type=Path, metavar="FILE", help="send this file as the body")
+    parser.set_defaults(run=_request)
+
+
 def _add_exercise(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "exercise",
@@ -166,6 +209,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _address(text: str) -> tuple[str, int]:
+    host, colon, port = text.rpartition(":")
+    if not (host and colon and port.isdecimal() and 0 < int(port) < 65536):
+        raise argparse.ArgumentTypeError(f"{text} is not ADDRESS:PORT")
+    return host.strip("[]"), int(port)
+
+
 def _up(options: argparse.Namespace) -> int:
     from ibcm_bridge.lab.commands.up import lab_up
 
@@ -198,6 +248,24 @@ def _client(options: argparse.Namespace) -> int:
             at_once=options.at_once or 32,
             seed=options.seed,
             as_json=options.json,
+        )
+    )
+
+
+def _request(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.commands.request import RequestOptions, lab_request
+
+    return lab_request(
+        RequestOptions(
+            method=options.method,
+            url=options.url,
+            headers=options.header,
+            body=options.body,
+            root=options.root,
+            certificate=options.certificate,
+            key=options.key,
+            passphrase_file=options.passphrase_file,
+            connect=options.connect,
         )
     )
 

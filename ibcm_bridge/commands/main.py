@@ -14,10 +14,11 @@ from ibcm_bridge.commands.audit import command as audit
 from ibcm_bridge.commands.check import command as check
 from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE
 from ibcm_bridge.commands.explain import command as explain
+from ibcm_bridge.commands.init import command as init
 from ibcm_bridge.commands.log_output import log_to_standard_error
 from ibcm_bridge.parser_warnings import ignore_parser_warnings
 
-COMMANDS = (demo, lab, run, check, explain, identity, audit, conformance, pki)
+COMMANDS = (demo, lab, init, run, check, explain, identity, audit, conformance, pki)
 """Modules in the order of the help text. Each has `add`, which adds its parser and sets `run`."""
 
 EXIT_INTERRUPTED = 130

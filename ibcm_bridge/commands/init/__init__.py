@@ -1,0 +1,5 @@
+"""`ibcm-bridge init`: inputs on the command line or the terminal -> a policy that `check` passes.
+
+`questions` has what is asked, `inputs` reads options and the terminal, `policy_text` writes the
+YAML, and `command` checks it before it writes the file.
+"""
