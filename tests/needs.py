@@ -85,6 +85,8 @@ NEEDS: Mapping[str, Need] = {
     "nft": _program("nft", "nftables"),
     "openssl": _program("openssl"),
     "logrotate": _program("logrotate"),
+    # checks alert rules
+    "promtool": _program("promtool", "prometheus"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "tshark": _program("tshark"),
     "root": Need(_may_make_namespaces, None),
