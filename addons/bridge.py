@@ -14,6 +14,7 @@ from ibcm_bridge.addons.connections import ONE_PROCESS, Capacity, Connections, T
 from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import TrafficObserver
+from ibcm_bridge.addons.hooks.client_judgement import ClientJudgement
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
 from ibcm_bridge.addons.operations.serving import OperationsSetup
@@ -85,10 +86,12 @@ class Bridge:
             uploads = opened.enter_context(contextlib.closing(_upload_assembly(policy)))
             trail = _audit_trail(policy, clock, shared.turn if shared else None)
             audit = opened.enter_context(contextlib.closing(trail))
+            ends = EndReporting(self.connections, [audit, *observers])
             self.shared = SharedState(
                 connections=self.connections,
                 audit=audit,
-                ends=EndReporting(self.connections, [audit, *observers]),
+                ends=ends,
+                judgement=ClientJudgement(self.connections, ends.connection_refused, clock),
                 uploads=uploads,
                 registry=registry,
                 observers=observers,
@@ -98,6 +101,7 @@ class Bridge:
             parts = build_parts(policy, clock, shared.setup if shared else None)
             self.generation = Generation(policy, self.shared, parts)
             """The generation of new connections."""
+            self.shared.judgement.use(self.generation)
             self._opened = opened.pop_all()
 
     def close(self) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from mitmproxy import connection
 
+from ibcm_bridge.addons.tls.connection import LegConnection
+from ibcm_bridge.addons.tls.current_trust import WITHOUT_END, Accepted
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
+from ibcm_bridge.addons.tls.verification import CertificationPath
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
@@ -73,6 +77,14 @@ class ConnectionRecord:
     """The TLS alert that was sent to the client."""
     handshake_refusal: Deny | None = None
     """Why the verify callback refused the certificate."""
+    authorities: CertificationPath = ()
+    """What the client sent with its certificate when it began the session that it resumed."""
+    due: bool = True
+    """True if the client must be judged before its next request."""
+    accepted_until: datetime.datetime = WITHOUT_END.until
+    """When it becomes due, if no newer list or policy comes before."""
+    tls_connection: LegConnection | None = None
+    """OpenSSL's side of the client leg, which has the client's certificates."""
     resumed: bool = False
     """True if a TLS session was resumed."""
     notes: tuple[str, ...] = ()
@@ -133,6 +145,11 @@ class ConnectionRecord:
             self.slot.count_for(self.holder)
             self.memory.count_for(self.holder, self.capacity.memory)
 
+    def judged(self, accepted: Accepted) -> None:
+        """Note that the client is accepted, until the end of that or a newer list or policy."""
+        self.notes, self.accepted_until = accepted
+        self.due = False
+
     def end_request(self) -> None:
         """Note that no request is under way."""
         self.under_way, self.idle_since = (), time.monotonic()
@@ -141,7 +158,7 @@ class ConnectionRecord:
         """Release everything that the connection holds, and what refers back to it."""
         for hold in (self.slot, self.handshake, self.memory):
             hold.end()
-        self.give_way, self.under_way = _nothing, ()
+        self.give_way, self.under_way, self.tls_connection = _nothing, (), None
 
     def _slot_taken(self) -> None:
         detail = "the connection was closed for another client"
@@ -277,6 +294,12 @@ class Connections:
     def of(self, client: connection.Client) -> ConnectionRecord:
         """Return the record of a connection. A KeyError is a defect of the bridge."""
         return self._records[client.id]
+
+    def __iter__(self) -> Iterator[ConnectionRecord]:
+        return iter(self._records.values())
+
+    def __contains__(self, record: ConnectionRecord) -> bool:
+        return record.client.id in self._records
 
     def end_after_response(self) -> None:
         """Let every connection end with its next response."""

@@ -21,7 +21,8 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 
 @dataclass
 class RefusedConnection:
-    """A connection that carried no request and was not tunneled."""
+    """A connection that carried no request and was not tunneled, or that ends between two requests
+    because its client is no longer accepted."""
 
     connection: ConnectionRecord
     denial: Deny

@@ -29,6 +29,7 @@ from ibcm_bridge.addons.events import TrafficObserver
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS, ClientAuthentication
 from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
+from ibcm_bridge.addons.hooks.client_judgement import ClientJudgement
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
@@ -55,6 +56,7 @@ class SharedState:
     connections: Connections
     audit: AuditTrail
     ends: EndReporting
+    judgement: ClientJudgement
     uploads: UploadAssembly
     registry: Registry
     observers: Sequence[TrafficObserver]
@@ -123,6 +125,7 @@ class Generation:
                 shared.audit,
                 shared.ends,
                 ClientAuthentication(shared.connections, self.publication_tls),
+                shared.judgement,
                 RequestAuthorization(policy.never),
                 shared.uploads,
                 self._inspection,

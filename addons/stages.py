@@ -4,6 +4,7 @@ A layer calls the hooks with a stage and gets the next value: the addon methods 
 stage's hook decide. Values are immutable, and a decision is stored nowhere else:
 
     HeadRead -> Authorized
+        a client that must be judged again: ClientDue -> Client, before this and before sending
         a packet of an upload: PacketAnnounced -> Considered, PacketRead -> UploadPart
     BodyRead -> Inspected
     BodyInspected -> Approved
@@ -24,6 +25,7 @@ from typing import Any, ClassVar, Protocol, get_args
 
 from mitmproxy.proxy import commands, events
 
+from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved
@@ -53,6 +55,15 @@ class Stage[Next]:
     def __init_subclass__(cls) -> None:
         (base,) = types.get_original_bases(cls)
         (cls.result,) = get_args(base)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDue(Stage[Client]):
+    """The client sent a request, and must be judged again first (`ConnectionRecord.due`)."""
+
+    hook = "client_due"
+
+    connection: ConnectionRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +193,7 @@ class ErrorCollected(Stage[ErrorPage]):
 DECISIONS = frozenset(
     stage.hook
     for stage in (
+        ClientDue,
         HeadRead,
         PacketAnnounced,
         PacketRead,

@@ -21,12 +21,11 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.tls import client_leg
 from ibcm_bridge.addons.tls.connection import LegConnection
-from ibcm_bridge.addons.tls.current_trust import ClientTrust
+from ibcm_bridge.addons.tls.current_trust import Accepted, ClientTrust
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.addons.tls.verification import CertificationPath
 from ibcm_bridge.authentication.certificate import CertificateFacts, certificate_facts
 from ibcm_bridge.authentication.client import admit_anonymous, authenticate
-from ibcm_bridge.authentication.revocation import Notes
 from ibcm_bridge.decisions.denial import Deny
 
 
@@ -42,7 +41,7 @@ class ClientAuthentication:
         record = self._connections.of(data.context.client)
         publication = record.publication
         record.tls = tls = next(tls for tls in self._tls if tls.publication is publication)
-        connection = LegConnection(tls.client_context, None)
+        record.tls_connection = connection = LegConnection(tls.client_context, None)
         connection.set_app_data(record)
         connection.set_accept_state()
         data.ssl_conn = connection
@@ -79,7 +78,10 @@ def _verify_again(
     if certificate is None:
         return None  # the full handshake was anonymous too
     record.certificate = certificate_facts(certificate)
-    return _accept(record, _trust(tls).verify_again(certificate), record.certificate)
+    trust = _trust(tls)
+    record.authorities = trust.remembered(certificate)
+    judged = trust.verify_again(certificate, record.authorities)
+    return _accept(record, judged, record.certificate)
 
 
 def _judge(
@@ -95,7 +97,7 @@ def _judge(
 
 
 def _accept(
-    record: ConnectionRecord, judged: Notes | Deny, certificate: CertificateFacts
+    record: ConnectionRecord, judged: Accepted | Deny, certificate: CertificateFacts
 ) -> Deny | None:
     """Store the client that the certificate of a verified path names, or return the refusal."""
     assert record.tls is not None
@@ -104,7 +106,10 @@ def _accept(
     client = authenticate(record.tls.publication, certificate)
     if isinstance(client, Deny):
         return client
-    record.notes, record.accepted = judged, client
+    record.judged(judged)
+    # A newer policy came during the handshake: it decides before the first request.
+    record.due = record.tls.replaced
+    record.accepted = client
     return None
 
 

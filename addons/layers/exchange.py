@@ -5,10 +5,10 @@ malformed heads itself, and waits where it should refuse (docs/design.md has the
 bridge uses this procedure (`serve`):
 
  1. read a head, strictly, with limits in size and time
- 2. decide on the head: `HeadRead` -> `Authorized`
+ 2. judge the client again if that is due; decide on the head: `HeadRead` -> `Authorized`
  3. read the body, with the limits of the role's table
  4. decide on the body: `BodyRead` -> `Inspected` -> `Approved`
- 5. the gate: this head and this body must be approved
+ 5. the gate: this head and this body must be approved, and the client still accepted
  6. open a site-system leg if there is none
  7. send exactly what was approved; if a kept leg is closed before any response data, resend once
     from step 5 on with the same decision, if the method is safe
@@ -39,6 +39,7 @@ from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, ResponseBe
 from ibcm_bridge.addons.stages import (
     BodyInspected,
     BodyRead,
+    ClientDue,
     ErrorCollected,
     GuardedHooks,
     HeadRead,
@@ -155,6 +156,8 @@ class Exchange:
         return _allowed(decided)
 
     def _authorize(self, head: RequestHead) -> Steps[Authorized | Deny]:
+        if isinstance(judged := (yield from self._judge_client()), Deny):
+            return judged
         authorized = yield from _decide(self._hooks, HeadRead(self._client, self._published, head))
         if isinstance(authorized, Deny):
             return authorized
@@ -166,6 +169,12 @@ class Exchange:
             return considered
         self.session = considered.session
         return authorized if considered.refusal is None else considered.refusal
+
+    def _judge_client(self) -> Steps[Client | Deny]:
+        """Judge the client again, if a list, the policy or the time has changed since."""
+        if not self._connection.due:
+            return self._client
+        return (yield from _decide(self._hooks, ClientDue(self._connection)))
 
     # 3 and 4: the body
 
@@ -199,6 +208,7 @@ class Exchange:
 
     def send(self, head: RequestHead) -> Steps[ResponseBegun]:
         """Send the approved request, and read the head of a response that may be forwarded."""
+        _allowed((yield from self._judge_client()))
         approved = self._pass_gate(head)  # 5
         began = time.monotonic()
         terms = originate(self._published, approved.authorized)

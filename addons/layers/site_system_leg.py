@@ -24,6 +24,7 @@ from ibcm_bridge.addons.tls.site_system_leg import (
     alert_received,
     close_session,
     forget_session,
+    is_accepted,
     keep_session,
     verification_failure,
 )
@@ -103,9 +104,12 @@ class SiteSystemLeg:
     def usable(self, idle_seconds: float) -> bool:
         """Return whether a kept leg can carry another request.
 
-        An authenticated leg does not become too old, because no other can replace it.
+        Not if the site system's certificate has expired or has been revoked meanwhile. An
+        authenticated leg does not become too old, because no other can replace it.
         """
         if self._idle_since is None or self.server.state is not ConnectionState.OPEN:
+            return False
+        if self._tls is not None and not self._tls.is_accepted:
             return False
         return self.authenticates or time.monotonic() - self._idle_since < idle_seconds
 
@@ -156,6 +160,11 @@ class _LegTls(TlsEnding, ServerTLSLayer):
         if first:
             keep_session(self.tls)
         self._connection.release_memory()
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the site system's certificate would be accepted now."""
+        return is_accepted(self.tls) if self.tls else False
 
     def send_close(self, command: commands.CloseConnection) -> CommandGenerator[None]:
         """Leave the session to later legs."""

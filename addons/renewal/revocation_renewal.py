@@ -2,9 +2,9 @@
 
 1. `check` compares names, sizes and modification times of the files with those of the last check.
 2. After a change, all lists are read and verified again, off the event loop.
-3. A newer list takes effect at once, for new handshakes and for resumed sessions. A list that is
-   broken, older, or not signed by a configured authority does not replace the current one; this is
-   logged once.
+3. A newer list takes effect at once, for new handshakes, resumed sessions and connected clients. A
+   list that is broken, older, or not signed by a configured authority does not replace the current
+   one; this is logged once.
 4. A list that is about to expire or has expired is also logged once.
 """
 
@@ -72,7 +72,8 @@ class ListsRenewal:
         if found is None:
             return
         renewed, problems = found
-        self.trust.lists = renewed.lists
+        if renewed.lists != self.trust.lists:
+            self.trust.renew(renewed.lists)
         for crl in renewed.renewed:
             text = f"{crl.describe()} was renewed; it expires on {crl.ends:%Y-%m-%d %H:%M}"
             logger.info("%s: %s UTC", self.where, text)

@@ -19,16 +19,19 @@ class Generations:
     def __init__(self, bridge: Bridge) -> None:
         self._bridge = bridge
         self._running = contextlib.AsyncExitStack()
+        self._judging: asyncio.Task[None]
         self._earlier: dict[asyncio.Task[None], Generation] = {}
 
     async def __aenter__(self) -> Self:
         await self._running.enter_async_context(self._bridge.generation.running())
+        self._judging = asyncio.create_task(self._bridge.shared.judgement.keep_judging())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._earlier:
+        tasks = (self._judging, *self._earlier)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._earlier, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._running.aclose()
 
     def release(self) -> None:
@@ -42,6 +45,7 @@ class Generations:
         await running.enter_async_context(generation.running())
         earlier, before = self._bridge.generation, self._running
         self._bridge.generation, self._running = generation, running
+        self._bridge.shared.judgement.use(generation)
         earlier.retire()
         task = asyncio.create_task(self._end(earlier, before))
         self._earlier[task] = earlier

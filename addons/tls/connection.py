@@ -12,11 +12,15 @@ It uses private attributes of pyOpenSSL, which `tests/addons/contract` checks.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from enum import Enum, auto
 from typing import Any
 
+from cryptography import x509
 from OpenSSL import SSL
+
+from ibcm_bridge.addons.tls.verification import CertificationPath
 
 BUFFER_BYTES = 294_912
 """The largest read of a socket, and more than the record that was incomplete before it."""
@@ -71,6 +75,24 @@ class LegConnection(SSL.Connection):
                 break
         rest: bytes = _FFI.buffer(buffer, filled)[:]
         return (b"".join((*pieces, rest)) if pieces else rest), end
+
+    def sent_path(
+        self, authorities: CertificationPath
+    ) -> tuple[x509.Certificate, CertificationPath]:
+        """Return the certificates that the peer of a server sent: its own, and the others.
+
+        OpenSSL has both as long as the connection exists. If it resumed a session, `authorities`
+        are the others (SSL_get_peer_cert_chain(3)).
+        """
+        certificate = self.get_peer_certificate(as_cryptography=True)
+        assert certificate is not None
+        others = SSL.Connection.get_peer_cert_chain(self) or ()
+        found = []
+        for other in others:
+            # Not one of the path that was accepted, because all of that could be read.
+            with contextlib.suppress(ValueError, x509.InvalidVersion):
+                found.append(other.to_cryptography())
+        return certificate, found or authorities
 
     def write_plaintext(self, data: bytes, at: int) -> int:
         """Encrypt a slice of the data, beginning at `at`. Return how much was encrypted.

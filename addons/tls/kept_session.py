@@ -15,10 +15,7 @@ from typing import NamedTuple
 
 from OpenSSL import SSL
 
-from ibcm_bridge.addons.tls.current_trust import CurrentTrust
-from ibcm_bridge.addons.tls.verification import CertificationPath
-from ibcm_bridge.authentication.certification_path import is_in_time
-from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.addons.tls.current_trust import JudgedPath
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.tls_settings import TlsSettings
 
@@ -38,15 +35,14 @@ class SiteSystemKey(NamedTuple):
 class Proof(NamedTuple):
     """The path that a full handshake has verified, and when."""
 
-    path: CertificationPath
+    path: JudgedPath
     when: float
 
 
 class KeptSession:
     """The newest session with one site system."""
 
-    def __init__(self, trust: CurrentTrust) -> None:
-        self._trust = trust
+    def __init__(self) -> None:
         self._kept: tuple[SSL.Session, Proof] | None = None
 
     def offer(self, connection: SSL.Connection) -> Proof | None:
@@ -73,16 +69,13 @@ class KeptSession:
     def _is_accepted(self, proof: Proof) -> bool:
         if time.monotonic() - proof.when >= SESSION_SECONDS:
             return False
-        if not is_in_time(proof.path, self._trust.clock()):
-            return False
-        return not isinstance(self._trust.judge_again(proof.path), Deny)
+        return proof.path.is_accepted()
 
 
 class KeptSessions:
     """The sessions of one publication. The policy limits how many site systems it has."""
 
-    def __init__(self, trust: CurrentTrust, *, resume: bool) -> None:
-        self._trust = trust
+    def __init__(self, *, resume: bool) -> None:
         self._resume = resume
         self._sessions: dict[SiteSystemKey, KeptSession] = {}
 
@@ -91,5 +84,5 @@ class KeptSessions:
         if not self._resume:
             return None
         if (found := self._sessions.get(key)) is None:
-            found = self._sessions[key] = KeptSession(self._trust)
+            found = self._sessions[key] = KeptSession()
         return found

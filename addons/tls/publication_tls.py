@@ -21,6 +21,8 @@ class PublicationTls:
     def __init__(self, publication: BridgePublication, callbacks: Callbacks, clock: Clock) -> None:
         """Raise SSL.Error if OpenSSL does not accept a certificate or key."""
         self.publication = publication
+        self.replaced = False
+        """True if a newer policy is in use, which then judges the clients."""
         trust = publication.client_trust
         self.client_trust = None if trust is None else ClientTrust(trust, clock)
         """None if no client certificate is requested."""
@@ -33,9 +35,7 @@ class PublicationTls:
             for settings in {role.site_system.tls for role in publication.directories.values()}
         }
         """Contexts by the TLS settings for a site system."""
-        self.site_system_sessions = KeptSessions(
-            self.site_system_trust, resume=publication.legs_resume
-        )
+        self.site_system_sessions = KeptSessions(resume=publication.legs_resume)
 
     def trusts(self) -> Iterator[tuple[str, CurrentTrust]]:
         """Yield each trust to renew, with the policy key that configures it."""

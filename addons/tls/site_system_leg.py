@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from ibcm_bridge.addons.tls.alert_callback import RECEIVED, report_alerts
 from ibcm_bridge.addons.tls.alerts import ALERTS
 from ibcm_bridge.addons.tls.context import leg_context, lib
-from ibcm_bridge.addons.tls.current_trust import CurrentTrust
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust, JudgedPath
 from ibcm_bridge.addons.tls.kept_session import KeptSession, Proof
 from ibcm_bridge.addons.tls.verification import Authorities, CertificationPath
 from ibcm_bridge.addons.tls.verify_callback import (
@@ -55,7 +55,8 @@ def site_system_leg_context(
         judged = trust.judge(path)
         if isinstance(judged, Deny):
             return judged
-        _state_of(connection).proof = Proof(path, time.monotonic())
+        proof = Proof(JudgedPath(trust, path, judged.until), time.monotonic())
+        _state_of(connection).proof = proof
         return None
 
     context = leg_context(SSL.TLS_CLIENT_METHOD, credential, trust.trust, settings)
@@ -104,6 +105,12 @@ def forget_session(connection: SSL.Connection) -> None:
     """Make a full handshake on the next leg, because this one failed."""
     if (kept := _state_of(connection).kept) is not None:
         kept.forget()
+
+
+def is_accepted(connection: SSL.Connection) -> bool:
+    """Return whether the certificate of a kept leg's site system would be accepted now."""
+    proof = _state_of(connection).proof
+    return proof is not None and proof.path.is_accepted()
 
 
 def close_session(connection: SSL.Connection) -> None:

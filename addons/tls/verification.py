@@ -104,6 +104,13 @@ class PathVerifier:
         self, certificates: CertificationPath, lists: Lists, now: datetime.datetime
     ) -> Notes | Deny:
         """Verify certificates in handshake order: the end-entity certificate first."""
+        path = self.path(certificates, now)
+        return path if isinstance(path, Deny) else judge_path(self.trust, lists, path, now)
+
+    def path(
+        self, certificates: CertificationPath, now: datetime.datetime
+    ) -> CertificationPath | Deny:
+        """Build the path to a trust anchor, and verify it as OpenSSL does in a handshake."""
         self._store.set_time(now)
         end_entity, *others = [crypto.X509.from_cryptography(found) for found in certificates]
         try:
@@ -111,8 +118,7 @@ class PathVerifier:
         except crypto.X509StoreContextError as error:
             number, depth, text = error.errors
             return refused_by_openssl(self.trust.rule, number, depth, text)
-        issuers = [self._authorities.read(issuer) for issuer in path[1:]]
-        return judge_path(self.trust, lists, [certificates[0], *issuers], now)
+        return [certificates[0], *(self._authorities.read(issuer) for issuer in path[1:])]
 
 
 def client_verifier(trust: Trust) -> PathVerifier:

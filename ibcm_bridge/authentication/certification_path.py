@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 from cryptography.hazmat.primitives.hashes import MD5, SHA1
 
 from ibcm_bridge.authentication.certificate import extension_of
-from ibcm_bridge.authentication.revocation import Lists, Notes, judge_revocation
+from ibcm_bridge.authentication.revocation import Lists, Notes, judge_revocation, list_ends
 from ibcm_bridge.authentication.revocation_list import MALFORMED
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.trust import Trust
@@ -62,6 +62,18 @@ def is_in_time(path: Sequence[x509.Certificate], now: datetime.datetime) -> bool
         certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc
         for certificate in path
     )
+
+
+def accepted_until(
+    trust: Trust, lists: Lists, path: Sequence[x509.Certificate], now: datetime.datetime
+) -> datetime.datetime:
+    """Return until when an accepted path stays accepted, unless a list or the policy is newer.
+
+    It is the first end of a certificate of the path, or of any list: not only of those that were
+    used, so the path may have to be judged once more than necessary.
+    """
+    ends = (certificate.not_valid_after_utc for certificate in path)
+    return min((*ends, *list_ends(trust, lists, now)))
 
 
 class _Defect(NamedTuple):

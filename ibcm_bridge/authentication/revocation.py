@@ -14,7 +14,7 @@ policy, and so that a resumed session is checked against the current lists.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography import x509
@@ -156,6 +156,15 @@ def loaded_lists(trust: Trust, now: datetime.datetime) -> Lists:
 
 
 Notes = tuple[str, ...]
+
+
+def list_ends(trust: Trust, lists: Lists, now: datetime.datetime) -> Iterator[datetime.datetime]:
+    """Yield when each list stops being accepted, if that is still to come."""
+    claimed = (held for held, _ in lists.claimed.values())
+    for held in (*lists.held.values(), *claimed):
+        end = held.ends + trust.revocation.grace
+        if end >= now:
+            yield end
 
 
 def judge_revocation(

@@ -51,7 +51,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "addons.events": "decisions addons.connections",
         "addons.stages": (
-            "decisions messages policy shares authentication request uploads inspection identity"
+            "decisions messages policy shares authentication request uploads inspection identity "
+            "addons.connections"
         ),
         "addons.layers": (
             "decisions policy os_errors routing authentication request uploads inspection identity "

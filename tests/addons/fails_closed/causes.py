@@ -7,13 +7,23 @@ from cryptography import x509
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.lab.protocol.uploads import Upload
 from tests.addons.stand_ins.lab import DENIED, GOOD, TUNNELED, bridged_publication, message
-from tests.addons.stand_ins.running import Running, outcome_of
+from tests.addons.stand_ins.running import Running, outcome_of, wait_for
 
 Outcome = Response | Exception | None
 
 
 def good(running: Running) -> Outcome:
     return running.ask(*GOOD)
+
+
+def newly_judged(running: Running) -> Outcome:
+    """Send a good request after a change that lets the client be judged again."""
+    running.bridge.shared.judgement._due = lambda _: []  # type: ignore[method-assign]
+    with running.client() as client:
+        client.connect()
+        assert wait_for(lambda: any(found.authenticated for found in running.bridge.connections))
+        running.bridge.shared.judgement.judge_all()
+        return outcome_of(client, *GOOD)
 
 
 def denied(running: Running) -> Outcome:

@@ -17,6 +17,7 @@ from tests.addons.fails_closed.causes import (
     denied,
     forbidden,
     good,
+    newly_judged,
     over_the_limit,
     posted,
     tunneled_and_left,
@@ -29,6 +30,7 @@ from tests.addons.stand_ins.lab import BRIDGED
 from tests.addons.stand_ins.running import Panic, Running
 
 CALLED: dict[str, list[str]] = {
+    "client_due": ["ClientJudgement"],
     "head_read": ["AuditTrail", "RequestAuthorization"],
     "packet_announced": ["UploadAssembly"],
     "packet_read": ["UploadAssembly"],
@@ -53,10 +55,11 @@ CALLED: dict[str, list[str]] = {
 DEFECT_HOOKS = ["EndReporting"]
 """The addons called when one of these fails. If they fail too, only the log has the defect."""
 
-NOT_HOOKS = {"close", "ended", "probe", "problem"}
+NOT_HOOKS = {"close", "ended", "judge_all", "keep_judging", "probe", "problem", "use"}
 """Public methods of addons that are not hooks. No hook of mitmproxy may have such a name."""
 
 CAUSES: dict[str, Callable[[Running], Outcome]] = {
+    "client_due": newly_judged,
     "head_read": good,
     "packet_announced": uploaded,
     "packet_read": uploaded,

@@ -42,6 +42,7 @@ class PlainLeg(tunnel.TunnelLayer):
     ended_cleanly = True
     alert = None
     verification_failure = None
+    is_accepted = True
 
     def __init__(self, context: Context, server: Server) -> None:
         super().__init__(context, tunnel_connection=server, conn=server)
@@ -81,6 +82,7 @@ class ExchangeDriver(Driver):
         client = authenticate(self.record.publication, self.record.certificate)
         assert isinstance(client, AuthenticatedClient)
         self.record.admit(client)
+        self.record.due = False
         limits = dataclasses.replace(LIMITS, body_seconds=body_seconds or LIMITS.body_seconds)
         called = CalledHooks(watched)
         layer = ExchangeLayer(context, self.record, limits, called)

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.addons.layers import site_system_leg as leg_layer
-from ibcm_bridge.addons.tls import kept_session, site_system_leg
+from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.client_leg import is_resumed
+from ibcm_bridge.addons.tls.current_trust import JudgedPath
 from ibcm_bridge.addons.tls.kept_session import SESSION_SECONDS, KeptSession, SiteSystemKey
 from ibcm_bridge.authentication.revocation import renew
 from ibcm_bridge.lab.protocol.client import Response
@@ -127,8 +128,11 @@ def site_system_trust(running: Running) -> Any:
 def revoke(lab: Lab, running: Running, _clock: Clock) -> None:
     """Revoke every certificate of the kept sessions."""
     trust = site_system_trust(running)
+    assert wait_for(lambda: any(kept._kept for kept in sessions(running).values()))
     serials = [
-        kept._kept[1].path[0].serial_number for kept in sessions(running).values() if kept._kept
+        kept._kept[1].path.path[0].serial_number
+        for kept in sessions(running).values()
+        if kept._kept
     ]
     assert serials
     newer = lab.pki.issuing_crl(serials, 1_000, this_update=datetime.now(UTC))
@@ -169,6 +173,36 @@ def test_a_site_system_that_is_no_longer_accepted_is_refused(
         assert_legs(legs, False, True)
 
 
+def nothing(_lab: Lab, _running: Running, _clock: Clock) -> None:
+    """Change nothing."""
+
+
+@pytest.mark.parametrize(
+    ("change", "status"), [(nothing, 200), (revoke, 502), (let_the_list_end, 502)]
+)
+def test_a_kept_leg_is_not_used_again_if_its_site_system_is_no_longer_accepted(
+    lab: Lab,
+    running: Running,
+    clock: Clock,
+    change: Callable[[Lab, Running, Clock], None],
+    status: int,
+) -> None:
+    client_trust = running.bridge.generation.publication_tls[0].client_trust
+    assert client_trust is not None
+    client_trust.clock = lambda: datetime.now(UTC)
+    running.bridge.shared.judgement._clock = client_trust.clock
+    with running.client() as client:
+        assert client.request(*GOOD).status == 200
+        lab.site.clear()
+        change(lab, running, clock)
+        assert client.request(*GOOD).status == status
+    if status == 200:
+        assert not lab.site.handshakes(), "the leg was kept"
+    else:
+        assert not lab.site.received()
+        running.wait_for_reason("site-system-unverified")
+
+
 def test_an_expired_certificate_needs_a_full_handshake(
     running: Running, legs: list[bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,11 +213,11 @@ def test_an_expired_certificate_needs_a_full_handshake(
     of_session = kept._kept[1].path
     asked: list[Any] = []
 
-    def expired(path: Any, _now: datetime) -> bool:
+    def expired(path: Any) -> bool:
         asked.append(path)
         return False
 
-    monkeypatch.setattr(kept_session, "is_in_time", expired)
+    monkeypatch.setattr(JudgedPath, "is_accepted", expired)
     assert ask(running) == 200
     assert_legs(legs, False)
     assert asked == [of_session]

@@ -1,0 +1,173 @@
+"""Judges connected clients again, as at the resumption of a TLS session.
+
+1. The acceptance of a client has an end: the first end of a certificate of its path, or of a
+   revocation list. A newer list or policy ends it for all clients at once.
+2. An ended acceptance makes a connection `due`. Before each request the layer looks only at this
+   flag, and asks for a decision if it is set (`client_due`): a client that is refused gets no
+   further request through.
+3. Every second, due connections without a request are judged too. Those whose client is refused
+   are closed and recorded. A response under way ends first.
+
+A client is judged by the policy of new connections, whatever policy its connection began with: its
+listener must still have the publication. Tunnels have no client that could be judged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ibcm_bridge.addons.clock import Clock
+from ibcm_bridge.addons.connections import ConnectionRecord, Connections
+from ibcm_bridge.addons.events import RefusedConnection
+from ibcm_bridge.addons.stages import ClientDue
+from ibcm_bridge.addons.tls.current_trust import WITHOUT_END
+from ibcm_bridge.addons.tls.publication_tls import PublicationTls
+from ibcm_bridge.authentication.client import Client, admit_anonymous, authenticate
+from ibcm_bridge.decisions import rules
+from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.publications import HttpPublication, Listener, PlaintextListener
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 1.0
+"""The interval at which ends are looked for, and connections without a request are judged."""
+
+SLICE_SECONDS = 0.005
+"""How long clients are judged before other work has a turn. Thousands can be due at once."""
+
+
+class Published(Protocol):
+    """The parts of a policy that decide which clients are accepted."""
+
+    @property
+    def listeners(self) -> Mapping[Address, Listener | PlaintextListener]:
+        """The listeners by their address."""
+
+    @property
+    def publication_tls(self) -> Sequence[PublicationTls]:
+        """The TLS of each bridged publication."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Nothing:
+    """Before the first policy."""
+
+    listeners: Mapping[Address, Listener | PlaintextListener] = field(default_factory=dict)
+    publication_tls: Sequence[PublicationTls] = ()
+
+
+class ClientJudgement:
+    """Judges the clients of all open connections by the policy of new connections."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        refused: Callable[[RefusedConnection], None],
+        clock: Clock,
+    ) -> None:
+        """`refused` records a connection that ends without a request under way."""
+        self._connections = connections
+        self._refused = refused
+        self._clock = clock
+        self._policy: Published = _Nothing()
+
+    def use(self, policy: Published) -> None:
+        """Judge all clients by another policy, and again after each renewal of its lists."""
+        for tls in self._policy.publication_tls:
+            tls.replaced = True
+        self._policy = policy
+        for tls in policy.publication_tls:
+            if tls.client_trust is not None:
+                tls.client_trust.renewed = self.judge_all
+        self.judge_all()
+
+    def judge_all(self) -> None:
+        """Judge every client before its next request, and soon without one."""
+        for record in self._connections:
+            record.due = True
+
+    def client_due(self, known: ClientDue) -> Client | Deny:
+        """Judge a client before its request."""
+        return self._judge(known.connection)
+
+    async def keep_judging(self) -> None:
+        """Judge connections without a request until it is cancelled."""
+        while True:
+            await asyncio.sleep(SECONDS)
+            due = self._due(self._clock())
+            if due:
+                await self._judge_idle(due)
+
+    def _due(self, now: datetime.datetime) -> list[ConnectionRecord]:
+        found = []
+        for record in self._connections:
+            if now >= record.accepted_until:
+                record.due = True
+            if record.due and record.authenticated is not None and not record.under_way:
+                found.append(record)
+        return found
+
+    async def _judge_idle(self, due: Iterable[ConnectionRecord]) -> None:
+        turn_ends = time.monotonic() + SLICE_SECONDS
+        for record in due:
+            # Meanwhile it can have been judged before a request, or closed.
+            if record.due and not record.under_way and record in self._connections:
+                self._end_if_refused(record)
+            if time.monotonic() >= turn_ends:
+                await asyncio.sleep(0)
+                turn_ends = time.monotonic() + SLICE_SECONDS
+
+    def _end_if_refused(self, record: ConnectionRecord) -> None:
+        try:
+            if isinstance(judged := self._judge(record), Deny):
+                # Its layer closes it in a moment. The flag stays, so no request passes before.
+                record.give_way(judged)
+                self._refused(RefusedConnection(record, judged))
+        except Exception as error:  # a defect must not stop the judging of other clients
+            logger.error("defect in the judgement of a client: %s", type(error).__name__)
+            where = rules.DEFECT_IN.of("client judgement")
+            record.give_way(Deny(Reason.BRIDGE_DEFECT, where, type(error).__name__))
+
+    def _judge(self, record: ConnectionRecord) -> Client | Deny:
+        publication = self._publication(record)
+        if isinstance(publication, Deny):
+            return publication
+        certificate = record.certificate
+        if certificate is None:
+            anonymous = admit_anonymous(publication)
+            if not isinstance(anonymous, Deny):
+                record.judged(WITHOUT_END)
+            return anonymous
+        tls = next(tls for tls in self._policy.publication_tls if tls.publication is publication)
+        connection, trust = record.tls_connection, tls.client_trust
+        assert connection is not None
+        if trust is None:
+            text = "the policy no longer requests client certificates"
+            return Deny(Reason.CERTIFICATE_UNTRUSTED, rules.CLIENTS_TRUST, text)
+        accepted = trust.verify_again(*connection.sent_path(record.authorities))
+        if isinstance(accepted, Deny):
+            return accepted
+        client = authenticate(tls.publication, certificate)
+        if not isinstance(client, Deny):
+            record.judged(accepted)
+        return client
+
+    def _publication(self, record: ConnectionRecord) -> HttpPublication | Deny:
+        """Return the publication of a connection in the policy of new connections."""
+        before, listener = record.publication, self._policy.listeners.get(record.listener.address)
+        assert before is not None
+        if isinstance(listener, PlaintextListener):
+            publication: object = listener.publication
+        else:
+            publication = listener and listener.publications.get(before.name.lower())
+        if isinstance(publication, HttpPublication) and type(publication) is type(before):
+            return publication
+        text = "the policy no longer publishes this server name here over HTTP"
+        return Deny(Reason.UNKNOWN_NAME, rules.LISTENER_PUBLICATIONS, text)
