@@ -22,10 +22,10 @@ from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
+from ibcm_bridge.inspection.parser_warnings import ignore_parser_warnings
 from ibcm_bridge.inspection.reports import Report, write_report
 from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
-from ibcm_bridge.parser_warnings import ignore_parser_warnings
 from ibcm_bridge.storage.upload_spool import SpoolError, read_object
 
 LENGTH_BYTES = 8

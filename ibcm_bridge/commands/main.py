@@ -16,7 +16,7 @@ from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE
 from ibcm_bridge.commands.explain import command as explain
 from ibcm_bridge.commands.init import command as init
 from ibcm_bridge.commands.log_output import log_to_standard_error
-from ibcm_bridge.parser_warnings import ignore_parser_warnings
+from ibcm_bridge.inspection.parser_warnings import ignore_parser_warnings
 
 COMMANDS = (demo, lab, init, run, check, explain, identity, audit, conformance, pki)
 """Modules in the order of the help text. Each has `add`, which adds its parser and sets `run`."""

@@ -31,7 +31,6 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "os_errors": "policy",
         "shares": "",
         "sources": "decisions policy shares",
-        "parser_warnings": "",
         "routing": "decisions policy",
         "authentication": "decisions policy",
         "policy_file": "decisions messages policy authentication",
@@ -58,9 +57,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "decisions policy os_errors routing authentication request uploads inspection identity "
             "site_system_leg addons.tls addons.connections addons.events addons.stages"
         ),
-        "addons.engines": (
-            "decisions policy shares parser_warnings policy_file inspection storage"
-        ),
+        "addons.engines": ("decisions policy shares policy_file inspection storage"),
         "addons.hooks": (
             "decisions messages policy shares authentication request uploads inspection identity "
             "storage "
@@ -143,7 +140,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "lab.site_systems lab.clients lab.bridge lab.cases lab.comparison lab.demo lab.commands"
         ),
         "commands": (
-            "decisions messages policy os_errors parser_warnings routing authentication "
+            "decisions messages policy os_errors routing authentication "
             "policy_file request inspection identity site_system_leg audit storage addons.errors "
             "addons.tested_mitmproxy addons.clock addons.tls addons.engines addons.operations "
             "addons.web addons.run addons.workers lab.pki lab.demo lab.simulated lab.commands "

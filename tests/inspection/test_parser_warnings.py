@@ -26,15 +26,15 @@ from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.engines.inspection_worker import framed
 from ibcm_bridge.addons.engines.inspection_workers import COMMAND
 from ibcm_bridge.authentication.certificate import certificate_facts
-from ibcm_bridge.inspection.scan import read_and_scan
-from ibcm_bridge.inspection.subject import CleanBody, Subject
-from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.parser_warnings import (
+from ibcm_bridge.inspection.parser_warnings import (
     ABOUT_ARCHIVES,
     ABOUT_CERTIFICATES,
     ignore_parser_warnings,
 )
+from ibcm_bridge.inspection.scan import read_and_scan
+from ibcm_bridge.inspection.subject import CleanBody, Subject
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.policy_file import shipped_roles
 
 SERIAL = 0x7A5A5A5A
