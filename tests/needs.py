@@ -83,6 +83,8 @@ NEEDS: Mapping[str, Need] = {
     "git": _program("git"),
     "ip": _program("ip", "iproute2"),
     "nft": _program("nft", "nftables"),
+    "nginx": _program("nginx"),
+    "nginx-stream": _file("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
     "openssl": _program("openssl"),
     "logrotate": _program("logrotate"),
     # checks alert rules

@@ -13,6 +13,14 @@ from ibcm_bridge.decisions import rules
 
 
 @dataclass(frozen=True, slots=True)
+class CredentialFiles:
+    """The PEM files of a credential. The key has no passphrase."""
+
+    chain: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Credential:
     """A certificate with its intermediates, and its private key, in PEM. repr() omits the key."""
 
@@ -20,6 +28,8 @@ class Credential:
     key_pem: bytes = field(repr=False)
     exposed_file: Path | None = None
     """The file of the key if all users of this machine may read or write it."""
+    files: CredentialFiles | None = None
+    """The files for other programs; None for a PFX file or a key with a passphrase."""
 
     @property
     def chain(self) -> list[x509.Certificate]:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs12,
 )
 
-from ibcm_bridge.policy.trust import Credential
+from ibcm_bridge.policy.trust import Credential, CredentialFiles
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows.trust import CertificateRow, PassphraseRow
@@ -65,9 +65,13 @@ def _read_pair(reading: Reading, where: yaml_tree.Place, row: CertificateRow) ->
     if private.public_key() != certified:
         reading.report((*where, "key"), f"{row.key} does not match the certificate in {row.chain}")
         return None
+    files: CredentialFiles | None = CredentialFiles(
+        reading.relative(row.chain), reading.relative(row.key)
+    )
     if passphrase is not None:
         key = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, _NONE)
-    return Credential(chain, key, _if_exposed(reading.relative(row.key)))
+        files = None
+    return Credential(chain, key, _if_exposed(reading.relative(row.key)), files)
 
 
 def _certified(chain: bytes) -> CertificatePublicKeyTypes | None:

@@ -77,10 +77,15 @@ class Ambiguities:
         return found
 
 
+def parsed(text: str) -> Any:
+    """Parse a pattern into the items of `re`: pairs of an operation and its value. re.error."""
+    return _parser.parse(text, _FLAGS)
+
+
 def ambiguities(text: str) -> Ambiguities:
     """Analyze a pattern. ValueError for unsupported syntax, re.error for invalid syntax."""
     found = Ambiguities()
-    _walk(_parser.parse(text, _FLAGS), frozenset(), found, repeated=False)
+    _walk(parsed(text), frozenset(), found, repeated=False)
     return found
 
 
@@ -104,7 +109,7 @@ def _walk(
         elif name in ("MAX_REPEAT", "MIN_REPEAT"):
             begins, may_be_empty = _repeat(value, first, found, repeated=repeated)
         else:
-            begins, may_be_empty = frozenset(_characters(name, value)), False
+            begins, may_be_empty = frozenset(characters(name, value)), False
         first = begins | first if may_be_empty else begins
         empty = empty and may_be_empty
     return first, empty
@@ -144,8 +149,11 @@ def _repeat(
     return begins, may_be_empty or least == 0
 
 
-def _characters(op: str, value: Any) -> Iterator[str]:
-    """Return the characters that one item of a pattern matches, in upper and lower case."""
+def characters(op: str, value: Any) -> Iterator[str]:
+    """Return the characters that one item of a pattern matches, in upper and lower case.
+
+    U+0080 represents all characters beyond ASCII.
+    """
     if op == "ANY":
         taken = _ALL - {"\n"}
     elif op == "LITERAL":

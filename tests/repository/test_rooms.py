@@ -34,6 +34,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "routing": "decisions policy",
         "authentication": "decisions policy",
         "policy_file": "decisions messages policy authentication",
+        "export": "policy policy_file",
         "request": "decisions messages policy authentication",
         "uploads": "decisions request",
         "inspection": "decisions messages policy request uploads",
@@ -108,7 +109,9 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "lab.protocol": "lab.namespaces lab.pki",
         "lab.site_systems": "os_errors lab.errors lab.namespaces lab.pki lab.protocol",
         "lab.clients": "lab.pki lab.protocol",
-        "lab.bridge": "policy lab.namespaces lab.pki lab.site_systems",
+        "lab.bridge": (
+            "policy policy_file export storage lab.errors lab.namespaces lab.pki lab.site_systems"
+        ),
         "lab.capture": "lab.site_systems",
         "lab.cases": "decisions policy lab.pki lab.protocol lab.site_systems lab.clients",
         "lab.comparison": (
@@ -141,10 +144,10 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "commands": (
             "decisions messages policy os_errors routing authentication "
-            "policy_file request inspection identity site_system_leg audit storage addons.errors "
-            "addons.tested_mitmproxy addons.clock addons.tls addons.engines addons.operations "
-            "addons.web addons.run addons.workers lab.pki lab.demo lab.simulated lab.commands "
-            "conformance"
+            "policy_file export request inspection identity site_system_leg audit storage "
+            "addons.errors addons.tested_mitmproxy addons.clock addons.tls addons.engines "
+            "addons.operations addons.web addons.run addons.workers lab.pki lab.demo "
+            "lab.simulated lab.commands conformance"
         ),
     }.items()
 }

@@ -1,0 +1,281 @@
+"""What every export needs of a policy, as values that each proxy writes in its own syntax."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ibcm_bridge.export.exported import ExportError
+from ibcm_bridge.export.targets import Line, published_directories, target_lines
+from ibcm_bridge.policy.addresses import Address, Network
+from ibcm_bridge.policy.bodies import BodyRule
+from ibcm_bridge.policy.policy import Limits, Policy
+from ibcm_bridge.policy.publications import (
+    BridgePublication,
+    Listener,
+    PlaintextListener,
+    PlaintextPublication,
+    PublishedRole,
+    SiteSystem,
+    TunnelPublication,
+    UnlistedHeaders,
+)
+from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.tls_settings import TlsSettings
+from ibcm_bridge.policy.trust import CredentialFiles, Trust
+
+_NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
+_FIELD = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
+_PATH = re.compile(r"[A-Za-z0-9_./@+:,=~-]+")
+ENROLLMENT = "enrollment-proxy-point"
+_ALWAYS_SENT = frozenset((b"host", b"content-length"))
+"""The proxies write these themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedRole:
+    """A role of a publication."""
+
+    name: str
+    site_system: SiteSystem
+    directories: tuple[str, ...]
+    """In lower case. Those with Windows authentication are in `users`."""
+    users: tuple[str, ...]
+    verbs: Mapping[str, BodyRule]
+    fields: tuple[str, ...]
+    """The header fields to forward, in lower case, without Host and Content-Length."""
+    dropped: Mapping[str, tuple[str, ...]]
+    """Field -> the verbs with which it is dropped."""
+    verbs_requirement: str
+    fields_requirement: str
+
+    @property
+    def most_body(self) -> int:
+        """The largest allowed body, in bytes."""
+        return max(rule.limit for rule in self.verbs.values())
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedPublication:
+    """A bridged publication, or one in plaintext: then `tls` is None."""
+
+    name: str
+    public_port: int
+    tls: ExportedTls | None
+    roles: tuple[ExportedRole, ...]
+    lines: tuple[Line, ...]
+    request_head: int
+    refuses_unlisted: bool
+
+    @property
+    def key(self) -> str:
+        """A name for variables and sections."""
+        return re.sub(r"[^a-z0-9]", "_", self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedTls:
+    """The certificates and settings of both legs."""
+
+    server: CredentialFiles
+    client: CredentialFiles
+    """The client certificate of the proxy, for site systems."""
+    settings: TlsSettings
+    certificates: CertificatePolicy
+    client_trust: Trust | None
+    site_system_trust: Trust
+    clients_resume: bool
+    legs_resume: bool
+    sends_names: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedTunnel:
+    """A tunneled publication."""
+
+    name: str
+    site_system: Address
+    is_for_enrolled: bool
+    """True for the site system of enrolled mobile devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedListener:
+    """A port of the proxy."""
+
+    number: int
+    address: Address
+    publications: tuple[ExportedPublication, ...]
+    tunnels: tuple[ExportedTunnel, ...]
+    without_sni: str | None
+    balancers: tuple[Network, ...]
+    is_tls: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedPolicy:
+    """All listeners. `left_out` has the directories that need a leg bound to one client."""
+
+    listeners: tuple[ExportedListener, ...]
+    limits: Limits
+    left_out: tuple[str, ...]
+    has_source_limits: bool
+
+
+def exported_policy(policy: Policy, *, holds_legs: bool) -> ExportedPolicy:
+    """Read a policy. ExportError if a value cannot be written safely.
+
+    `holds_legs`: whether the proxy keeps a site-system leg for one client connection. Without it,
+    directories with Windows authentication are left out.
+    """
+    left_out: list[str] = []
+    listeners = []
+    for number, listener in enumerate(policy.listeners, 1):
+        publications, tunnels = [], []
+        for publication in listener.published:
+            _check_name(publication.name)
+            if isinstance(publication, TunnelPublication):
+                _check_host(publication.site_system)
+                enrolled = ENROLLMENT in publication.roles
+                tunnels.append(ExportedTunnel(publication.name, publication.site_system, enrolled))
+                continue
+            found = _publication(publication, policy, holds_legs, left_out)
+            if found.roles:
+                publications.append(found)
+        listeners.append(
+            ExportedListener(
+                number,
+                listener.address,
+                tuple(publications),
+                tuple(tunnels),
+                listener.without_sni if isinstance(listener, Listener) else None,
+                listener.balancers,
+                not isinstance(listener, PlaintextListener),
+            )
+        )
+    limited = (policy.per_source.connections, policy.per_source.handshakes_per_minute)
+    return ExportedPolicy(
+        tuple(listeners), policy.limits, tuple(left_out), any(value for value in limited)
+    )
+
+
+def _publication(
+    publication: BridgePublication | PlaintextPublication,
+    policy: Policy,
+    holds_legs: bool,
+    left_out: list[str],
+) -> ExportedPublication:
+    published = _distinct(publication.directories.values())
+    roles = []
+    for role in published:
+        found = _role(role, holds_legs)
+        if not holds_legs:
+            left_out += [f"{publication.name}/{name}" for name in found.users]
+        if found.directories or (holds_legs and found.users):
+            roles.append(found)
+    lines = target_lines(published, policy.never, holds_legs=holds_legs)
+    return ExportedPublication(
+        publication.name,
+        publication.public_port,
+        _tls(publication) if isinstance(publication, BridgePublication) else None,
+        tuple(roles),
+        tuple(lines),
+        publication.request_head,
+        publication.unlisted_headers is UnlistedHeaders.REFUSE,
+    )
+
+
+def _distinct(roles: Iterable[PublishedRole]) -> list[PublishedRole]:
+    """A role is the value of each of its directories."""
+    return list({role.profile.name: role for role in roles}.values())
+
+
+def _role(role: PublishedRole, holds_legs: bool) -> ExportedRole:
+    profile = role.profile
+    users = tuple(
+        name for name, directory in profile.directories.items() if directory.authenticates_users
+    )
+    fields = profile.headers - _ALWAYS_SENT
+    if users and holds_legs:
+        fields |= {b"authorization"}
+    names = tuple(sorted(field.decode("ascii") for field in fields))
+    for name in names:
+        if not _FIELD.fullmatch(name):
+            raise ExportError(f"the header field {name!r} cannot be written; remove it")
+    dropped: dict[str, list[str]] = {}
+    for method, some in profile.dropped_headers.items():
+        for field in some:
+            dropped.setdefault(field.decode("ascii"), []).append(method.decode("ascii"))
+    _check_host(role.site_system.address)
+    _check_name(role.site_system.name)
+    _check_name(role.site_system.verify_name)
+    return ExportedRole(
+        profile.name,
+        role.site_system,
+        tuple(published_directories(profile)),
+        users,
+        {method.decode("ascii"): rule for method, rule in profile.bodies.items()},
+        names,
+        {field: tuple(sorted(verbs)) for field, verbs in sorted(dropped.items())},
+        profile.verbs_requirement,
+        profile.headers_requirement,
+    )
+
+
+def _tls(publication: BridgePublication) -> ExportedTls:
+    server, client = publication.credential.files, publication.site_system_credential.files
+    if server is None or client is None:
+        raise ExportError(
+            f"{publication.name}: other proxies read PEM files without a passphrase; write chain "
+            "and key instead of pfx or passphrase"
+        )
+    for trust in (publication.client_trust, publication.site_system_trust):
+        if trust is not None and trust.revocation.without_crl and trust.crls:
+            raise ExportError(
+                f"{publication.name}: other proxies need a CRL of every authority, or of none; "
+                "remove without_crl, or remove all CRLs from a copy of the policy"
+            )
+    return ExportedTls(
+        server,
+        client,
+        publication.client_tls,
+        publication.certificate_policy,
+        publication.client_trust,
+        publication.site_system_trust,
+        publication.clients_resume,
+        publication.legs_resume,
+        publication.send_ca_names,
+    )
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ExportError(f"the name {name!r} cannot be written; use letters, digits, - and .")
+
+
+def _check_host(address: Address) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_.:-]+", address[0]):
+        raise ExportError(f"the address {address[0]!r} cannot be written")
+
+
+def safe_path(path: Path) -> str:
+    """Return a path as text for a configuration. ExportError if it needs quoting."""
+    text = str(path)
+    if not _PATH.fullmatch(text):
+        raise ExportError(
+            f"the path {text!r} cannot be written to a configuration; use only letters, digits and "
+            "_ . / @ + : , = ~ - in paths"
+        )
+    return text
+
+
+def needed_bodies(role: ExportedRole) -> Iterator[tuple[str, BodyRule]]:
+    """The verbs that need a body."""
+    return ((verb, rule) for verb, rule in role.verbs.items() if rule.required)
+
+
+def bodiless_verbs(role: ExportedRole) -> Sequence[str]:
+    """The verbs that have no body."""
+    return [verb for verb, rule in role.verbs.items() if rule.limit == 0]

@@ -1,0 +1,97 @@
+"""Runs the conformance suite against other proxies with their exported configurations.
+
+`make comparison` writes the results to `expected` and to docs/comparison.md. It is not repeated on
+the wheel: a run takes half a minute for each proxy, and the wheel has the same export.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Any
+
+from ibcm_bridge.conformance.collection import all_checks
+from ibcm_bridge.conformance.judgement import Outcome
+from ibcm_bridge.conformance.kit import make_kit, now
+from ibcm_bridge.conformance.runner import Result, run_checks
+from ibcm_bridge.conformance.running import PUBLISHED
+from ibcm_bridge.conformance.serving import serving
+from ibcm_bridge.conformance.subject import Place, Subject
+from ibcm_bridge.export.checks import rules_of
+from ibcm_bridge.export.proxies import Proxy
+from ibcm_bridge.export.rules import Extent
+from ibcm_bridge.lab.bridge.exported_proxy import exported_proxy, program_of
+from ibcm_bridge.lab.bridge.process import with_site_systems
+from ibcm_bridge.lab.cases.policy import demo_policy
+
+EXPECTED = Path(__file__).parent / "expected"
+HANG_SECONDS = 10.0
+
+
+def run_suite(proxy: Proxy) -> list[Result]:
+    """Run all checks against a proxy with the export of the demo's policy."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "kit"
+        with serving(IPv4Address("127.0.0.1"), folder, fixed_ports=False) as site:
+            kit, _ = make_kit(folder, None, now())
+            policy = with_site_systems(demo_policy(), site)
+            with exported_proxy(proxy, policy, folder) as running:
+                left_out = {place.partition("/")[0] for place in running.export.left_out}
+                places = {
+                    role: Place(name, running.addresses[port])
+                    for role, (name, port) in PUBLISHED.items()
+                    if name not in left_out
+                }
+                features = frozenset(("windows-authentication",) if proxy.holds_legs else ())
+                subject = Subject(places, kit, site, seconds=HANG_SECONDS, features=features)
+                return list(run_checks(list(all_checks().values()), subject, {}))
+
+
+def version_of(proxy: Proxy) -> str:
+    """Return the installed version of a proxy."""
+    program = program_of(proxy)
+    assert program is not None
+    done = subprocess.run([program, *proxy.version], capture_output=True, text=True, check=True)
+    found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", done.stdout + done.stderr)
+    assert found is not None
+    return found[0]
+
+
+def outcomes(results: list[Result]) -> dict[str, str]:
+    """Return the outcome of each check; a failure with where the request was stopped."""
+    return {result.check.id: _outcome(result) for result in results}
+
+
+def _outcome(result: Result) -> str:
+    judged = result.judgement
+    if judged.outcome is Outcome.FAIL and judged.stop:
+        return f"fail, stopped {judged.stop}"
+    return str(judged.outcome)
+
+
+def expected(proxy: Proxy) -> Mapping[str, Any]:
+    """Return the kept results of a proxy."""
+    found: Mapping[str, Any] = json.loads((EXPECTED / f"{proxy.name}.json").read_text("utf-8"))
+    return found
+
+
+def unexplained(proxy: Proxy, results: Mapping[str, str]) -> list[str]:
+    """Return the checks that fail although the proxy's statements enforce all of their rules."""
+    return [
+        check
+        for check, outcome in results.items()
+        if outcome.startswith(("fail", "hang"))
+        and all(proxy.statements[rule].extent is Extent.YES for rule in rules_of(check))
+    ]
+
+
+def write_expected(proxy: Proxy) -> None:
+    """Run the suite, and keep its results."""
+    kept = {"version": version_of(proxy), "results": outcomes(run_suite(proxy))}
+    text = json.dumps(kept, indent=1)
+    (EXPECTED / f"{proxy.name}.json").write_text(f"{text}\n", "utf-8")
