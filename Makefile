@@ -15,7 +15,7 @@ KERBEROS := $(VENV)/.kerberos$(MITMPROXY)
 QUICK := --hypothesis-profile quick -m 'not slow' \
 	$(addprefix --ignore=tests/,addons fuzzing integration lab repository)
 
-.PHONY: demo test quick needs fuzz lint types images bench cost wheel clean help python
+.PHONY: demo test quick needs fuzz lint types images bench cost wheel deb clean help python
 .DEFAULT_GOAL := help
 
 demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
@@ -57,6 +57,9 @@ wheel: $(READY)  ## build the wheel, and unpack it into the environment
 	$(BIN)/pip wheel --quiet --no-deps --wheel-dir dist .
 	$(BIN)/pip install --quiet --no-deps --target $(VENV)/wheel dist/*.whl
 	rm -rf build
+
+deb: python  ## build a Debian package of the bridge with its libraries (Debian 13 or newer)
+	PYTHON=$$(command -v $(PYTHON)) deploy/debian/build
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \

@@ -173,3 +173,26 @@ def test_the_command_of_the_unit_starts_with_the_policy_of_the_service(service: 
     assert audit.stat().st_mode & 0o777 == 0o640
     state = service.root / "var/lib/ibcm-bridge"
     assert {"bindings.sqlite", "uploads.sqlite"} <= {path.name for path in state.iterdir()}
+
+
+# The Debian package: tests/soak builds and installs it
+
+DEBIAN = DEPLOY / "debian"
+
+
+@pytest.mark.parametrize("script", ["build", "postinst", "prerm", "postrm"])
+def test_a_script_of_the_package_is_a_program(script: str) -> None:
+    path = DEBIAN / script
+    assert path.stat().st_mode & 0o111
+    done = subprocess.run(["sh", "-n", path], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_package_installs_the_files_that_it_names() -> None:
+    build = (DEBIAN / "build").read_text("utf-8")
+    for path in (DEBIAN / "conffiles").read_text("utf-8").split():
+        assert f'"$root{path}"' in build
+    for path in re.findall(r"(?<!\$)\b((?:deploy|config|docs)/[\w./-]+)", build):
+        assert (ROOT / path).exists(), path
+    control = (DEBIAN / "control").read_text("utf-8")
+    assert {*re.findall("@[A-Z]+@", control)} == {*re.findall("s/(@[A-Z]+@)/", build)}
