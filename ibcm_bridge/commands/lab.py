@@ -94,6 +94,12 @@ def _add_client(actions: Subcommands) -> None:
         help="with --count: concurrent clients (default: 32)",
     )
     parser.add_argument("--seed", type=int, metavar="N", help="seed for names and random choices")
+    parser.add_argument(
+        "--scene",
+        metavar="NAME",
+        help="play a scene: one sentence of Microsoft's planning page; `list` lists them, `all` "
+        "plays all",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=_client)
 
@@ -233,13 +239,18 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _client(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.scenes.command import lab_scene
     from ibcm_bridge.lab.simulated.command import ClientOptions, lab_client
     from ibcm_bridge.lab.simulated.installation import Mode
 
     if options.count is None and (options.polls or options.at_once):
         print("ibcm-bridge lab: --polls and --at-once require --count", file=sys.stderr)
         return EXIT_USAGE
-    return lab_client(
+    if options.scene is not None and options.count is not None:
+        print("ibcm-bridge lab: use either --scene or --count", file=sys.stderr)
+        return EXIT_USAGE
+    play = lab_client if options.scene is None else lab_scene
+    return play(
         ClientOptions(
             mode=Mode(options.mode),
             profile=options.profile,
@@ -248,6 +259,7 @@ def _client(options: argparse.Namespace) -> int:
             at_once=options.at_once or 32,
             seed=options.seed,
             as_json=options.json,
+            scene=options.scene,
         )
     )
 

@@ -129,6 +129,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "storage lab.errors lab.namespaces lab.pki lab.protocol lab.site_systems "
             "lab.clients lab.perimeter"
         ),
+        "lab.scenes": "lab.pki lab.protocol lab.clients lab.cases lab.simulated",
         "lab.page": (
             "decisions messages policy_file inspection lab.pki lab.protocol lab.site_systems "
             "lab.clients lab.capture lab.cases lab.comparison lab.wire lab.picture lab.perimeter "
@@ -147,7 +148,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "policy_file export request inspection identity site_system_leg audit storage "
             "addons.errors addons.tested_mitmproxy addons.clock addons.tls addons.engines "
             "addons.operations addons.web addons.run addons.workers lab.pki lab.demo "
-            "lab.simulated lab.commands conformance"
+            "lab.simulated lab.scenes lab.commands conformance"
         ),
     }.items()
 }

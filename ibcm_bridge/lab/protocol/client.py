@@ -28,6 +28,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -117,14 +118,17 @@ class LabClient:
         namespace: Namespace = HERE,
         key_log: Path | None = None,
         max_body: int | None = None,
+        connect_to: tuple[str, int] | None = None,
     ) -> None:
         """`key_log`: the file for the TLS secrets of this client.
 
+        `connect_to`: `address` is a web proxy; request a tunnel to this name and port from it.
         `max_body`: the most bytes of a response body that `request` reads; None for no limit.
         """
         self._address = address
         self._max_body = max_body
         self._namespace = namespace
+        self._connect_to = connect_to
         self._server_name = server_name
         self._timeout = timeout
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -181,6 +185,8 @@ class LabClient:
             with self._namespace.inside():
                 plain = socket.create_connection(self._address, self._timeout)
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._connect_to is not None:
+                _request_tunnel(plain, self._connect_to)
             began = time.perf_counter()
             self._connecting = connecting = self._context.wrap_socket(
                 plain, server_hostname=self._server_name, do_handshake_on_connect=False
@@ -281,6 +287,22 @@ class LabClient:
         finally:
             if not complete:
                 self.close()
+
+
+def _request_tunnel(connection: socket.socket, to: tuple[str, int]) -> None:
+    """Request a tunnel from a web proxy (RFC 9110 9.3.6). ConnectionEnded if it refuses."""
+    name = f"{to[0]}:{to[1]}"
+    try:
+        connection.sendall(request_bytes("CONNECT", name, (), None, name))
+        response = http.client.HTTPResponse(connection, method="CONNECT")
+        response.begin()
+    except (http.client.HTTPException, OSError) as error:
+        connection.close()
+        raise ConnectionEnded(f"no response from the web proxy: {error!r}") from error
+    response.close()
+    if response.status != HTTPStatus.OK:
+        connection.close()
+        raise ConnectionEnded(f"the web proxy refuses: {response.status} {response.reason}")
 
 
 def request_bytes(

@@ -32,7 +32,7 @@ from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.simulated.connections import CONNECTION_ERRORS, Connections
 from ibcm_bridge.lab.simulated.download import AGENT, Download, DownloadError
 from ibcm_bridge.lab.simulated.installation import Installation
-from ibcm_bridge.lab.simulated.network import HTTP, Host, Network
+from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, Host, Network
 from ibcm_bridge.lab.simulated.site_system_selection import SiteSystemSelection
 from ibcm_bridge.lab.simulated.update_file import UpdateFile, UrlLocation
 
@@ -42,6 +42,7 @@ class Result(StrEnum):
 
     GOOD = "good"
     FELL_BACK = "fell back"
+    AS_REQUIRED = "not successful, as required"
     FAILED = "failed"
 
 
@@ -109,6 +110,27 @@ class SimulatedClient:
     def run(self, *steps: Step) -> Iterator[ActionResult]:
         """Run these steps until a response is not good."""
         return self._run(steps, self.send)
+
+    def attempt(self, action: str, request: Request) -> ActionResult:
+        """Send a request; GOOD if the response is successful."""
+        try:
+            response = self.send(request)
+        except CONNECTION_ERRORS as why:
+            return self._action_result(action, _error_text(why), Result.FAILED)
+        good = response.status < 400
+        result = Result.GOOD if good else Result.FAILED
+        return self._action_result(
+            action, _status_line(response), result, "" if good else _text(response)
+        )
+
+    def connect(self, name: str) -> ActionResult:
+        """Open a TLS connection to a name, without a request."""
+
+        def open_connection() -> str:
+            self._last = name
+            return str(self._connections.to((name, HTTPS)).connect().version())
+
+        return self._perform("TLS connection", open_connection)
 
     def fallback(self, state: int) -> ActionResult:
         """Send a state message to the fallback status point."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from random import Random
 
@@ -35,10 +36,20 @@ class ClientOptions:
     at_once: int
     seed: int | None
     as_json: bool
+    scene: str | None = None
+    """The name of a scene, or `all` or `list`."""
 
 
 def lab_client(options: ClientOptions) -> int:
     """Run the client or clients; return 0 if everything succeeded, else 1."""
+    count = options.count
+    return in_running_lab(
+        lambda lab: _one(lab, options) if count is None else _many(lab, options, count)
+    )
+
+
+def in_running_lab(run: Callable[[RunningLab], bool]) -> int:
+    """Run something in this user's lab; return 0 if it returns True, else 1."""
     raise_open_file_limit()
     try:
         folder = runtime_folder()
@@ -46,7 +57,7 @@ def lab_client(options: ClientOptions) -> int:
         lab = RunningLab.read(state, folder / "lab")
         for fault in state.get(FAULTS, ()):
             print(f"ibcm-bridge lab: fault on: {fault}; the page switches it off", file=sys.stderr)
-        good = _one(lab, options) if options.count is None else _many(lab, options, options.count)
+        good = run(lab)
     except BrokenPipeError:
         raise  # the reader closed the pipe
     except (LabError, OSError) as error:
@@ -77,7 +88,8 @@ def _one(lab: RunningLab, options: ClientOptions) -> bool:
             for action in scenario.play(client, lab):
                 good = good and action.result is not Result.FAILED
                 print(
-                    _json(scenario.title, action) if options.as_json else _line(action), flush=True
+                    action_json(scenario.title, action) if options.as_json else action_line(action),
+                    flush=True,
                 )
     finally:
         client.close()
@@ -87,6 +99,7 @@ def _one(lab: RunningLab, options: ClientOptions) -> bool:
 
 
 _MODES = {
+    Mode.INTRANET_ONLY: "intranet-only",
     Mode.INTERNET_ONLY: "Internet-only",
     Mode.BOTH: "intranet and Internet (CLIENT-MODE)",
 }
@@ -95,17 +108,28 @@ _KEYS = {
     "own-key": "signs with a separate key",
 }
 _VERDICT = {True: "Everything succeeded", False: "There were failures"}
-_MARKS = {Result.GOOD: "", Result.FELL_BACK: "  (fell back)", Result.FAILED: "  FAILED"}
+_MARKS = {
+    Result.GOOD: "",
+    Result.FELL_BACK: "  (fell back)",
+    Result.AS_REQUIRED: "  (as required)",
+    Result.FAILED: "  FAILED",
+}
 
 
-def _line(action: ActionResult) -> str:
+def action_line(action: ActionResult) -> str:
     where = f"  {action.network:<9} {action.site_system:<25} {action.action:<38}"
     milliseconds = action.seconds * 1000
-    text = f": {action.text}" if action.text else ""
-    return f"{where} {milliseconds:6.1f} ms  {action.response}{text}{_MARKS[action.result]}"
+    line = f"{where} {milliseconds:6.1f} ms  {action.response}{_MARKS[action.result]}"
+    if not action.text:
+        return line
+    indent = " " * 6
+    text = textwrap.fill(
+        action.text, 80, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+    return f"{line}\n{text}"
 
 
-def _json(scenario: str, action: ActionResult) -> str:
+def action_json(scenario: str, action: ActionResult) -> str:
     return json.dumps({"scenario": scenario, **asdict(action), "seconds": round(action.seconds, 6)})
 
 

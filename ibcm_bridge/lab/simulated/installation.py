@@ -11,6 +11,7 @@ from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 class Mode(StrEnum):
     """The networks in which a client is managed."""
 
+    INTRANET_ONLY = "intranet-only"
     INTERNET_ONLY = "internet-only"
     BOTH = "both"
 
@@ -35,4 +36,6 @@ class Installation:
         """InternetFlag of the registration (protocol.md 3.1)."""
         if self.mode is Mode.INTERNET_ONLY:
             return 2
+        if self.mode is Mode.INTRANET_ONLY:
+            return 0
         return int(bool(self.knows.internet_management_points))

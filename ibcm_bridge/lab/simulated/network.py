@@ -33,15 +33,18 @@ class Network:
     trust: x509.Certificate
     """The root CA that the client trusts."""
     namespace: Namespace = HERE
+    web_proxy: Host | None = None
+    """The address of an HTTP proxy that forwards TLS connections, if only it reaches the names."""
 
     def client(self, host: Host, credential: LabCredential | None) -> LabClient:
         """Return a client for a name; it connects on the first request. Unreachable."""
         return LabClient(
-            self._address(host),
+            self.web_proxy or self._address(host),
             host[0],
             trust=self.trust,
             credential=credential,
             namespace=self.namespace,
+            connect_to=host if self.web_proxy else None,
         )
 
     def plain(self, host: Host) -> http.client.HTTPConnection:

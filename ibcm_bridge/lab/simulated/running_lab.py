@@ -33,6 +33,9 @@ AUTHORITY = "authority"
 """Name of its files, without extension."""
 
 INSTALLATION_OPTIONS = {
+    Mode.INTRANET_ONLY: KnownSiteSystems(
+        intranet_management_points=INTRANET.management_points, fallback_status_point=FALLBACK
+    ),
     Mode.INTERNET_ONLY: KnownSiteSystems(
         internet_management_points=INTERNET.management_points, fallback_status_point=FALLBACK
     ),
@@ -122,9 +125,16 @@ class RunningLab:
 
     def client(self, name: str, mode: Mode, random: Random, *, own_key: bool) -> SimulatedClient:
         """Create a client on the Internet; it signs with a separate key or with its TLS key."""
+        return self.installed(
+            name, Installation(mode, INSTALLATION_OPTIONS[mode]), random, own_key=own_key
+        )
+
+    def installed(
+        self, name: str, installed: Installation, random: Random, *, own_key: bool
+    ) -> SimulatedClient:
+        """Create a client with this installation, on the Internet."""
         credential = computer_of(self.authority, name, datetime.now(UTC))
         device = Device.with_own_key(name) if own_key else Device.of(credential, name)
-        installed = Installation(mode, INSTALLATION_OPTIONS[mode])
         return SimulatedClient(device, credential, installed, self.internet, random)
 
 

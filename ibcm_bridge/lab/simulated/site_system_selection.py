@@ -14,7 +14,8 @@ from ibcm_bridge.lab.simulated.network import HTTPS, Host, Unreachable
 def management_points(known: KnownSiteSystems, mode: Mode, random: Random) -> list[str]:
     """Return the management points to try: intranet first, then Internet in random order."""
     inside = () if mode is Mode.INTERNET_ONLY else known.intranet_management_points
-    return [*inside, *in_random_order(known.internet_management_points, random)]
+    outside = () if mode is Mode.INTRANET_ONLY else known.internet_management_points
+    return [*inside, *in_random_order(outside, random)]
 
 
 def distribution_points(known: KnownSiteSystems, random: Random) -> list[str]:

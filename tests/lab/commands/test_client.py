@@ -140,8 +140,9 @@ def test_an_active_fault_and_the_text_of_a_refusal_are_printed(lab: None, folder
         switch(page, "site-system-down", on=False)
     assert shown.returncode == 1
     assert "fault on: Management point down" in shown.stderr
-    refused = next(line for line in shown.stdout.splitlines() if "FAILED" in line)
-    assert re.search(r"502 Bad Gateway: The site system cannot .+ Reference: [0-9a-f]{12}", refused)
+    refused = " ".join(shown.stdout.split())
+    text = r"502 Bad Gateway FAILED The site system cannot .+ Reference: [0-9a-f]{12}"
+    assert re.search(text, refused)
     assert "fault on" not in client("--mode", "internet-only").stderr
 
 
@@ -154,3 +155,15 @@ def switch(page: str, fault: str, *, on: bool) -> None:
     ).close()
     while bool(Runtime(runtime_folder()).read().get("faults")) is not on:
         time.sleep(0.05)
+
+
+@pytest.mark.usefixtures("lab")
+def test_all_scenes_show_what_they_should() -> None:
+    shown = client("--scene", "all")
+    assert (shown.returncode, shown.stderr) == (0, ""), shown.stdout
+    assert "  FAILED" not in shown.stdout
+    assert shown.stdout.count("(as required)") > 10
+    assert shown.stdout.endswith("Each scene shows what it should.\n")
+    one = client("--scene", "wake-up", "--json", "--profile", "own-key")
+    results = [json.loads(line)["result"] for line in one.stdout.splitlines()]
+    assert results == ["good", "good", "not successful, as required"]

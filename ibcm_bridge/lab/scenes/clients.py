@@ -1,0 +1,162 @@
+"""Kinds of clients, and how they were installed (CLIENT-MODE, CLIENT-PICK)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from ibcm_bridge.lab.clients.life_cycle import (
+    MANAGEMENT_POINTS,
+    POLICY_REQUEST,
+    REGISTRATION,
+)
+from ibcm_bridge.lab.protocol import wsus
+from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
+from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage, must_fail
+from ibcm_bridge.lab.simulated.client import ActionResult, Result
+from ibcm_bridge.lab.simulated.installation import Installation, Mode
+from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
+
+_USUAL = (REGISTRATION, POLICY_REQUEST)
+_PICKS = 24
+"""Clients that select a site system: with two of them, both are selected almost certainly."""
+
+
+def _intranet_client(stage: Stage) -> Iterator[ActionResult]:
+    client = stage.client(Mode.INTRANET_ONLY, stage.lab.intranet)
+    yield from client.run(*_USUAL)
+    yield from client.update()
+    client.move(stage.lab.internet)
+    yield from must_fail(client.run(POLICY_REQUEST))
+    # Without a location of its update point it scans nothing, so it has no file to download.
+    yield from must_fail(client.update())
+
+
+def _workgroup(stage: Stage) -> Iterator[ActionResult]:
+    try:
+        stage.client(Mode.BOTH, in_domain=False)
+    except ValueError as error:
+        yield _said("installation for both networks", str(error), Result.AS_REQUIRED)
+    else:
+        yield _said("installation for both networks", "accepted", Result.FAILED)
+    yield from stage.client(Mode.INTERNET_ONLY, in_domain=False).run(*_USUAL)
+
+
+def _internet_only_inside(stage: Stage) -> Iterator[ActionResult]:
+    lab = stage.lab
+    if lab.internet.namespace.own:
+        raise CannotShow(
+            "the firewall of --netns has no way from the intranet to the bridge; "
+            "start the lab without --netns"
+        )
+    published = {host: to for host, to in lab.internet.hosts.items() if host[0] in PUBLISHED}
+    inside = replace(lab.intranet, hosts={**lab.intranet.hosts, **published})
+    client = stage.client(Mode.INTERNET_ONLY, inside)
+    yield from client.run(*_USUAL)
+    client.move(lab.intranet)
+    yield from must_fail(client.run(POLICY_REQUEST))
+
+
+def _reinstalled(stage: Stage) -> Iterator[ActionResult]:
+    client = stage.client(Mode.BOTH, stage.lab.intranet)
+    yield from client.run(*_USUAL)
+    other = stage.client(Mode.INTERNET_ONLY, stage.lab.intranet)
+    yield from must_fail(other.run(POLICY_REQUEST))
+    other.move(stage.lab.internet)
+    yield from other.run(*_USUAL)
+
+
+def _becomes_capable(stage: Stage) -> Iterator[ActionResult]:
+    knows = KnownSiteSystems(intranet_management_points=INTRANET.management_points)
+    client = stage.installed(Installation(Mode.BOTH, knows), stage.lab.intranet)
+    yield from client.run(REGISTRATION)
+    client.move(stage.lab.internet)
+    yield from must_fail(client.run(POLICY_REQUEST))
+    client.move(stage.lab.intranet)
+    yield from client.run(MANAGEMENT_POINTS)
+    client.move(stage.lab.internet)
+    yield from client.run(POLICY_REQUEST)
+
+
+def _pick(stage: Stage) -> Iterator[ActionResult]:
+    selected: Counter[str] = Counter()
+    for _ in range(_PICKS):
+        client = stage.client(Mode.INTERNET_ONLY)
+        for action in client.run(REGISTRATION):
+            selected[action.site_system] += 1
+            if action.result is Result.FAILED:
+                yield action
+        client.close()
+    for name in PUBLISHED:
+        result = Result.GOOD if selected[name] else Result.FAILED
+        yield _said(f"selected by {selected[name]} of {_PICKS} clients", "", result, name)
+
+
+def _microsoft_update(stage: Stage) -> Iterator[ActionResult]:
+    client = stage.client(Mode.BOTH)
+    yield from client.run(REGISTRATION)
+    yield from client.update()
+    client.move(stage.lab.internet.without(wsus.MICROSOFT_UPDATE))
+    yield from client.update()
+
+
+def _said(action: str, response: str, result: Result, site_system: str = "") -> ActionResult:
+    return ActionResult("", site_system, action, response, result, 0.0)
+
+
+CLIENTS = (
+    Scene(
+        "intranet-client",
+        "A client that is not set up for the Internet",
+        "CLIENT-UPDATES",
+        "It is not managed on the Internet, and never tries Microsoft Update.",
+        _intranet_client,
+    ),
+    Scene(
+        "workgroup",
+        "A workgroup computer",
+        "CLIENT-MODE",
+        "A computer that is in no domain must be Internet-only.",
+        _workgroup,
+    ),
+    Scene(
+        "internet-only-inside",
+        "An Internet-only client on the intranet",
+        "CLIENT-MODE",
+        "It stays managed inside if it can resolve and reach the Internet name. It never tries an "
+        "intranet management point.",
+        _internet_only_inside,
+    ),
+    Scene(
+        "reinstallation",
+        "Another mode by another installation",
+        "CLIENT-MODE",
+        "The mode is chosen at installation. After an installation as Internet-only, the client "
+        "no longer looks for an intranet management point.",
+        _reinstalled,
+    ),
+    Scene(
+        "becomes-capable",
+        "An intranet client becomes Internet-capable",
+        "CLIENT-MODE",
+        "A client whose management point names others for the Internet can be managed there "
+        "afterwards, without another installation.",
+        _becomes_capable,
+    ),
+    Scene(
+        "pick",
+        "Two Internet management points",
+        "CLIENT-PICK",
+        "Each client selects one at random, whatever the bandwidth or location: no roaming.",
+        _pick,
+    ),
+    Scene(
+        "microsoft-update",
+        "Updates on the Internet",
+        "CLIENT-UPDATES",
+        "The client scans at the Internet software update point. It downloads from Microsoft "
+        "Update first, and from a distribution point only if that fails.",
+        _microsoft_update,
+    ),
+)

@@ -1,0 +1,76 @@
+"""`ibcm-bridge lab client --scene`."""
+
+from __future__ import annotations
+
+import sys
+import textwrap
+from collections.abc import Iterable
+from random import Random
+
+from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage
+from ibcm_bridge.lab.scenes.table import SCENES
+from ibcm_bridge.lab.simulated.client import Result
+from ibcm_bridge.lab.simulated.command import (
+    ClientOptions,
+    action_json,
+    action_line,
+    in_running_lab,
+)
+from ibcm_bridge.lab.simulated.running_lab import RunningLab
+
+ALL, LIST = "all", "list"
+_WIDTH = 80
+
+
+def lab_scene(options: ClientOptions) -> int:
+    """Play a scene, or all. Return 0 if each showed what it should, 2 for a wrong name, else 1."""
+    name = options.scene
+    if name == LIST:
+        for scene in SCENES.values():
+            print(f"{scene.name:<24} {scene.title}")
+        return 0
+    if name != ALL and name not in SCENES:
+        names = ", ".join((*SCENES, ALL, LIST))
+        print(
+            textwrap.fill(
+                f"ibcm-bridge lab: no scene {name}; use one of {names}",
+                _WIDTH,
+                break_on_hyphens=False,
+            ),
+            file=sys.stderr,
+        )
+        return 2
+    scenes = SCENES.values() if name == ALL else [SCENES[name or ""]]
+    return in_running_lab(lambda lab: _play(lab, scenes, options))
+
+
+def _play(lab: RunningLab, scenes: Iterable[Scene], options: ClientOptions) -> bool:
+    random = Random(options.seed)
+    not_shown, good = [], True
+    for scene in scenes:
+        if not options.as_json:
+            print(f"{scene.title} ({scene.requirement})")
+            print(
+                textwrap.fill(scene.sentence, _WIDTH, initial_indent="  ", subsequent_indent="  ")
+            )
+        try:
+            good = _play_one(lab, scene, random, options) and good
+        except CannotShow as why:
+            not_shown.append(scene.name)
+            print(f"ibcm-bridge lab: {scene.name} is not shown: {why}", file=sys.stderr)
+        if not options.as_json:
+            print()
+    if not options.as_json:
+        print("Each scene shows what it should." if good else "There were failures.")
+    # One scene that was named and is not shown is a failure; of all scenes, it is reported.
+    return good and not (not_shown and options.scene != ALL)
+
+
+def _play_one(lab: RunningLab, scene: Scene, random: Random, options: ClientOptions) -> bool:
+    good = True
+    with Stage(lab, random, own_key=options.profile == "own-key") as stage:
+        for action in scene.play(stage):
+            good = good and action.result is not Result.FAILED
+            line = action_json(scene.name, action) if options.as_json else action_line(action)
+            print(line, flush=True)
+    return good

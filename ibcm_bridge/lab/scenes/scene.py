@@ -1,0 +1,73 @@
+"""A scene: one sentence of the planning page, and the actions of clients that show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
+from ibcm_bridge.lab.simulated.installation import Installation, Mode
+from ibcm_bridge.lab.simulated.network import Network
+from ibcm_bridge.lab.simulated.running_lab import INSTALLATION_OPTIONS, RunningLab
+
+
+class CannotShow(Exception):
+    """Why this lab cannot show a scene, and what to do."""
+
+
+@dataclass
+class Stage:
+    """A running lab, and the clients of one scene. Leaving it closes their connections."""
+
+    lab: RunningLab
+    random: Random
+    own_key: bool = False
+    _cleanup: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._cleanup.close()
+
+    def client(
+        self, mode: Mode, network: Network | None = None, *, in_domain: bool = True
+    ) -> SimulatedClient:
+        """Create a client in a network; on the Internet by default."""
+        return self.installed(
+            Installation(mode, INSTALLATION_OPTIONS[mode], in_domain=in_domain), network
+        )
+
+    def installed(
+        self, installation: Installation, network: Network | None = None
+    ) -> SimulatedClient:
+        """Create a client with this installation."""
+        name = f"pc-{self.random.randrange(16**6):06x}.corp.example"
+        client = self.lab.installed(name, installation, self.random, own_key=self.own_key)
+        self._cleanup.enter_context(closing(client))
+        if network is not None:
+            client.move(network)
+        return client
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a class sees."""
+
+    name: str
+    title: str
+    requirement: str
+    sentence: str
+    """The sentence of the planning page, restated."""
+    play: Callable[[Stage], Iterator[ActionResult]]
+
+
+def must_fail(actions: Iterable[ActionResult]) -> Iterator[ActionResult]:
+    """Turn a failure into success, and the reverse."""
+    for action in actions:
+        if action.result is Result.FAILED:
+            yield replace(action, result=Result.AS_REQUIRED)
+        else:
+            yield replace(action, result=Result.FAILED, text="this must not succeed")

@@ -1,0 +1,14 @@
+"""All scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ibcm_bridge.lab.scenes.clients import CLIENTS
+from ibcm_bridge.lab.scenes.inside_outside import INSIDE_OUTSIDE
+from ibcm_bridge.lab.scenes.scene import Scene
+from ibcm_bridge.lab.scenes.web_proxy import WEB_PROXY
+
+SCENES: Mapping[str, Scene] = {
+    scene.name: scene for scene in (*INSIDE_OUTSIDE, *CLIENTS, *WEB_PROXY)
+}
