@@ -101,8 +101,15 @@ class Bridge:
             parts = build_parts(policy, clock, shared.setup if shared else None)
             self.generation = Generation(policy, self.shared, parts)
             """The generation of new connections."""
-            self.shared.judgement.use(self.generation)
+            self.use(self.generation)
             self._opened = opened.pop_all()
+
+    def use(self, generation: Generation) -> None:
+        """Use a generation for new connections, and to judge the clients of all connections."""
+        self.generation = generation
+        self.shared.judgement.use(generation)
+        keep = any(tls.client_trust is not None for tls in generation.publication_tls)
+        self.connections.capacity.keep_for_authenticated(keep=keep)
 
     def close(self) -> None:
         """Close the audit, the upload spool and the binding registry."""

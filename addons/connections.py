@@ -95,6 +95,8 @@ class ConnectionRecord:
     """The client that the certificate names. It becomes `authenticated` after the handshake."""
     authenticated: Client | None = None
     """The client that `authentication` accepted, with a certificate or, if allowed, without."""
+    tunneled: bool = False
+    """True while it is a tunnel."""
     may_dial: Address | None = None
     """The only address that may be connected to now, set by a decision."""
     audit_members: str = ""
@@ -114,8 +116,7 @@ class ConnectionRecord:
     holder: Holder = field(init=False)
     """Who this connection counts for: a client's key, or a source address."""
     slot: Hold = field(init=False)
-    handshake: Hold = field(init=False)
-    """Held until a client is admitted, or a tunnel is opened."""
+    """One connection: in its handshake, then of a tunnel or a client."""
     memory: Hold = field(init=False)
     """The bytes that its requests and responses use."""
     give_way: Callable[[Deny], None] = field(default=_nothing, init=False)
@@ -125,40 +126,75 @@ class ConnectionRecord:
         """Count the connection for its source address, until a client is admitted."""
         shared = self.capacity
         self.holder = source_holder(self.client.peername[0])
-        self.slot = Hold(shared.slots, self.holder, self._slot_taken, lambda: bool(self.under_way))
-        self.handshake = Hold(shared.handshakes, self.holder, self._slot_taken)
+        self.slot = Hold(
+            shared.handshakes, self.holder, self._slot_taken, lambda: bool(self.under_way)
+        )
         self.memory = Hold(shared.anonymous_memory, self.holder, self._memory_taken)
 
     def set_client(self, source: Address) -> None:
         """Count the connection for the client that a load balancer names."""
         self.via, self.client.peername = socket_address(self.client.peername), source
         self.holder = source_holder(source[0])
-        for hold in (self.slot, self.handshake, self.memory):
+        for hold in (self.slot, self.memory):
             hold.count_for(self.holder)
 
-    def admit(self, client: Client) -> None:
-        """Store a client that `authentication` accepted, and count the connection for its key."""
-        self.authenticated = client
-        self.handshake.end()
+    def hold_handshake(self) -> bool:
+        """Hold a connection in its handshake. Return False, and note why, if there is no room."""
+        return self._has_room(self.slot.change(1), self.capacity.handshakes)
+
+    def open_tunnel(self) -> bool:
+        """Hold a tunnel instead of a handshake. Return False, and note why, if there is no room."""
+        if not self._hold_anonymous():
+            return False
+        self.tunneled = True
+        self.capacity.tunnels += 1
+        return True
+
+    def admit(self, client: Client) -> bool:
+        """Store a client that `authentication` accepted, and count the connection for its key.
+
+        Return False, and note why, if there is no room for another one without a certificate.
+        """
         if isinstance(client, AuthenticatedClient):
             self.holder = client.certificate.public_key
-            self.slot.count_for(self.holder)
+            self.slot.count_for(self.holder, self.capacity.slots)
             self.memory.count_for(self.holder, self.capacity.memory)
+        elif not self._hold_anonymous():
+            return False
+        self.authenticated = client
+        return True
+
+    def _hold_anonymous(self) -> bool:
+        anonymous = self.capacity.anonymous
+        return self._has_room(self.slot.move(anonymous), anonymous)
+
+    def _has_room(self, found: bool, shares: Shares) -> bool:
+        if not found:
+            self.over = self.capacity.refusal(shares)
+        return found
 
     def judged(self, accepted: Accepted) -> None:
         """Note that the client is accepted, until the end of that or a newer list or policy."""
         self.notes, self.accepted_until = accepted
         self.due = False
 
+    def begin_request(self, request: UnderWay) -> None:
+        """Note that a request is under way."""
+        self.capacity.requests += 1
+        self.under_way = (request,)
+
     def end_request(self) -> None:
         """Note that no request is under way."""
+        self.capacity.requests -= bool(self.under_way)
         self.under_way, self.idle_since = (), time.monotonic()
 
     def end(self) -> None:
-        """Release everything that the connection holds, and what refers back to it."""
-        for hold in (self.slot, self.handshake, self.memory):
-            hold.end()
-        self.give_way, self.under_way, self.tls_connection = _nothing, (), None
+        """Release what the connection holds, except its slot, and what refers back to it."""
+        self.memory.end()
+        self.end_request()
+        self.capacity.tunnels -= self.tunneled
+        self.tunneled = False
+        self.give_way, self.tls_connection = _nothing, None
 
     def _slot_taken(self) -> None:
         detail = "the connection was closed for another client"
@@ -234,12 +270,20 @@ could block authenticated clients."""
 HANDSHAKE_PART = 2
 """Connections without an admitted client may hold at most half of the connections."""
 
+KEPT_FROM_ANONYMOUS = 2
+KEPT_FROM_UNAUTHENTICATED = 4
+"""Half of the connections is kept from tunnels and clients without a certificate, and a quarter
+from these and connections in their handshake together. So authenticated clients have at least a
+quarter, and always find room for a handshake, as long as too many do not begin at the same time."""
+
 
 class Totals(NamedTuple):
     """The total of each part of a `Capacity` that several processes have together."""
 
     slots: Total | None = None
+    unauthenticated: Total | None = None
     handshakes: Total | None = None
+    anonymous: Total | None = None
     memory: Total | None = None
     anonymous_memory: Total | None = None
 
@@ -252,12 +296,40 @@ class Capacity:
 
     def __init__(self, connections: int, buffered_bytes: int, totals: Totals = ONE_PROCESS) -> None:
         """`totals` are those of all processes that have the capacity."""
-        self.slots = Shares(connections, total=totals.slots)
-        self.handshakes = Shares(max(1, connections // HANDSHAKE_PART), total=totals.handshakes)
+        self.slots = slots = Shares(connections, total=totals.slots)
+        self.unauthenticated = Shares(connections, slots, totals.unauthenticated)
+        """Connections without an authenticated client."""
+        self.handshakes = Shares(
+            max(1, connections // HANDSHAKE_PART), self.unauthenticated, totals.handshakes
+        )
+        self.anonymous = Shares(connections, self.unauthenticated, totals.anonymous)
+        """Tunnels, and clients without a certificate."""
+        self.keep_for_authenticated(keep=True)
+        self.requests = 0
+        """The number of connections with a request under way."""
+        self.tunnels = 0
+        """The number of open tunnels."""
         self.memory = Shares(buffered_bytes, total=totals.memory)
         self.anonymous_memory = Shares(
             buffered_bytes // ANONYMOUS_PART, self.memory, totals.anonymous_memory
         )
+
+    def keep_for_authenticated(self, *, keep: bool) -> None:
+        """Keep a share for authenticated clients, if the policy has such clients."""
+        limit = self.slots.limit
+        for shares, part in (
+            (self.unauthenticated, KEPT_FROM_UNAUTHENTICATED),
+            (self.anonymous, KEPT_FROM_ANONYMOUS),
+        ):
+            shares.limit = limit - limit // part if keep else limit
+
+    def refusal(self, shares: Shares) -> Deny:
+        """Return why there is no room in these shares."""
+        if self.slots.is_full:
+            return Deny(Reason.TOO_MANY_CONNECTIONS, rules.LIMITS_CONNECTIONS)
+        if shares is self.handshakes and shares.is_full:
+            return Deny(Reason.TOO_MANY_HANDSHAKES, rules.LIMITS_CONNECTIONS)
+        return Deny(Reason.CONNECTIONS_RESERVED, rules.LIMITS_CONNECTIONS)
 
 
 class Connections:
@@ -308,9 +380,14 @@ class Connections:
             record.ends_after_response = True
 
     def close(self, client: connection.Client) -> None:
-        """Remove the record of a connection, and release what it holds."""
+        """Remove the record of a connection, and release what it holds except its slot."""
         record = self._records.pop(client.id, None)
         if record is not None:
             record.end()
-            if record.entered is not None:
-                self._sources.leave(record.entered)
+
+    def release(self, record: ConnectionRecord) -> None:
+        """Release the slot of a connection, after its last data was sent."""
+        record.slot.end()
+        if record.entered is not None:
+            self._sources.leave(record.entered)
+            record.entered = None

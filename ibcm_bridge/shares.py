@@ -82,6 +82,16 @@ class Hold:
         self._holder, self._shares = holder, shares or self._shares
         self._shares.add(self, self._holder, self.size)
 
+    def move(self, shares: Shares) -> bool:
+        """Hold the amount in other shares from now on. Return False if there is no room.
+
+        It holds nothing then. Of shares within each other, only the new ones need room.
+        """
+        size = self.size
+        self.change(0)
+        self._shares = shares
+        return self.change(size)
+
     def end(self) -> None:
         """Release the amount. Later changes have no effect."""
         self.change(0)
@@ -145,6 +155,11 @@ class Shares:
         self._amounts: dict[Holder, int] = {}
         self._holds: dict[Holder, dict[Hold, None]] = {}
         """Of each holder, in the order in which they began."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room, unless a holder gives way."""
+        return not self._fits(self.held + 1)
 
     def make_room(self, holder: Holder, more: int) -> bool:
         """Return whether the holder may have `more`. Others may have to give way for it."""

@@ -32,7 +32,7 @@ class Sources:
             if most is not None and self._connections[source] >= most:
                 return Deny(Reason.TOO_MANY_CONNECTIONS, rules.LIMITS_PER_SOURCE_CONNECTIONS)
             if rate is not None and not self._has_turn(source, rate, now):
-                return Deny(Reason.TOO_MANY_CONNECTIONS, rules.LIMITS_PER_SOURCE_HANDSHAKES)
+                return Deny(Reason.TOO_MANY_HANDSHAKES, rules.LIMITS_PER_SOURCE_HANDSHAKES)
         self._connections[source] += 1
         return None
 

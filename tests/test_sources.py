@@ -12,7 +12,7 @@ from ibcm_bridge.policy.policy import PerSource
 from ibcm_bridge.sources import MINUTE, MOST_SOURCES, Sources
 
 OVER_CONNECTIONS = Deny(Reason.TOO_MANY_CONNECTIONS, rules.LIMITS_PER_SOURCE_CONNECTIONS)
-OVER_HANDSHAKES = Deny(Reason.TOO_MANY_CONNECTIONS, rules.LIMITS_PER_SOURCE_HANDSHAKES)
+OVER_HANDSHAKES = Deny(Reason.TOO_MANY_HANDSHAKES, rules.LIMITS_PER_SOURCE_HANDSHAKES)
 
 CONNECTIONS = PerSource(connections=2)
 HANDSHAKES = PerSource(handshakes_per_minute=3)

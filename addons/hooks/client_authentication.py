@@ -68,7 +68,9 @@ class ClientAuthentication:
         if client is None or isinstance(client, Deny) or record.handshake_refusal is not None:
             # The callback refused it, so a finished handshake is a defect.
             raise AssertionError("a handshake finished without an accepted certificate")
-        record.admit(client)
+        if not record.admit(client):
+            record.handshake_refusal = record.over
+            client_leg.remove_session(data.ssl_conn)
 
 
 def _verify_again(

@@ -49,9 +49,10 @@ class BridgedClientTls(TlsEnding, tls.ClientTLSLayer):
             return False, "connection closed early"
         done, error = yield from super().receive_handshake_data(data)
         if done and self._refused():
-            # The client of a resumed session is no longer accepted. OpenSSL cannot send an alert
-            # at this point. Without close_notify it also removes the session.
-            return False, "the client of the resumed session is no longer accepted"
+            # The client of a resumed session is no longer accepted, or there is no room for one
+            # without a certificate. OpenSSL cannot send an alert at this point. Without
+            # close_notify it also removes the session.
+            return False, "the client is refused after its handshake"
         if error == _NOT_TLS:
             error = "a record that cannot be read as TLS"
         if error and self.tls:

@@ -74,7 +74,7 @@ class ExchangeLayer(Layer):
 
     def _one_request(self) -> Steps[bool]:
         exchange = Exchange(self._bridged, self._stream.wait())
-        self._connection.under_way = (exchange,)
+        self._connection.begin_request(exchange)
         keep_alive = False
         try:
             keep_alive = yield from self._respond(exchange)

@@ -36,7 +36,7 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.policy.policy import Limits
-from ibcm_bridge.policy.publications import PlaintextListener, TunnelPublication
+from ibcm_bridge.policy.publications import Listener, PlaintextListener, TunnelPublication
 from ibcm_bridge.routing.client_hello import read_client_hello, whole_client_hello
 from ibcm_bridge.routing.proxy_header import starts_like_proxy_header
 from ibcm_bridge.routing.publication import route
@@ -135,8 +135,9 @@ class FrontDoorLayer(Layer):
             return (yield from self._refuse(publication))
         self._connection.publication = publication
         if isinstance(publication, TunnelPublication):
+            if not self._connection.open_tunnel():
+                return (yield from self._turn_away())
             self._deadline.lift()
-            self._connection.handshake.end()
             child: Layer = RelayLayer(
                 self.context, self._connection, publication, self._limits.tunnel_idle_seconds
             )
@@ -161,7 +162,8 @@ class FrontDoorLayer(Layer):
         if isinstance(client, Deny):
             return (yield from self._refuse(client))
         self._connection.publication = listener.publication
-        self._connection.admit(client)
+        if not self._connection.admit(client):
+            return (yield from self._turn_away())
         self._deadline.lift()
         layer = ExchangeLayer(self.context, self._connection, self._limits, self._hooks)
         return (yield from self._continue_with(layer, data))
@@ -186,9 +188,17 @@ class FrontDoorLayer(Layer):
         yield from self._close()
 
     def _turn_away(self) -> CommandGenerator[None]:
-        if not self._closed:
-            yield TurnedAwayHook(self._connection)
-            yield from self._close()
+        """Close a connection for which there is no room."""
+        if self._closed:
+            return
+        # Later, the client could not read a record that OpenSSL has not made.
+        can_alert = self._child is None and isinstance(self._connection.listener, Listener)
+        if can_alert:
+            self._connection.alert = "internal_error"
+        yield TurnedAwayHook(self._connection)
+        if can_alert:
+            yield commands.SendData(self.context.client, alert_record("internal_error"))
+        yield from self._close()
 
     def _refuse_plaintext(self) -> CommandGenerator[None]:
         plaintext = Deny(Reason.PLAINTEXT, rules.LISTENER_TLS, "plaintext on a TLS port")

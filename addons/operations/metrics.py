@@ -106,6 +106,17 @@ BYTES = _metric(
     *(PUBLICATION, "direction"),
 )
 CONNECTIONS = _metric("connections", _GAUGE, "Open client connections.", "state")
+UNAUTHENTICATED = _metric(
+    "unauthenticated_connections",
+    _GAUGE,
+    "Client connections without an authenticated client: in the handshake, anonymous or tunnels.",
+)
+UNAUTHENTICATED_LIMIT = _metric(
+    "unauthenticated_connections_limit",
+    _GAUGE,
+    "Number of connections that may be without an authenticated client.",
+    together=_LARGEST,
+)
 CONNECTIONS_LIMIT = _metric(
     "connections_limit", _GAUGE, "limits.connections of the policy.", together=_LARGEST
 )

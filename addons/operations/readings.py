@@ -20,9 +20,16 @@ type Reading = tuple[Series, float]
 def readings(shared: SharedState, generation: Generation) -> Iterator[Reading]:
     """Yield every gauge that is cheap to read."""
     capacity = shared.connections.capacity
-    handshakes = capacity.handshakes.held
+    handshakes, requests, tunnels = capacity.handshakes.held, capacity.requests, capacity.tunnels
+    closing = shared.connections.flushing
+    idle = capacity.slots.held - handshakes - requests - tunnels - closing
     yield _reading(metrics.CONNECTIONS, handshakes, "handshake")
-    yield _reading(metrics.CONNECTIONS, capacity.slots.held - handshakes, "established")
+    yield _reading(metrics.CONNECTIONS, requests, "request")
+    yield _reading(metrics.CONNECTIONS, tunnels, "tunnel")
+    yield _reading(metrics.CONNECTIONS, closing, "closing")
+    yield _reading(metrics.CONNECTIONS, max(0, idle), "idle")
+    yield _reading(metrics.UNAUTHENTICATED, capacity.unauthenticated.held)
+    yield _reading(metrics.UNAUTHENTICATED_LIMIT, capacity.unauthenticated.limit)
     yield _reading(metrics.CONNECTIONS_LIMIT, capacity.slots.limit)
     yield _reading(metrics.BUFFERED, capacity.memory.held)
     yield _reading(metrics.BUFFERED_LIMIT, capacity.memory.limit)

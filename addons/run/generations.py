@@ -44,8 +44,8 @@ class Generations:
         running = contextlib.AsyncExitStack()
         await running.enter_async_context(generation.running())
         earlier, before = self._bridge.generation, self._running
-        self._bridge.generation, self._running = generation, running
-        self._bridge.shared.judgement.use(generation)
+        self._bridge.use(generation)
+        self._running = running
         earlier.retire()
         task = asyncio.create_task(self._end(earlier, before))
         self._earlier[task] = earlier

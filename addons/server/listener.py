@@ -89,7 +89,6 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         """Serve one connection, and always close it."""
         try:
             await self._serve(reader, writer)
-            await _flush(reader, current_runtime().connections)
         except asyncio.CancelledError:
             # No task awaits this one, and some versions of asyncio would log it as unhandled.
             logger.debug("a connection was cancelled")
@@ -110,14 +109,30 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         if listener is None:
             return  # a reload has removed it before this task ran
         record = runtime.connections.open(client, listener, generation.digest)
+        try:
+            await self._handle(handler, record, reader, writer)
+            del handler  # It uses memory.
+            # The socket still counts, and can be closed for another client.
+            record.give_way = lambda _: writer.abort()
+            await _flush(reader, runtime.connections)
+        finally:
+            runtime.connections.release(record)
+
+    async def _handle(
+        self, handler: BridgeConnectionHandler, record: ConnectionRecord, reader: Any, writer: Any
+    ) -> None:
+        runtime, generation = current_runtime(), handler.generation
+        client = handler.client
         generation.connections += 1
         # Until it has a layer.
         record.give_way = lambda _: writer.abort()
         try:
             if (admitted := await _admitted(handler, record, reader)) is not Admission.ADMITTED:
                 if admitted is Admission.TURNED_AWAY:
+                    is_tls = isinstance(record.listener, Listener)
+                    record.alert = "internal_error" if is_tls else None
                     await handler.handle_hook(TurnedAwayHook(record))
-                    if isinstance(record.listener, Listener):
+                    if is_tls:
                         writer.write(alert_record("internal_error"))
                 return
             record.give_way = handler.give_way
@@ -167,12 +182,12 @@ async def _admitted(
     # A source over its own limits must not displace a connection of another one.
     if not relayed and not connections.enter(record, per_source):
         return Admission.TURNED_AWAY
-    if not (record.slot.change(1) and record.handshake.change(1)):
+    if not record.hold_handshake():
         return Admission.TURNED_AWAY
     if not relayed:
         return Admission.ADMITTED
     header = await receive_proxy_header(reader)
-    if not (record.slot.size and record.handshake.size):
+    if not record.slot.size:
         return Admission.TURNED_AWAY
     if isinstance(header, Deny):
         await handler.handle_hook(ConnectionRefusedHook(RefusedConnection(record, header)))

@@ -33,6 +33,8 @@ class Reason(StrEnum):
     UNKNOWN_NAME = "unknown-name"
     TOO_SLOW = "too-slow"
     TOO_MANY_CONNECTIONS = "too-many-connections"
+    TOO_MANY_HANDSHAKES = "too-many-handshakes"
+    CONNECTIONS_RESERVED = "connections-reserved"
     # the client's certificate
     CERTIFICATE_MISSING = "certificate-missing"
     CERTIFICATE_UNTRUSTED = "certificate-untrusted"

@@ -112,6 +112,16 @@ REFUSALS: dict[Reason, Refusal] = {
     Reason.TOO_MANY_CONNECTIONS: _tls(
         "BRIDGE-TERMINATE", "internal_error", "Too many connections are open."
     ),
+    Reason.TOO_MANY_HANDSHAKES: _tls(
+        "BRIDGE-TERMINATE",
+        "internal_error",
+        "Too many TLS handshakes: at the same time, or of one address in a minute.",
+    ),
+    Reason.CONNECTIONS_RESERVED: _tls(
+        "BRIDGE-TERMINATE",
+        "internal_error",
+        "The remaining connections are reserved for clients with a certificate.",
+    ),
     # the client's certificate
     Reason.CERTIFICATE_MISSING: _tls(
         _AUTH, "certificate_required", "No client certificate was presented."

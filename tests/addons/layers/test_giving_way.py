@@ -99,8 +99,7 @@ def test_an_admitted_client_counts_for_its_key_and_holds_no_handshake(
 ) -> None:
     door = FrontDoor(lab, clock).start()
     record = door.record
-    assert record.slot.change(1)
-    assert record.handshake.change(1)
+    assert record.hold_handshake()
     source = record.holder
     client = TlsClient(lab, BRIDGED)
     for _ in range(3):
@@ -110,15 +109,14 @@ def test_an_admitted_client_counts_for_its_key_and_holds_no_handshake(
     assert record.holder == record.certificate.public_key != source  # type: ignore[union-attr]
     assert record.capacity.handshakes.held == 0
     assert record.capacity.slots.held == 1
-    record.end()
+    record.slot.end()
     assert record.capacity.slots.held == 0
 
 
 def test_a_tunnel_holds_a_connection_and_no_handshake(lab: Lab, clock: Clock) -> None:
     door = FrontDoor(lab, clock).start()
     record = door.record
-    assert record.slot.change(1)
-    assert record.handshake.change(1)
+    assert record.hold_handshake()
     door.receive(hello(lab, TUNNELED))
     assert door.dialled
     assert (record.capacity.slots.held, record.capacity.handshakes.held) == (1, 0)

@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.lab.protocol.client import load_credential, request_bytes
-from tests.addons.stand_ins.lab import BRIDGED, GUID, Lab, message
+from ibcm_bridge.policy.roles import CertificatePolicy
+from tests.addons.stand_ins.lab import BRIDGED, GOOD, GUID, TUNNELED, Lab, changed, message
 from tests.addons.stand_ins.running import SOON, Running, wait_for
 
 IDLE = 10_000
@@ -150,3 +152,60 @@ def test_bodies_that_fill_the_memory(
         assert overloaded["rule"] == "limits.buffered_bytes"
         assert overloaded["client_name"] == "pc1.corp.example"
         sockets.close()
+
+
+def test_tunnels(
+    running: Running, sockets: contextlib.ExitStack, other: LabCredential, lab: Lab
+) -> None:
+    """Many sources use up the share of tunnels. Authenticated clients have the rest."""
+    capacity = running.bridge.connections.capacity
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=lab.pki.root.public_bytes(Encoding.DER))
+    running._loop.call_soon_threadsafe(setattr, capacity.slots, "limit", 8)
+    running._loop.call_soon_threadsafe(lambda: capacity.keep_for_authenticated(keep=True))
+    for number in range(4):
+        opened = tcp(running, f"127.0.1.{number + 1}")
+        sockets.enter_context(context.wrap_socket(opened, server_hostname=TUNNELED))
+    assert wait_for(lambda: capacity.tunnels) == 4
+    with (
+        pytest.raises(ssl.SSLError, match="internal error"),
+        tcp(running, "127.0.1.9") as fifth,
+    ):
+        context.wrap_socket(fifth, server_hostname=TUNNELED)
+    record = running.wait_for_reason("connections-reserved")
+    assert (record["event"], record["rule"]) == ("connection-refused", "limits.connections")
+    assert record["tls_alert"] == "internal_error"
+    assert_served(running, other)
+
+
+def test_clients_without_a_certificate(lab: Lab, tmp_path: Path, other: LabCredential) -> None:
+    policy = changed(
+        lab.policy, tmp_path / "audit.jsonl", certificate_policy=CertificatePolicy.OPTIONAL
+    )
+    policy = dataclasses.replace(policy, limits=dataclasses.replace(policy.limits, connections=4))
+    with Running(lab, policy) as running, contextlib.ExitStack() as opened:
+        for number in range(2):
+            client = opened.enter_context(tls(running, None, f"127.0.1.{number + 1}"))
+            client.sendall(request_bytes(*GOOD, {}, None, BRIDGED))
+            assert client.recv(20).startswith(b"HTTP/1.1 200 ")
+        with contextlib.suppress(OSError), tls(running, None, "127.0.1.9") as third:
+            assert not third.recv(1)
+        record = running.wait_for_reason("connections-reserved")
+        assert record["rule"] == "limits.connections"
+        assert_served(running, other)
+
+
+def test_a_bridge_without_authenticated_clients_keeps_nothing_for_them(
+    running_lab: Lab, tmp_path: Path
+) -> None:
+    policy = changed(
+        running_lab.policy,
+        tmp_path / "audit.jsonl",
+        certificate_policy=CertificatePolicy.NONE,
+        client_trust=None,
+    )
+    with Running(running_lab, policy) as running:
+        capacity = running.bridge.connections.capacity
+        assert capacity.anonymous.limit == capacity.slots.limit
+        assert running.reload(lambda: changed(running_lab.policy, tmp_path / "audit.jsonl")) == ()
+        assert capacity.anonymous.limit == capacity.slots.limit // 2

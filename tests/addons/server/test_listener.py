@@ -15,7 +15,7 @@ from ibcm_bridge.addons.connections import Capacity, Connections
 from ibcm_bridge.addons.server import listener
 from ibcm_bridge.addons.server.leg_socket import LegSocket
 from ibcm_bridge.lab.protocol.client import request_bytes
-from tests.addons.stand_ins.lab import BRIDGED, FROM_DP
+from tests.addons.stand_ins.lab import BRIDGED, FROM_DP, GOOD
 from tests.addons.stand_ins.running import SOON, Running, wait_for
 
 BODY = 300_000
@@ -66,6 +66,7 @@ def read_to_end(connection: ssl.SSLSocket) -> bytes:
 def test_a_stopping_bridge_sends_the_ends_of_responses(
     running: Running, unsent: ssl.SSLSocket
 ) -> None:
+    assert running.bridge.connections.capacity.slots.held == 1, "the socket still counts"
     running.stop()
     assert not running.stops(0.5), "the client has not read the response"
     assert len(read_to_end(unsent).partition(b"\r\n\r\n")[2]) == BODY
@@ -78,6 +79,7 @@ def test_a_client_that_takes_nothing_is_cut_off(
     monkeypatch.setattr(listener, "FLUSH_SECONDS", 0.05)
     unsent: ssl.SSLSocket = request.getfixturevalue("unsent")
     assert wait_for(lambda: not running.bridge.connections.flushing)
+    assert wait_for(lambda: not running.bridge.connections.capacity.slots.held)
     assert len(read_to_end(unsent)) < BODY
     assert not running.unhandled
 
@@ -101,3 +103,18 @@ def test_a_closed_connection_is_kept_while_its_client_takes_data(
 
     asyncio.run(flush())
     assert (left, closed, connections.flushing) == ([], [True], 0)
+
+
+def test_a_socket_with_data_to_send_gives_way_to_another_client(
+    running: Running, unsent: ssl.SSLSocket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connections = running.bridge.connections
+    with running.client() as other, running.client() as another:
+        for client in (other, another):
+            assert client.request(*GOOD).status == 200
+        # All three count for one client, which has more than another source.
+        monkeypatch.setattr(connections.capacity.slots, "limit", 3)
+        with socket.create_connection(running.address, SOON, ("127.0.0.2", 0)):
+            assert wait_for(lambda: not connections.flushing)
+            assert len(connections._records) == 3
+    assert len(read_to_end(unsent)) < BODY
