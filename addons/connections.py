@@ -20,6 +20,7 @@ from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.observing import Observed
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.addresses import Address, socket_address
 from ibcm_bridge.policy.policy import PerSource
@@ -249,8 +250,18 @@ class ExchangeEnded:
     note: str
     inspection_seconds: float | None = None
     """The time to decide on the body; None if that was not reached."""
+    reply_would_refuse: tuple[Observed, ...] = ()
+    """The refusals of the response that only the publication's `observe` does not enforce."""
     site_system_seconds: float | None = None
     """The time from connecting or sending to the head of the response; None without one."""
+
+    @property
+    def would_refuse(self) -> tuple[Observed, ...]:
+        """The refusals of an allowed request that only the publication's `observe` allows."""
+        decision = self.decision
+        if isinstance(decision, Deny):
+            return ()
+        return decision.would_refuse + self.reply_would_refuse
 
 
 class UnderWay(Protocol):

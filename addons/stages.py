@@ -28,6 +28,7 @@ from mitmproxy.proxy import commands, events
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.decisions.observing import Observed
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.error_page import ErrorPage
 from ibcm_bridge.inspection.response import InspectedReply
@@ -165,6 +166,8 @@ class Learned:
 
     observed: tuple[str, ...] = ()
     """The reasons to refuse it if the policy did not set `observe`."""
+    would_refuse: tuple[Observed, ...] = ()
+    """The refusals that only the publication's `observe` does not enforce."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,7 +239,7 @@ def _exchange_fields(
         record[audit.METHOD] = head.method[: audit.MAX_TEXT].decode("ascii")
         record[audit.TARGET] = audit.target_field(head.target.raw)
     if isinstance(decision, Approved):
-        record[audit.VERDICT] = audit.Verdict.ALLOW.value
+        record |= audit.observed_fields(ended.would_refuse)
         record |= audit.approved_fields(decision, ended.observed)
     else:
         record |= audit.denial_fields(decision)

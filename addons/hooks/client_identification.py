@@ -6,12 +6,14 @@ It also learns bindings from the replies of management points: `identity.learnin
 from __future__ import annotations
 
 import logging
+from typing import TypeGuard
 
 from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.stages import BodyInspected, Learned, ReplyAllowed
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.observing import Observation
 from ibcm_bridge.identity.approval import Approved, approve
 from ibcm_bridge.identity.bindings import Binding, BindingStatus
 from ibcm_bridge.identity.learning import learned_binding, updated_binding
@@ -27,6 +29,13 @@ from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 logger = logging.getLogger(__name__)
 
 _RECOGNIZED = frozenset((BindingStatus.NEWLY_BOUND, BindingStatus.RENEWED))
+
+
+def _is_recognized(decided: Approved | Deny) -> TypeGuard[Approved]:
+    """Return whether the client's binding must be updated. An observed request changes nothing."""
+    if not isinstance(decided, Approved) or decided.would_refuse:
+        return False
+    return decided.identity.binding_status in _RECOGNIZED
 
 
 def _is_bound(decided: Approved | Deny) -> bool:
@@ -51,7 +60,7 @@ class ClientIdentification:
         inspected, client = known.inspected, known.client
         try:
             decided = self._approve(inspected, client)
-            if isinstance(decided, Approved) and decided.identity.binding_status in _RECOGNIZED:
+            if _is_recognized(decided):
                 self._update_binding(decided.identity.guid, client)
                 again = self._approve(inspected, client)
                 # Another client may have been bound in between.
@@ -71,9 +80,11 @@ class ClientIdentification:
             return Learned()
         if doubt is None:
             return Learned()
-        if self._message_policy.identity is Enforcement.ENFORCE:
-            return doubt
-        return Learned((f"{doubt.reason.value}: {doubt.detail}",))
+        if self._message_policy.identity is Enforcement.OBSERVE:
+            return Learned((f"{doubt.reason.value}: {doubt.detail}",))
+        observation = Observation(known.approved.authorized.observing)
+        refusal = observation.enforce(doubt)
+        return Learned(would_refuse=observation.found) if refusal is None else refusal
 
     def _learn(self, known: ReplyAllowed) -> Deny | None:
         reply = read_registration_reply(known.message)

@@ -54,6 +54,7 @@ from ibcm_bridge.addons.stages import (
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
+from ibcm_bridge.decisions.observing import Observed
 from ibcm_bridge.decisions.refusal_response import response_bytes
 from ibcm_bridge.decisions.refusals import refusal
 from ibcm_bridge.identity.approval import Approved
@@ -116,6 +117,7 @@ class Exchange:
         self._status: int | None = None
         self._response: ResponseStream | None = None
         self._observed: tuple[str, ...] = ()
+        self._reply_would_refuse: tuple[Observed, ...] = ()
         self._inspection_seconds: float | None = None
         self._site_system_seconds: float | None = None
         self._ended = False
@@ -332,6 +334,7 @@ class Exchange:
             if isinstance(learned, Deny):
                 return learned
             self._observed += learned.observed
+            self._reply_would_refuse = learned.would_refuse
         return None
 
     # 9: the end
@@ -388,6 +391,7 @@ class Exchange:
             observed=self._observed,
             note=self._note,
             inspection_seconds=self._inspection_seconds,
+            reply_would_refuse=self._reply_would_refuse,
             site_system_seconds=self._site_system_seconds,
         )
 

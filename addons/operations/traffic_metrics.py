@@ -26,7 +26,7 @@ SITE_SYSTEM_REASONS = frozenset(
     }
 )
 
-_ALLOW, _DENY = "allow", "deny"
+_ALLOW, _DENY, _OBSERVED = "allow", "deny", "observed"
 _FROM_CLIENT, _TO_CLIENT = "from-client", "to-client"
 
 
@@ -90,7 +90,7 @@ class TrafficMetrics:
             if decision.reason in SITE_SYSTEM_REASONS:
                 count(metrics.SITE_SYSTEM_ERRORS, publication, role, decision.reason.value)
         else:
-            count(metrics.REQUESTS, publication, role, _ALLOW, "")
+            self._count_allowed(ended, publication, role)
             if ended.status is not None:
                 status = f"{ended.status // 100}xx"
                 count(metrics.SITE_SYSTEM_RESPONSES, publication, role, status)
@@ -101,6 +101,14 @@ class TrafficMetrics:
             observe(metrics.SITE_SYSTEM_SECONDS, ended.site_system_seconds, publication, role)
         count(metrics.BYTES, publication, _FROM_CLIENT, more=len(ended.body))
         count(metrics.BYTES, publication, _TO_CLIENT, more=ended.bytes_out)
+
+    def _count_allowed(self, ended: ExchangeEnded, publication: str, role: str) -> None:
+        would_refuse = ended.would_refuse
+        if not would_refuse:
+            self._numbers.count(metrics.REQUESTS, publication, role, _ALLOW, "")
+            return
+        reason = would_refuse[0].denial.reason.value
+        self._numbers.count(metrics.REQUESTS, publication, role, _OBSERVED, reason)
 
     def _count_tunnel(self, ended: EndedTunnel) -> None:
         count, publication = self._numbers.count, _publication(ended.connection)

@@ -26,6 +26,7 @@ from ibcm_bridge.addons.run.generations import Generations
 from ibcm_bridge.addons.run.master import BridgeMaster
 from ibcm_bridge.addons.run.reload import PolicySource, Reload
 from ibcm_bridge.addons.server.stopping import Stop, close_all, drain
+from ibcm_bridge.decisions.observing import NOTICE
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 
@@ -59,8 +60,20 @@ async def run(
         if page is not None:
             observers.append(await stack.enter_async_context(page))
         bridge = Bridge(policy, observers)
+        if page is not None:
+            page.show_notice(lambda: _notice(bridge.generation.policy))
         operations = operating(bridge, numbers, setup)
         return await serve(bridge, ready, stop, operations, started)
+
+
+def _notice(policy: Policy) -> str:
+    """Return what the page says of a policy with publications that observe."""
+    names = [
+        publication.name
+        for _, publication in policy.bridged()
+        if publication.observe_because is not None
+    ]
+    return f"{NOTICE} ({', '.join(names)})" if names else ""
 
 
 def stopped_by_signals() -> Stop:

@@ -201,7 +201,7 @@ def _annotate(flow: Flow, record: audit.Record) -> None:
     flow.comment = f"{summary(record)}\n\n{lines(record)}"
     if record[audit.VERDICT] == audit.Verdict.DENY:
         flow.error = Error(summary(record))
-    elif record.get(audit.OBSERVED):
+    elif record.get(audit.OBSERVED) or record.get(audit.WOULD_REFUSE):
         flow.marked = OBSERVED_MARK
 
 

@@ -97,6 +97,10 @@ class WebPage:
         await self._server.stop()
         self._reader.shutdown(cancel_futures=True)
 
+    def show_notice(self, notice: Callable[[], str]) -> None:
+        """Show the sentence that `notice` returns on every page; none if it is empty."""
+        self._server.notice = notice
+
     @property
     def url(self) -> str:
         """The URL of the page, with its access token."""

@@ -12,6 +12,7 @@ A request is served only if it comes from loopback, has 127.0.0.1 or localhost i
 from __future__ import annotations
 
 import hmac
+import html
 import logging
 import re
 import secrets
@@ -63,6 +64,8 @@ class WebServer:
     """Serves a view of flows on loopback."""
 
     def __init__(self, view: View, clear: Callable[[], None], port: int) -> None:
+        self.notice: Callable[[], str] = str
+        """Returns a sentence for every page; empty for none."""
         self._port = port
         self._token = secrets.token_urlsafe(32)
         self._view = view
@@ -81,10 +84,14 @@ class WebServer:
         listening.setblocking(False)
         self._port = listening.getsockname()[1]
         self._application = _Application(self._view, self._clear, self._port, self._token)
+        self._application.settings["notice"] = self._current_notice
         self._server = tornado.httpserver.HTTPServer(
             self._application, max_body_size=MAX_REQUEST, max_buffer_size=2 * MAX_REQUEST
         )
         self._server.add_socket(listening)
+
+    def _current_notice(self) -> str:
+        return self.notice()
 
     async def stop(self) -> None:
         """Stop listening, and close all connections."""
@@ -133,7 +140,11 @@ class _Index(_ReadOnly, app.IndexHandler):
             return
         page = self.render_string("../index.html")
         link = b'<link rel="stylesheet" href="./ibcm-bridge.css"></head>'
-        self.write(_UNSHIPPED.sub(b"", page).replace(b"</head>", link, 1))
+        page = _UNSHIPPED.sub(b"", page).replace(b"</head>", link, 1)
+        if text := self.application.settings["notice"]():
+            notice = f'<div id="notice">{html.escape(text)}</div></body>'.encode()
+            page = page.replace(b"</body>", notice, 1)
+        self.write(page)
 
     post = get
 

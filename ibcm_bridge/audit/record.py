@@ -14,6 +14,7 @@ from enum import StrEnum
 
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.observing import Observed
 from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.identity.approval import Approved
 
@@ -32,6 +33,8 @@ class Verdict(StrEnum):
 
     ALLOW = "allow"
     DENY = "deny"
+    OBSERVED = "observed"
+    """Forwarded only because the publication has `observe`."""
 
 
 TIME = "time"
@@ -64,6 +67,7 @@ SIGNED_WITH = "signed_with"
 NAMES_ANOTHER = "names_another"
 UPLOAD = "upload"
 OBSERVED = "observed"
+WOULD_REFUSE = "would_refuse"
 INSPECTED = "inspected"
 FORWARDED = "forwarded"
 RESENT = "resent"
@@ -84,9 +88,13 @@ MAX_ITEMS = 32
 MAX_NAME = 64
 """Characters of the name of a dropped field."""
 
+ALLOWED_BY = "allowed_by"
+"""A key of the fields in WOULD_REFUSE: the line of the policy; empty if no policy can allow it."""
+
 TUNNEL_NOTE = "TUNNEL-BLIND: tunneled without inspection"
 
-Value = str | bool | int | float | tuple[str, ...] | dict[str, str] | None
+Fields = dict[str, str]
+Value = str | bool | int | float | tuple[str, ...] | Fields | list[Fields] | None
 Record = dict[str, Value]
 
 
@@ -120,6 +128,28 @@ def approved_fields(approved: Approved, observed: tuple[str, ...] = ()) -> Recor
             *(f"{Reason.ENGINE_UNAVAILABLE.value}: {engine}" for engine in inspected.missed),
             *observed,
         ),
+    }
+
+
+def observed_fields(would_refuse: tuple[Observed, ...]) -> Record:
+    """The verdict of an allowed request, and the refusals that were not enforced.
+
+    The first refusal has the keys of `denial_fields`; WOULD_REFUSE has all.
+    """
+    if not would_refuse:
+        return {VERDICT: Verdict.ALLOW.value}
+    return {
+        **denial_fields(would_refuse[0].denial),
+        VERDICT: Verdict.OBSERVED.value,
+        WOULD_REFUSE: [
+            {
+                REASON: finding.denial.reason.value,
+                RULE: finding.denial.rule,
+                DETAIL: finding.denial.detail,
+                ALLOWED_BY: finding.allowed_by,
+            }
+            for finding in would_refuse[:MAX_ITEMS]
+        ],
     }
 
 
@@ -189,6 +219,8 @@ def _bounded(value: Value) -> Value:
         return tuple(text[:MAX_TEXT] for text in _shortened(value))
     if isinstance(value, dict):
         return {key: text[:MAX_TEXT] for key, text in value.items()}
+    if isinstance(value, list):
+        return [{key: text[:MAX_TEXT] for key, text in fields.items()} for fields in value]
     return value
 
 

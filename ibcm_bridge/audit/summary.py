@@ -71,6 +71,8 @@ class Summary:
         """By reason and requirement."""
         self.refusals = Rows()
         """By reason, rule, and the role or, without one, the server name."""
+        self.observed = Rows()
+        """Not enforced: by reason, rule, role, and the line of the policy that would allow it."""
         self.clients = Rows()
         """By computer name or, without one, IP address."""
 
@@ -93,11 +95,25 @@ class Summary:
             self.reasons.count((reason, text(record, audit.REQUIREMENT)), record)
             self.refusals.count((reason, text(record, audit.RULE), place), record)
 
-    def verdicts(self) -> Iterator[tuple[Event, int, int]]:
-        """Yield each event that has a verdict, and how many of it were allowed and refused."""
+        if verdict == Verdict.OBSERVED:
+            for finding in _findings(record):
+                names = (text(finding, key) for key in (audit.REASON, audit.RULE))
+                line = text(finding, audit.ALLOWED_BY)
+                key = (*names, text(record, audit.ROLE), line)
+                self.observed.count(key, {**record, **finding})
+
+    def verdicts(self) -> Iterator[tuple[Event, Mapping[Verdict, int]]]:
+        """Yield each event that has a verdict, and how many records have which."""
         for event in (Event.REQUEST, Event.TUNNEL, Event.CONNECTION_REFUSED):
-            allowed, refused = (self.events.get((event, verdict), 0) for verdict in Verdict)
-            yield event, allowed, refused
+            yield event, {verdict: self.events.get((event, verdict), 0) for verdict in Verdict}
+
+
+def _findings(record: Fields) -> list[Fields]:
+    """Return the refusals that were not enforced."""
+    found = record.get(audit.WOULD_REFUSE)
+    return (
+        [fields for fields in found if isinstance(fields, dict)] if isinstance(found, list) else []
+    )
 
 
 def text(record: Fields, key: str) -> str:

@@ -11,6 +11,7 @@ from ibcm_bridge.audit.record import Record, Value
 _FIRST = (
     *(audit.VERDICT, audit.REASON, audit.RULE, audit.REQUIREMENT, audit.DETAIL, audit.NOTE),
     *(
+        audit.WOULD_REFUSE,
         audit.OBSERVED,
         audit.CLIENT_NAME,
         audit.ROLE,
@@ -37,6 +38,9 @@ def summary(record: Record) -> str:
             f"refused: {fields[audit.REASON]}, by {fields[audit.RULE]} "
             f"({fields[audit.REQUIREMENT]}){detail}"
         )
+    if fields.get(audit.VERDICT) == audit.Verdict.OBSERVED:
+        would_refuse = _text(fields[audit.WOULD_REFUSE])
+        return f"OBSERVED ONLY, forwarded; without `observe` it is refused: {would_refuse}"
     named = (audit.ROLE, audit.MESSAGE_ENDPOINT, audit.MESSAGE_TYPES, audit.NOTE)
     parts = [_text(fields[name]) for name in named if name in fields]
     if audit.OBSERVED in fields:
@@ -57,4 +61,6 @@ def _text(value: Value) -> str:
         value = ", ".join(value)
     elif isinstance(value, dict):
         value = ", ".join(f"{key} {text}" for key, text in value.items())
+    elif isinstance(value, list):
+        value = "; ".join(f"{fields[audit.REASON]}: {fields[audit.DETAIL]}" for fields in value)
     return str(value)[: 4 * audit.MAX_TEXT]

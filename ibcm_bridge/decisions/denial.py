@@ -13,7 +13,7 @@ other decision is a `Deny`. `if decision:` is a defect and raises TypeError for 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NoReturn
 
@@ -136,7 +136,8 @@ class Deny(NotATruthValue):
     payload or credentials. `requirement` is set only if it depends on the role (VERB-MP,
     VERB-DP ...); otherwise the table in `refusals` has it. `allowed_methods` are for the Allow
     field of a 405 (RFC 9110 §15.5.6). `received` is for a fragment after a gap: the offset from
-    which the client resumes the upload ([MC-BUP] §2.2.7).
+    which the client resumes the upload ([MC-BUP] §2.2.7). `names` are for the line of the policy
+    that would allow the request (`observing`); they are from the client.
     """
 
     reason: Reason
@@ -145,6 +146,7 @@ class Deny(NotATruthValue):
     requirement: str = ""
     allowed_methods: tuple[str, ...] = ()
     received: int | None = None
+    names: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
 
 class Refused(Exception):

@@ -21,15 +21,20 @@ _NAME = re.compile(r"\{[a-z_]+\}")
 class RuleOf:
     """Rules that differ in a name, such as that of a role, a publication or a body rule."""
 
-    __slots__ = ("_form", "pattern")
+    __slots__ = ("_form", "_made", "pattern")
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
         self._form = _NAME.sub("%s", pattern)
+        self._made = re.compile(".+".join(map(re.escape, _NAME.split(pattern))))
 
     def of(self, *names: str) -> Rule:
         """The rule with `names` in place of the braces, in order. TypeError for another number."""
         return Rule(self._form % names)
+
+    def made(self, rule: Rule) -> bool:
+        """Return whether a rule has this pattern, with any names, and is none of the constants."""
+        return rule not in _CONSTANTS and self._made.fullmatch(rule) is not None
 
 
 # The listener
@@ -226,3 +231,8 @@ DEFECT_IN = RuleOf("{part}")
 EXCHANGE = Rule("exchange")
 EXCHANGE_AHEAD = Rule("exchange.ahead")
 TLS_VERIFY = Rule("tls.verify")
+
+_CONSTANTS = frozenset(
+    value for name, value in globals().items() if name.isupper() and isinstance(value, str)
+)
+"""Some have the pattern of another rule: `soap_actions.refused` is not the rule of a service."""

@@ -6,7 +6,8 @@
    bound yet (`bindings`). Enforced by the policy's `identity`.
 3. Signatures must be this client's, and their times recent. Enforced by the policy's `signatures`.
 
-With `observe`, a request that 2 or 3 would refuse is allowed, and the audit lists the refusals. The
+With `observe`, a request that 2 or 3 would refuse is allowed, and the audit lists the refusals. A
+publication with `observe` also allows what 2 or 3 with `enforce` would refuse (`observing`). The
 audit also lists the client GUIDs of other clients at places where no client GUID is expected.
 """
 
@@ -20,6 +21,7 @@ from enum import StrEnum
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
+from ibcm_bridge.decisions.observing import Observation, Observed
 from ibcm_bridge.identity.bindings import (
     Binding,
     BindingStatus,
@@ -70,6 +72,8 @@ class Approved(NotATruthValue):
     identity: ClientIdentity
     observed: tuple[Deny, ...] = ()
     """The refusals that `enforce` would cause."""
+    would_refuse: tuple[Observed, ...] = ()
+    """The refusals that only the publication's `observe` does not enforce, of all stages."""
 
     @property
     def authorized(self) -> Authorized:
@@ -110,21 +114,24 @@ def approve(
     status = _binding_status(binding, client, terms) if claim.guid else None
     signed = _verify(claim, binding, client, now, terms.clock_skew)
     observed = [*_uninspected(inspected)]
+    observation = Observation(inspected.authorized.observing)
     for result, enforcement in (
         (claim.contradiction, terms.identity),
         (_check_binding(claim, status, terms), terms.identity),
         (signed, terms.signatures),
     ):
         if isinstance(result, Deny):
-            if enforcement is Enforcement.ENFORCE:
-                return result
-            observed.append(result)
+            if enforcement is Enforcement.OBSERVE:
+                observed.append(result)
+            elif (refusal := observation.enforce(result)) is not None:
+                return refusal
     signed_with, key = signed if isinstance(signed, tuple) else (None, b"")
     # Nothing is learned for any of several client GUIDs.
     guid, status = (claim.guid, status) if claim.contradiction is None else ("", None)
     names_another = _names_another(inspected, find, client, terms)
     identity = ClientIdentity(guid, status, signed_with, key, names_another)
-    return Approved(inspected, identity, tuple(observed))
+    would_refuse = inspected.would_refuse + observation.found
+    return Approved(inspected, identity, tuple(observed), would_refuse)
 
 
 def _uninspected(inspected: Inspected) -> Iterator[Deny]:

@@ -57,11 +57,14 @@ def learned_binding(
 
     `registered` is the client GUID in the reply to a registration. `binding` is the binding of
     that client GUID, or else of the request's. A client GUID of another client is refused. A
-    request with unequal client GUIDs confirms nothing.
+    request with unequal client GUIDs confirms nothing, and neither does one that only the
+    publication's `observe` allowed.
     """
     certificate = presented_certificate(client)
     message = approved.inspected.message
     if certificate is None or message is None or _contradicts_itself(approved):
+        return None
+    if approved.would_refuse:
         return None
     registration = message.registration
     identity = approved.identity

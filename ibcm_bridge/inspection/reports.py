@@ -12,6 +12,7 @@ from typing import Any
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.observing import MOST, Observed, observed
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.inspection.subject import CleanBody
 from ibcm_bridge.messages.registration import Registration
@@ -47,15 +48,16 @@ def write_report(report: Report) -> bytes:
     result = report.result
     values: dict[str, Any] = {"digest": report.digest}
     if isinstance(result, Deny):
-        values["deny"] = [
-            result.reason.value,
-            *_bounded(result.rule, result.detail, result.requirement),
-        ]
+        values["deny"] = _denial_fields(result)
     else:
         values["views"] = list(result.views)
         values["message"] = _message_fields(result.message) if result.message is not None else None
         values["engines"] = list(result.engines)
         values["missed"] = _bounded(*result.missed)
+        values["would_refuse"] = [
+            [*_denial_fields(finding.denial), *_bounded(*finding.denial.names)]
+            for finding in result.would_refuse
+        ]
     return json.dumps(values).encode() + b"\n"
 
 
@@ -65,17 +67,33 @@ def read_report(line: bytes) -> Report:
         values = json.loads(line)
         digest = _text(values.pop("digest"))
         if values.keys() == {"deny"}:
-            reason, rule, detail, requirement = map(_text, values["deny"])
-            return Report(digest, Deny(Reason(reason), rules.Rule(rule), detail, requirement))
-        if values.keys() != {"views", "message", "engines", "missed"}:
+            return Report(digest, _denial(values["deny"]))
+        if values.keys() != {"views", "message", "engines", "missed", "would_refuse"}:
             raise ReportError("neither a clean body nor a refusal")
         message = values["message"]
         facts = _message(message) if message is not None else None
         engines, missed = _texts(values["engines"]), _texts(values["missed"])
-        found = CleanBody(_texts(values["views"]), facts, engines, missed)
+        would_refuse = _findings(values["would_refuse"])
+        found = CleanBody(_texts(values["views"]), facts, engines, missed, would_refuse)
         return Report(digest, found)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ReportError("not a report") from error
+
+
+def _denial_fields(denial: Deny) -> list[str]:
+    return [denial.reason.value, *_bounded(denial.rule, denial.detail, denial.requirement)]
+
+
+def _denial(values: object) -> Deny:
+    reason, rule, detail, requirement, *names = _texts(values)
+    return Deny(Reason(reason), rules.Rule(rule), detail, requirement, names=tuple(names))
+
+
+def _findings(values: Any) -> tuple[Observed, ...]:
+    found = [observed(_denial(texts)) for texts in values]
+    if len(found) > MOST or None in found:
+        raise ReportError("a refusal that must be enforced")
+    return tuple(filter(None, found))
 
 
 def _message_fields(message: MessageFacts) -> dict[str, Any]:

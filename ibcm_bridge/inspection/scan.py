@@ -13,6 +13,12 @@ from urllib.parse import unquote_to_bytes
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.observing import Observation
+from ibcm_bridge.inspection.any_format import (
+    message_type,
+    read_any_format,
+    unlisted_soap_type,
+)
 from ibcm_bridge.inspection.encoded_values import decoded_views
 from ibcm_bridge.inspection.engines import ContentEngine, EngineError
 from ibcm_bridge.inspection.forms import parsed_text_view, read_form, utf_8
@@ -21,7 +27,6 @@ from ibcm_bridge.inspection.message_rules import judge_message
 from ibcm_bridge.inspection.serialized_objects import serialized_problem
 from ibcm_bridge.inspection.soap_rules import judge_soap
 from ibcm_bridge.inspection.subject import CleanBody, Content, Subject, Views
-from ibcm_bridge.inspection.uploaded_object import object_views
 from ibcm_bridge.messages.ccm import read_ccm_request
 from ibcm_bridge.messages.propfind import read_propfind
 from ibcm_bridge.messages.soap import read_action, read_soap, read_soap_type
@@ -55,7 +60,13 @@ def read_and_scan(
             missed.append(f"{engine.name}: {seen.detail}")
         else:
             return seen
-    return CleanBody(_view_names(content.views), content.message, tuple(scanned), tuple(missed))
+    return CleanBody(
+        _view_names(content.views),
+        content.message,
+        tuple(scanned),
+        tuple(missed),
+        content.would_refuse,
+    )
 
 
 def _with_decoded_values(content: Content) -> Content:
@@ -64,7 +75,12 @@ def _with_decoded_values(content: Content) -> Content:
     decoded = decoded_views(content.views, names, content.documents)
     if not decoded:
         return content
-    return Content({**content.views, **decoded}, content.message, content.opened | decoded.keys())
+    return Content(
+        {**content.views, **decoded},
+        content.message,
+        content.opened | decoded.keys(),
+        would_refuse=content.would_refuse,
+    )
 
 
 def _view_names(views: Views) -> tuple[str, ...]:
@@ -118,6 +134,8 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
     body_rule = subject.body_rule
     assert body_rule.actions is not None
     soap_type = read_soap_type(subject.content_type)
+    if soap_type is None and subject.observing:
+        soap_type = unlisted_soap_type(subject)
     if soap_type is None:
         return Deny(
             Reason.MEDIA_TYPE,
@@ -133,7 +151,8 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
     request = read_soap(text, subject.where, soap_type.envelope)
     if isinstance(request, Deny):
         return request
-    refusal = judge_soap(body_rule.actions, subject.path, action, request)
+    observation = Observation(subject.observing)
+    refusal = judge_soap(body_rule.actions, subject.path, action, request, observation)
     if refusal is None:
         views = (text, request.parsed_text)
         refusal = check_fields(request.fields, request.events, views, subject.where)
@@ -142,7 +161,12 @@ def _soap(subject: Subject, _limit: int) -> Content | Deny:
     if problem := serialized_problem(field.text for field in request.fields):
         return Deny(Reason.SOAP_CONTENT, rules.DOCUMENT_SERIALIZED.of(subject.where), problem)
     parsed = parsed_text_view(request.parsed_text)
-    return Content({"sent": subject.body, **parsed}, texts=tuple(parsed), documents=(subject.body,))
+    return Content(
+        {"sent": subject.body, **parsed},
+        texts=tuple(parsed),
+        documents=(subject.body,),
+        would_refuse=observation.found,
+    )
 
 
 def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
@@ -158,8 +182,10 @@ def _xml_text(subject: Subject, _limit: int) -> Content | Deny:
     return Content(views, texts=tuple(views)[1:], documents=(views["text"],))
 
 
-def _scanned(subject: Subject, _limit: int) -> Content | Deny:
+def _scanned(subject: Subject, limit: int) -> Content | Deny:
     """A body of unknown format: scanned as sent."""
+    if subject.has_unlisted_type:
+        return read_any_format(subject, limit)
     return Content({"sent": subject.body} if subject.body else {})
 
 
@@ -197,13 +223,17 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
         # WinINet and libcurl send no body with the first message of NTLM, whose response is a 401
         # (IEInternals, "Challenge-Response Authentication and Zero-Length Posts").
         return Content({})
+    content_type = message_type(subject)
+    if content_type is None:
+        return read_any_format(subject, limit)
     messages = subject.body_rule.messages
     assert messages is not None
     places_of = messages.client_guid_places
-    message = read_ccm_request(subject.content_type, subject.body, limit, places_of)
+    message = read_ccm_request(content_type, subject.body, limit, places_of)
     if isinstance(message, Deny):
         return message
-    endpoint = judge_message(messages, message, user=subject.user)
+    observation = Observation(subject.observing)
+    endpoint = judge_message(messages, message, observation, user=subject.user)
     if isinstance(endpoint, Deny):
         return endpoint
     facts = message_facts(message, endpoint)
@@ -222,7 +252,24 @@ def _ccm_message(subject: Subject, limit: int) -> Content | Deny:
     if message.encrypted:
         del views["inflated"], views["text"]
     texts = ("header", "parsed-text") if "parsed-text" in views else ("header",)
-    return Content(views, facts, texts=texts, documents=documents)
+    return Content(views, facts, texts=texts, documents=documents, would_refuse=observation.found)
+
+
+def _any_format(subject: Subject, limit: int) -> Content | Deny:
+    """The body of an unlisted verb: whatever a parser of this role could read in it."""
+    if not subject.body:
+        return Content({})
+    if subject.body_rule.actions is not None:
+        return _soap(subject, limit)
+    if subject.body_rule.messages is not None:
+        return _ccm_message(subject, limit)
+    return read_any_format(subject, limit)
+
+
+def _form(subject: Subject, limit: int) -> Content | Deny:
+    if subject.has_unlisted_type:
+        return read_any_format(subject, limit)
+    return read_form(subject, limit)
 
 
 def _upload(subject: Subject, limit: int) -> Content | Deny:
@@ -232,12 +279,7 @@ def _upload(subject: Subject, limit: int) -> Content | Deny:
     if not subject.whole:
         # An archive can only be extracted when the object is complete.
         return Content({"sent": subject.body} if subject.body else {}, opened={"sent"})
-    seen = object_views(subject.body, limit, subject.where)
-    if isinstance(seen, Deny):
-        return seen
-    covered = ("sent", "inflated") if "text" in seen.views else ()
-    texts = tuple(name for name in seen.views if name not in covered)
-    return Content(seen.views, opened=seen.opened, texts=texts, documents=tuple(seen.documents))
+    return read_any_format(subject, limit)
 
 
 _READERS: dict[Inspection, Callable[[Subject, int], Content | Deny]] = {
@@ -248,6 +290,7 @@ _READERS: dict[Inspection, Callable[[Subject, int], Content | Deny]] = {
     Inspection.XML_TEXT: _xml_text,
     Inspection.SCANNED: _scanned,
     Inspection.SCEP_QUERY: _scep_query,
-    Inspection.FORM: read_form,
+    Inspection.FORM: _form,
     Inspection.BITS_UPLOAD: _upload,
+    Inspection.ANY_FORMAT: _any_format,
 }

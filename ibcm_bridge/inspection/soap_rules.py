@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.observing import Observation
 from ibcm_bridge.messages.soap import SoapRequest
 from ibcm_bridge.policy.soap_actions import SoapTable
 
 
-def judge_soap(table: SoapTable, path: str, action: str, request: SoapRequest) -> Deny | None:
+def judge_soap(
+    table: SoapTable, path: str, action: str, request: SoapRequest, observation: Observation
+) -> Deny | None:
     """Return the refusal of a request, or None. `path` in lower case.
 
     `action` is the action of the head. ASP.NET selects the operation by it, other servers by the
@@ -23,9 +26,11 @@ def judge_soap(table: SoapTable, path: str, action: str, request: SoapRequest) -
     if (why := table.refused.get(request.operation)) is not None:
         return _deny(rules.SOAP_ACTIONS_REFUSED, f"{request.operation}: {why}")
     if request.namespace != service.namespace or request.operation not in service.operations:
-        return _deny(
-            rules.SOAP_ACTIONS_OF.of(service.path),
-            f"{request.action[:192]} is not an action of an update scan",
+        return observation.enforce(
+            _deny(
+                rules.SOAP_ACTIONS_OF.of(service.path),
+                f"{request.action[:192]} is not an action of an update scan",
+            )
         )
     return None
 

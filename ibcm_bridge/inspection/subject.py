@@ -7,8 +7,10 @@ from collections.abc import Set
 from dataclasses import dataclass
 
 from ibcm_bridge.decisions import rules
+from ibcm_bridge.decisions.observing import Observed
 from ibcm_bridge.inspection.message_facts import MessageFacts
-from ibcm_bridge.policy.bodies import BodyRule
+from ibcm_bridge.policy.bodies import BodyRule, Inspection
+from ibcm_bridge.request.head import content_type_parts
 from ibcm_bridge.uploads.session import StoredObject
 
 Views = dict[str, bytes]
@@ -36,11 +38,25 @@ class Subject:
     """For an upload, whether `body` is the complete object and not a fragment."""
     stored: StoredObject | None = None
     """For an upload, the location of the complete object; `body` is then its last fragment."""
+    observing: bool = False
+    """True if some refusals are not enforced (`decisions.observing`)."""
 
     @property
     def where(self) -> rules.Rule:
         """The prefix of a refusal's rule: the row of `roles.yaml`."""
         return rules.BODY.of(self.body_rule.name)
+
+    @property
+    def has_unlisted_type(self) -> bool:
+        """True if the media type is not one of the row. Authorization only observed that."""
+        listed = self.body_rule.media_types
+        media_type, _ = content_type_parts(self.content_type)
+        return self.observing and bool(listed) and media_type not in listed
+
+    @property
+    def has_any_format(self) -> bool:
+        """True for the body of an unlisted verb."""
+        return self.body_rule.inspection is Inspection.ANY_FORMAT
 
     def put_together(self, whole: bytes) -> Subject:
         """Replace the last fragment of an upload with the complete object."""
@@ -50,6 +66,7 @@ class Subject:
             whole,
             optional_engines=self.optional_engines,
             whole=True,
+            observing=self.observing,
         )
 
     def digest(self) -> str:
@@ -61,7 +78,8 @@ class Subject:
         head = (self.content_type, self.query, self.path, self.soap_action)
         # A stored object is only appended to, so its name and length identify its bytes.
         optional_engines = sorted(self.optional_engines)
-        request = (*head, self.user, optional_engines, self.whole, self.stored, len(self.body))
+        flags = self.user, self.whole, self.observing
+        request = (*head, *flags, optional_engines, self.stored, len(self.body))
         digest = hashlib.sha256(repr((terms, request)).encode())
         digest.update(self.body)
         return digest.hexdigest()
@@ -79,6 +97,8 @@ class CleanBody:
     """The identities of the engines that scanned every view."""
     missed: tuple[str, ...] = ()
     """Optional engines that failed: names and problems."""
+    would_refuse: tuple[Observed, ...] = ()
+    """The refusals that are not enforced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +114,5 @@ class Content:
     documents: tuple[bytes, ...] = ()
     """XML documents whose text is in the views. A value in an element of them may follow other text
     in the views."""
+    would_refuse: tuple[Observed, ...] = ()
+    """The refusals that are not enforced."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
+from ibcm_bridge.decisions.observing import Observed
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.inspection.reports import Report, no_report
@@ -40,6 +41,8 @@ class Inspected(NotATruthValue):
     """The facts of a CCM_POST; None for other requests."""
     missed: tuple[str, ...] = ()
     """Optional engines that failed: names and problems."""
+    would_refuse: tuple[Observed, ...] = ()
+    """The refusals of the head and the body that are not enforced."""
 
 
 SMALL = 131_072
@@ -76,6 +79,9 @@ def inspect_small(
     subject = _subject(authorized, body, part)
     if isinstance(subject, Deny) or subject.stored is not None:
         return subject
+    if subject.body and (subject.has_unlisted_type or subject.has_any_format):
+        # Its format decides how long it takes.
+        return subject
     if _has_views(subject) and not all(engine.in_place for engine in engines):
         return subject
     if len(body) > (SMALL if subject.body_rule.actions is None else SMALL_SOAP):
@@ -111,6 +117,8 @@ def conclude(
             return no_report("the report is from other engines")
         if not result.views:
             return no_report("the report has no views")
+        if result.would_refuse and not subject.observing:
+            return no_report("the report has refusals that must be enforced")
     return _decide(authorized, body, result)
 
 
@@ -144,10 +152,12 @@ def _subject(authorized: Authorized, body: bytes, part: UploadPart | None) -> Su
         soap_action=tuple(head.values(b"soapaction")) if is_soap else (),
         whole=part is not None and part.whole,
         stored=part.stored if part is not None else None,
+        observing=authorized.observing,
     )
 
 
 def _decide(authorized: Authorized, body: bytes, result: CleanBody | Deny) -> Inspected | Deny:
     if isinstance(result, Deny):
         return result
-    return Inspected(authorized, body, result.views, result.message, result.missed)
+    would_refuse = authorized.would_refuse + result.would_refuse
+    return Inspected(authorized, body, result.views, result.message, result.missed, would_refuse)

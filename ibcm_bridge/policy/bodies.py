@@ -21,6 +21,8 @@ class Inspection(StrEnum):
     SCEP_QUERY = "scep-query"
     FORM = "form"
     BITS_UPLOAD = "bits-upload"
+    ANY_FORMAT = "any-format"
+    """The body of an unlisted verb, in a publication with `observe`. No role has it."""
 
 
 class ReplyReading(StrEnum):

@@ -113,6 +113,8 @@ class BridgePublication:
     """True if clients may resume TLS sessions."""
     legs_resume: bool = True
     """True if site-system legs resume TLS sessions."""
+    observe_because: str | None = None
+    """The reason for not enforcing the refusals of `decisions.observing`; None: they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,11 @@ class PlaintextPublication:
     def certificate_policy(self) -> CertificatePolicy:
         """Without TLS there is no client certificate."""
         return CertificatePolicy.NONE
+
+    @property
+    def observe_because(self) -> None:
+        """All refusals are enforced."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)

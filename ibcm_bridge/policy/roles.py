@@ -13,9 +13,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ibcm_bridge.policy.bodies import BodyRule
+from ibcm_bridge.policy.bodies import BodyRule, Inspection
 from ibcm_bridge.policy.endpoints import EndpointTable
 from ibcm_bridge.policy.resources import Directory, Resource
+
+NEVER_VERBS = frozenset((b"CONNECT", b"TRACE", b"TRACK", b"DEBUG", b"PRI"))
+"""Verbs that no policy can add, in upper case. CONNECT opens a tunnel (RFC 9110 §9.3.6). TRACE
+returns the request with its cookies (§9.3.8), as IIS's TRACK does. DEBUG is for ASP.NET. PRI starts
+HTTP/2 (RFC 9113 §3.4)."""
+
+_UNLISTED_LIMIT = 65_536
+"""Bytes of the body of an unlisted verb, in a role without bodies."""
 
 
 class CertificatePolicy(StrEnum):
@@ -180,6 +188,25 @@ class RoleProfile:
     def messages(self) -> EndpointTable | None:
         """The allowed messages in its bodies; None if no body is a message."""
         return next((body.messages for body in self.bodies.values() if body.messages), None)
+
+    def may_add_verb(self, verb: bytes) -> bool:
+        """Return whether a policy can add a verb. Servers may ignore the case of verbs."""
+        return verb.upper() not in NEVER_VERBS.union(map(bytes.upper, self.bodies))
+
+    @property
+    def unlisted_body(self) -> BodyRule:
+        """The body of a verb that the role does not list: of any format, and read as its own."""
+        rows = [row for row in self.bodies.values() if row.inspection is not Inspection.BITS_UPLOAD]
+        return BodyRule(
+            name="unlisted",
+            inspection=Inspection.ANY_FORMAT,
+            required=False,
+            media_types=frozenset(),
+            limit=max(row.limit for row in rows) or _UNLISTED_LIMIT,
+            inflated_limit=max(row.inflated_limit for row in rows) or _UNLISTED_LIMIT,
+            messages=self.messages,
+            actions=next((row.actions for row in rows if row.actions), None),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ def read_bridge(
         client_tls=_tls(row.clients),
         clients_resume=row.clients.resumption == "allow",
         legs_resume=row.site_systems.resumption == "allow",
+        observe_because=row.observe.because if row.observe is not None else None,
     )
 
 

@@ -11,16 +11,11 @@ from ibcm_bridge.policy.bodies import BodyRule, Inspection
 from ibcm_bridge.policy.endpoints import EndpointTable
 from ibcm_bridge.policy.publications import Addition, AdditionKind
 from ibcm_bridge.policy.resources import Resource
-from ibcm_bridge.policy.roles import RoleAdditions, RoleProfile, RoleTable
+from ibcm_bridge.policy.roles import NEVER_VERBS, RoleAdditions, RoleProfile, RoleTable
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.rows.roles import ExtraPathRow, PlaintextRoleRow, RoleRow
 from ibcm_bridge.policy_file.tables.roles import expand_pattern
-
-_NEVER_VERBS = frozenset(("CONNECT", "TRACE", "TRACK", "DEBUG", "PRI"))
-"""CONNECT opens a tunnel (RFC 9110 §9.3.6). TRACE returns the request with its cookies (§9.3.8), as
-IIS's TRACK does. DEBUG is for ASP.NET. PRI starts HTTP/2 (RFC 9113 §3.4)."""
-
 
 LONGEST = 2_048
 """Characters that a row of a policy file can match. The matching time of an administrator's pattern
@@ -105,7 +100,7 @@ def _verbs(
     for index, extra in enumerate(row.extra_verbs):
         here = (*where, "extra_verbs", index)
         body = table.bodies.get(extra.body)
-        if extra.verb.upper() in _NEVER_VERBS:
+        if extra.verb.upper().encode("ascii") in NEVER_VERBS:
             reading.report((*here, "verb"), f"{extra.verb} is never published; remove it")
         elif extra.verb.upper() in known:
             # Verbs are case-sensitive (RFC 9110 section 9.1), but not on every server.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from ibcm_bridge.authentication.client import AnonymousClient, Client, may_be_anonymous
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
+from ibcm_bridge.decisions.observing import Observation, Observed
 from ibcm_bridge.policy.bodies import BodyRule, Inspection, ReplyReading
 from ibcm_bridge.policy.publications import HttpPublication, SiteSystem
 from ibcm_bridge.policy.roles import NeverPublished, RoleProfile
@@ -48,6 +49,10 @@ class Authorized(NotATruthValue):
     """The requested ranges of a file; None for the whole file."""
     acts: bool = False
     """True if the request changes state, even if its method is safe."""
+    observing: bool = False
+    """True if later checks only observe, too (`decisions.observing`)."""
+    would_refuse: tuple[Observed, ...] = ()
+    """The refusals that are not enforced."""
 
 
 def authorize(
@@ -59,8 +64,9 @@ def authorize(
     """Authorize or refuse a head.
 
     `client` is the proof that the certificate was verified and accepted, or that the publication
-    does not require one.
+    does not require one. In a publication with `observe`, some refusals are only kept.
     """
+    observation = Observation(publication.observe_because is not None)
     if (refusal := _check_client(client, publication)) is not None:
         return refusal
     if (refusal := check_host(publication, head)) is not None:
@@ -82,20 +88,21 @@ def authorize(
     if (refusal := check_connection_options(listed, head)) is not None:
         return refusal
 
-    body_rule = _body_rule(role.profile, head)
+    body_rule = _body_rule(role.profile, head, observation)
     if isinstance(body_rule, Deny):
         return body_rule
-    rows = requested_resources(role.profile, target, head)
+    rows = requested_resources(role.profile, target, head, observation)
     if isinstance(rows, Deny):
         return rows
-    if (refusal := check_body(role.profile, body_rule, target, head)) is not None:
+    refusal = check_body(role.profile, body_rule, target, head, observation)
+    if refusal is not None:
         return refusal
     # The head as the client sent it: a field that is removed later can still be malformed.
     is_upload = body_rule.inspection is Inspection.BITS_UPLOAD
     packet = read_packet(head) if is_upload else None
     if isinstance(packet, Deny):
         return packet
-    selected = select_fields(role.profile, listed, publication.unlisted_headers, head)
+    selected = select_fields(role.profile, listed, publication.unlisted_headers, head, observation)
     if isinstance(selected, Deny):
         return selected
     kept, dropped = selected
@@ -113,7 +120,10 @@ def authorize(
         packet=packet,
         # A Range that is not forwarded has no effect.
         ranges=ranges if kept.values(b"range") else None,
-        acts=any(row.acts for row in rows),
+        # It is unknown whether a request with an unlisted verb does.
+        acts=any(row.acts for row in rows) or head.method not in role.profile.bodies,
+        observing=publication.observe_because is not None,
+        would_refuse=observation.found,
     )
 
 
@@ -128,19 +138,26 @@ def _check_client(client: Client, publication: HttpPublication) -> Deny | None:
     return None
 
 
-def _body_rule(profile: RoleProfile, head: RequestHead) -> BodyRule | Deny:
+def _body_rule(
+    profile: RoleProfile, head: RequestHead, observation: Observation
+) -> BodyRule | Deny:
     # VERB-MP, VERB-DP. Methods are case-sensitive: "ccm_post" is another verb.
     body_rule = profile.bodies.get(head.method)
-    verb, cites = head.method[:32].decode("ascii"), profile.verbs_requirement
-    if body_rule is None:
-        return Deny(
-            Reason.VERB,
-            rules.ROLE_VERBS.of(profile.name),
-            f"{verb} is not allowed for this role",
-            cites,
-            method_names(profile.bodies),
-        )
-    return body_rule
+    if body_rule is not None:
+        return body_rule
+    verb = head.method.decode("ascii")
+    refusal = Deny(
+        Reason.VERB,
+        rules.ROLE_VERBS.of(profile.name),
+        f"{verb[:32]} is not allowed for this role",
+        profile.verbs_requirement,
+        method_names(profile.bodies),
+        names=(verb,),
+    )
+    if not profile.may_add_verb(head.method):
+        return refusal
+    enforced = observation.enforce(refusal)
+    return profile.unlisted_body if enforced is None else enforced
 
 
 def _check_connection_fields(head: RequestHead) -> Deny | None:

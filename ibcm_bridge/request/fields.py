@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.observing import Observation
 from ibcm_bridge.policy.publications import UnlistedHeaders
 from ibcm_bridge.policy.resources import Directory
 from ibcm_bridge.policy.roles import RoleProfile
@@ -66,7 +67,11 @@ def check_connection_options(listed: ListedFields, head: RequestHead) -> Deny | 
 
 
 def select_fields(
-    profile: RoleProfile, listed: ListedFields, unlisted: UnlistedHeaders, head: RequestHead
+    profile: RoleProfile,
+    listed: ListedFields,
+    unlisted: UnlistedHeaders,
+    head: RequestHead,
+    observation: Observation,
 ) -> tuple[RequestHead, tuple[str, ...]] | Deny:
     """Return the head to forward, and the names of the dropped fields; or a refusal."""
     refusal = check_credentials(head.values(_AUTHORIZATION))
@@ -82,7 +87,11 @@ def select_fields(
             if name.lower().encode() not in listed.dropped:
                 rule = rules.ROLE_HEADERS.of(profile.name)
                 detail = f"{name[:64]} is not listed"
-                return Deny(Reason.HEADER, rule, detail, profile.headers_requirement)
+                refusal = observation.enforce(
+                    Deny(Reason.HEADER, rule, detail, profile.headers_requirement)
+                )
+                if refusal is not None:
+                    return refusal
     return kept, dropped
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.observing import Observation
 from ibcm_bridge.policy.publications import HttpPublication, PublishedRole
 from ibcm_bridge.policy.resources import Directory, Resource
 from ibcm_bridge.policy.roles import NeverPublished, RoleProfile
@@ -14,7 +16,7 @@ from ibcm_bridge.request.target import RequestTarget
 
 
 def requested_resources(
-    profile: RoleProfile, target: RequestTarget, head: RequestHead
+    profile: RoleProfile, target: RequestTarget, head: RequestHead, observation: Observation
 ) -> list[Resource] | Deny:
     """Return the rows of the role's table that match the request, or a refusal."""
     if (refusal := _check_extensions(profile, target)) is not None:
@@ -33,16 +35,21 @@ def requested_resources(
     if (refusal := _check_dots(profile, target, found)) is not None:
         return refusal
     methods = frozenset[bytes]().union(*(resource.methods for resource in found))
-    if head.method not in methods:
-        verb = head.method[:32].decode("ascii")
-        return Deny(
+    # A verb that the role does not list is only observed: a policy would add it to all resources.
+    if head.method in methods or head.method not in profile.bodies:
+        return found
+    verb = head.method.decode("ascii")
+    refusal = observation.enforce(
+        Deny(
             Reason.VERB,
             rule,
-            f"{verb} is not allowed for this resource",
+            f"{verb[:32]} is not allowed for this resource",
             profile.verbs_requirement,
             method_names(methods),
+            names=(target.segments[0], re.escape(path), verb),
         )
-    return found
+    )
+    return found if refusal is None else refusal
 
 
 def _unpublished(directory: Directory, path: str, query: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ibcm_bridge.audit import summary as summary_module
-from ibcm_bridge.audit.record import Event
+from ibcm_bridge.audit.record import Event, Verdict
 from ibcm_bridge.audit.summary import Fields, Summary
 
 ALLOWED: Fields = {
@@ -23,6 +23,19 @@ REFUSED: Fields = {
     "reason": "verb",
     "rule": "roles.verbs",
     "requirement": "VERB-MP",
+}
+OBSERVED: Fields = {
+    **REFUSED,
+    "verdict": "observed",
+    "would_refuse": [
+        {
+            "reason": "verb",
+            "rule": "roles.verbs",
+            "detail": "PUT",
+            "allowed_by": "extra_verbs: ...",
+        },
+        {"reason": "header", "rule": "roles.headers", "detail": "X", "allowed_by": ""},
+    ],
 }
 TURNED_AWAY: Fields = {
     "time": "2026-01-02T03:04:04.000+00:00",
@@ -49,10 +62,21 @@ def test_records_are_counted_by_event_and_verdict() -> None:
     assert (summary.records, summary.lost) == (6, 3)
     assert (summary.first, summary.last) == (TURNED_AWAY["time"], lost["time"])
     assert list(summary.verdicts()) == [
-        (Event.REQUEST, 2, 1),
-        (Event.TUNNEL, 0, 0),
-        (Event.CONNECTION_REFUSED, 0, 1),
+        (Event.REQUEST, {Verdict.ALLOW: 2, Verdict.DENY: 1, Verdict.OBSERVED: 0}),
+        (Event.TUNNEL, {Verdict.ALLOW: 0, Verdict.DENY: 0, Verdict.OBSERVED: 0}),
+        (Event.CONNECTION_REFUSED, {Verdict.ALLOW: 0, Verdict.DENY: 1, Verdict.OBSERVED: 0}),
     ]
+
+
+def test_an_observed_request_is_counted_with_the_line_that_would_allow_it() -> None:
+    summary = summed(ALLOWED, OBSERVED, {**OBSERVED, "would_refuse": "x"})
+    (verb, _header) = summary.observed.most(10)[::-1]
+    assert (verb.key, verb.count) == (
+        ("verb", "roles.verbs", "management point", "extra_verbs: ..."),
+        1,
+    )
+    assert verb.last["detail"] == "PUT"
+    assert summary.refusals.most(10) == summary.clients.most(10) == []
 
 
 def test_refusals_are_counted_by_reason_rule_and_client() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.observing import Observation
 from ibcm_bridge.decisions.refusals import requirement
 from ibcm_bridge.inspection.message_rules import judge_message
 from ibcm_bridge.lab.protocol import ccm, documents
@@ -24,6 +25,11 @@ from ibcm_bridge.policy_file.tables.endpoints import read_endpoint_table
 from ibcm_bridge.policy_file.yaml_tree import Tree
 
 GUID = "0a1b2c3d-0000-4000-8000-00000000000f"
+
+
+def judge(table: EndpointTable, message: CcmRequest, *, user: bool) -> Endpoint | Deny:
+    """Judge a message, with all refusals enforced."""
+    return judge_message(table, message, Observation(active=False), user=user)
 
 
 def policy_request(*users: str) -> str:
@@ -108,7 +114,7 @@ def encrypted(endpoint: str) -> CcmRequest:
 
 
 def denied(messages: EndpointTable, one: CcmRequest, *, user: bool = False) -> Deny:
-    result = judge_message(messages, one, user=user)
+    result = judge(messages, one, user=user)
     assert isinstance(result, Deny), result
     return result
 
@@ -147,7 +153,7 @@ def test_each_endpoint_accepts_its_roots_in_any_case(
 ) -> None:
     for name in (endpoint, endpoint.upper()):
         for element in (root, root.lower()):
-            judged = judge_message(messages, message(name, f"<{element}/>"), user=False)
+            judged = judge(messages, message(name, f"<{element}/>"), user=False)
             assert isinstance(judged, Endpoint)
             assert judged.name == endpoint
 
@@ -188,11 +194,11 @@ def test_user_policy_requires_windows_authentication(messages: EndpointTable, xm
     request = message("MP_PolicyManager", xml)
     denial = denied(messages, request)
     assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-USER-DEPLOYMENT")
-    assert isinstance(judge_message(messages, request, user=True), Endpoint)
+    assert isinstance(judge(messages, request, user=True), Endpoint)
     # The computer's policy, with or without a user.
     for user in (False, True):
         mine = message("MP_PolicyManager", documents.policy_request(GUID))
-        assert isinstance(judge_message(messages, mine, user=user), Endpoint)
+        assert isinstance(judge(messages, mine, user=user), Endpoint)
 
 
 @pytest.mark.parametrize("element", NOBODY)
@@ -202,7 +208,7 @@ def test_an_empty_user_element_does_not_request_user_policy(
     """Microsoft's SDK writes it for a computer (protocol.md §3.2)."""
     for user in (False, True):
         request = message("MP_PolicyManager", policy_request(element))
-        assert isinstance(judge_message(messages, request, user=user), Endpoint)
+        assert isinstance(judge(messages, request, user=user), Endpoint)
     # Other elements also have the subject of the request.
     request = message("MP_PolicyManager", policy_request(element).replace('"Machine"', '"USER"'))
     assert denied(messages, request).requirement == "NO-USER-DEPLOYMENT"
@@ -211,7 +217,7 @@ def test_an_empty_user_element_does_not_request_user_policy(
 def test_a_user_in_a_second_document_is_found(messages: EndpointTable) -> None:
     for element in (NOBODY[0], SOMEBODY[0]):
         request = message("MP_PolicyManager", policy_request(), attached=policy_request(element))
-        refused = isinstance(judge_message(messages, request, user=False), Deny)
+        refused = isinstance(judge(messages, request, user=False), Deny)
         assert refused == (element in SOMEBODY)
 
 
@@ -229,7 +235,7 @@ def test_an_empty_element_that_is_itself_the_request_is_refused(
         denial = denied(messages, message("MP_LocationManager", f"<{root}>{inner}</{root}>"))
         assert (denial.reason, denial.requirement) == (Reason.MESSAGE, cites)
     assert isinstance(
-        judge_message(messages, message("MP_LocationManager", f"<{root}/>"), user=False), Endpoint
+        judge(messages, message("MP_LocationManager", f"<{root}/>"), user=False), Endpoint
     )
 
 
@@ -240,7 +246,7 @@ def test_the_registration_of_a_boot_media_client_is_refused(messages: EndpointTa
         assert (denial.reason, denial.requirement) == (Reason.MESSAGE, "NO-OSD")
     installed = ON_BOOT_MEDIA.replace('AgentType="1"', 'AgentType="0"')
     assert isinstance(
-        judge_message(messages, message("MP_ClientRegistration", installed), user=False), Endpoint
+        judge(messages, message("MP_ClientRegistration", installed), user=False), Endpoint
     )
 
 
@@ -256,7 +262,7 @@ def test_an_encrypted_message_is_refused_unless_the_policy_allows_it(
         assert denial.reason is Reason.BODY_NOT_INSPECTABLE
         if endpoint.encrypted:
             assert denial.rule == "messages.encrypted"
-            assert isinstance(judge_message(opted_in, encrypted(name), user=False), Endpoint)
+            assert isinstance(judge(opted_in, encrypted(name), user=False), Endpoint)
         else:
             # Clients do not encrypt these; encryption would only hide the request.
             assert denial.rule == f"endpoints.{endpoint.name}.encrypted"
@@ -292,7 +298,7 @@ def test_a_policy_may_add_a_message(table: RoleTable, messages: EndpointTable) -
     assert not problems
     for endpoint, root in (("MP_LocationManager", "UpdateSFRequest"), ("mp_new", "ANYTHING")):
         request = message(endpoint, f"<{root}/>")
-        assert isinstance(judge_message(more, request, user=False), Endpoint)
+        assert isinstance(judge(more, request, user=False), Endpoint)
         denied(messages, request)
     # And no more than that.
     for endpoint, root in (("MP_HinvEndpoint", "UpdateSFRequest"), ("MP_New", "Report")):
@@ -317,7 +323,7 @@ def test_an_unsupported_key_cannot_be_added(
 ) -> None:
     more, problems = with_additions(table, "management-point", (endpoint, root))
     assert problems == [f"{root} for {endpoint} is refused for {cites}"]
-    assert isinstance(judge_message(more, message(endpoint, f"<{root}/>"), user=False), Deny)
+    assert isinstance(judge(more, message(endpoint, f"<{root}/>"), user=False), Deny)
 
 
 def test_a_role_without_messages_takes_none(table: RoleTable) -> None:

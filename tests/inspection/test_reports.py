@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.decisions.rules import Rule
+from ibcm_bridge.decisions.observing import observed
+from ibcm_bridge.decisions.rules import ENDPOINTS, Rule
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,
@@ -223,6 +224,7 @@ MESSAGE: dict[str, Any] = {
 }
 FOUND: dict[str, Any] = {
     **{"digest": "d", "views": ["sent:1"], "message": MESSAGE, "engines": [], "missed": []},
+    "would_refuse": [["endpoint", "endpoints.endpoints", "x is not published", "", "x", "y"]],
 }
 FACTS = MessageFacts(
     endpoint="MP_ä",
@@ -236,6 +238,8 @@ FACTS = MessageFacts(
     payload=(3, 5),
     registration=Registration(b"key", proven=False),
 )
+FINDING = observed(Deny(Reason.ENDPOINT, ENDPOINTS, "x is not published", names=("x", "y")))
+assert FINDING is not None
 DENIED: dict[str, Any] = {"digest": "d", "deny": ["xml", "rule", "detail", ""]}
 
 
@@ -244,6 +248,7 @@ def test_both_kinds_of_report_round_trip() -> None:
         Report("d", CleanBody(("sent:1", "text:2"), FACTS, ("engine",))),
         Report("d", CleanBody(("sent:1",), None, ())),
         Report("d", CleanBody(("sent:1",), None, ("yara-x:0",), ("clamav: gone",))),
+        Report("d", CleanBody(("sent:1",), None, (), would_refuse=(FINDING,))),
         Report("d", Deny(Reason.XML, Rule("rule"), "detail", "NO-OSD")),
     ):
         assert read_report(write_report(report)) == report
@@ -279,6 +284,15 @@ def test_the_size_of_a_report_is_limited() -> None:
         {"digest": "d"},
         {**FOUND, "deny": DENIED["deny"]},
         {**FOUND, "more": 1},
+        # A refusal that is always enforced.
+        {**FOUND, "would_refuse": [["xml-dtd", "ccm.payload.dtd", "", ""]]},
+        {**FOUND, "would_refuse": [["message", "endpoints.refused", "", "NO-OSD"]]},
+        {
+            **FOUND,
+            "would_refuse": [
+                ["endpoint", "endpoints.endpoints", "", "", str(number)] for number in range(17)
+            ],
+        },
         {**FOUND, "digest": 1},
         {**FOUND, "views": "sent:1"},
         {**FOUND, "views": [1]},

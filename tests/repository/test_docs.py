@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from ibcm_bridge.decisions.observing import OBSERVABLE
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.decisions.role_clients import Reaction
+from ibcm_bridge.decisions.rules import RuleOf
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.cases.table import CASES, NOT_SHOWN
 from ibcm_bridge.policy_file import shipped_clients
@@ -19,7 +21,9 @@ from ibcm_bridge.policy_file import shipped_clients
 ROOT = Path(__file__).parents[2]
 REFUSALS_PAGE = ROOT / "docs" / "refusals.md"
 CLIENTS = shipped_clients()
-_BETWEEN = re.compile(r"(<!-- (table|logs|steps): [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL)
+_BETWEEN = re.compile(
+    r"(<!-- (table|observed|logs|steps): [^\n]*-->\n).*?(<!-- /\2 -->)", re.DOTALL
+)
 
 
 def _table() -> str:
@@ -33,6 +37,17 @@ def _table() -> str:
         if row.bits_error is not None:
             response += f", BITS error 0x{row.bits_error:08X}"
         lines.append(f"| `{reason.value}` | {response} | {step} | {row.requirement} | {row.text} |")
+    return "\n".join(lines) + "\n"
+
+
+def _observed() -> str:
+    lines = ["| reason | rule | only for | the line of the policy |", "|---|---|---|---|"]
+    for reason, rows in OBSERVABLE.items():
+        for row in rows:
+            rule = row.rule.pattern if isinstance(row.rule, RuleOf) else row.rule
+            only = ", ".join(sorted(row.requirements or ()))
+            line = f"`{row.line.replace('{}', 'NAME').format()}`" if row.line else "none"
+            lines.append(f"| `{reason.value}` | `{rule}` | {only} | {line} |")
     return "\n".join(lines) + "\n"
 
 
@@ -66,7 +81,7 @@ def _steps() -> str:
 
 def test_the_page_of_refusals_is_the_table_of_responses() -> None:
     page = REFUSALS_PAGE.read_text("utf-8")
-    made = {"table": _table(), "logs": _logs(), "steps": _steps()}
+    made = {"table": _table(), "observed": _observed(), "logs": _logs(), "steps": _steps()}
     assert {found[2] for found in _BETWEEN.finditer(page)} == made.keys()
     expected = _BETWEEN.sub(lambda found: found[1] + made[found[2]] + found[3], page)
     if os.environ.get("WRITE_DOCS"):

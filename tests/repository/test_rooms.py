@@ -94,8 +94,9 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.connections addons.events addons.layers addons.audit"
         ),
         "addons.run": (
-            "policy policy_file inspection addons.errors addons.events addons.policy_generation "
-            "addons.renewal addons.server addons.operations addons.bridge addons.web"
+            "decisions policy policy_file inspection addons.errors addons.events "
+            "addons.policy_generation addons.renewal addons.server addons.operations "
+            "addons.bridge addons.web"
         ),
         "addons.workers": (
             "policy policy_file os_errors inspection storage addons.errors addons.connections "

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ibcm_bridge.audit import record as audit
-from ibcm_bridge.audit.record import Event
+from ibcm_bridge.audit.record import Event, Verdict
 from ibcm_bridge.audit.summary import Row, Summary, client, text
 from ibcm_bridge.commands.audit.files import (
     WIDTH,
@@ -108,11 +108,15 @@ def _lines(summary: Summary, rows: int, files: int, skipped: int) -> Iterator[st
     if ends:
         yield shown(f"{ends} UTC", WIDTH)
     yield ""
-    yield f"{'':<12} {'ALLOWED':>12} {'REFUSED':>12}"
-    for event, allowed, refused in summary.verdicts():
+    with_observed = any(counts[Verdict.OBSERVED] for _, counts in summary.verdicts())
+    yield f"{'':<12} {'ALLOWED':>12} {'REFUSED':>12}" + (
+        f" {'OBSERVED':>12}" if with_observed else ""
+    )
+    for event, counts in summary.verdicts():
         # A connection that is not refused has records of its requests instead.
-        count = "-" if event is Event.CONNECTION_REFUSED else f"{allowed:,}"
-        yield f"{_NAMES[event]:<12} {count:>12} {refused:>12,}"
+        count = "-" if event is Event.CONNECTION_REFUSED else f"{counts[Verdict.ALLOW]:,}"
+        observed = f" {counts[Verdict.OBSERVED]:>12,}" if with_observed else ""
+        yield f"{_NAMES[event]:<12} {count:>12} {counts[Verdict.DENY]:>12,}{observed}"
     if summary.lost:
         yield f"lost         {summary.lost:>12,}  records could not be written"
     if skipped:
@@ -132,6 +136,15 @@ def _tables(summary: Summary, rows: int) -> Iterator[str]:
             yield _row(reason, rule, count=row.count, widths=_RULE)
             # Enough to find the record, and often to understand it.
             yield from _example(row, place)
+    if found := summary.observed.most(rows):
+        yield ""
+        yield _row("REASON", "RULE", first="OBSERVED", widths=_RULE)
+        for row in found:
+            reason, rule, place, line = row.key
+            yield _row(reason, rule, count=row.count, widths=_RULE)
+            yield from _example(row, place)
+            # A line is to be copied, so it is not shortened.
+            yield f"{'':<10}{shown(_allowed_by(line), audit.MAX_TEXT)}"
     if found := summary.clients.most(rows):
         yield from ("", _row("CLIENT", "LAST REASON", "LAST (UTC)"))
         for row in found:
@@ -143,8 +156,17 @@ _RULE = (25, 44)
 """Widths of columns."""
 
 
-def _row(*cells: str, count: int | None = None, widths: tuple[int, ...] = _TIME) -> str:
-    number = "REFUSED" if count is None else f"{count:,}"
+def _allowed_by(line: str) -> str:
+    return f"allowed by: {line}" if line else "no policy can allow it"
+
+
+def _row(
+    *cells: str,
+    count: int | None = None,
+    first: str = "REFUSED",
+    widths: tuple[int, ...] = _TIME,
+) -> str:
+    number = first if count is None else f"{count:,}"
     named = (
         f"{shown(cell or '-', width):<{width}}" for cell, width in zip(cells, widths, strict=True)
     )
@@ -184,20 +206,25 @@ def _as_json(summary: Summary, rows: int, files: int, skipped: int) -> dict[str,
         "last": summary.last,
         audit.LOST_RECORDS: summary.lost,
         **{
-            event.value: {"allow": allowed, "deny": refused}
-            for event, allowed, refused in summary.verdicts()
+            event.value: {verdict.value: count for verdict, count in counts.items()}
+            for event, counts in summary.verdicts()
         },
         "reasons": _listed(summary.reasons.most(rows), audit.REASON, audit.REQUIREMENT),
         "refusals": _listed(summary.refusals.most(rows), audit.REASON, audit.RULE, "place"),
+        "observed": _listed(
+            summary.observed.most(rows),
+            *(audit.REASON, audit.RULE, "place", audit.ALLOWED_BY),
+            counted="observed",
+        ),
         "clients": _listed(summary.clients.most(rows), "client"),
     }
 
 
-def _listed(rows: Sequence[Row], *names: str) -> list[dict[str, object]]:
+def _listed(rows: Sequence[Row], *names: str, counted: str = "refused") -> list[dict[str, object]]:
     return [
         {
             **dict(zip(names, row.key, strict=True)),
-            "refused": row.count,
+            counted: row.count,
             "last": row.last,
         }
         for row in rows

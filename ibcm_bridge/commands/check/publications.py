@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.decisions.observing import NOTICE
 from ibcm_bridge.policy.addresses import Address, address_text
 from ibcm_bridge.policy.publications import (
     Addition,
@@ -32,6 +33,8 @@ def describe_publication(
         text = f"no encryption, no client authentication, because: {publication.because}"
         yield Finding(Level.WARNING, here, text, "BRIDGE-HTTPS-ONLY")
     if isinstance(publication, HttpPublication):
+        if (why := publication.observe_because) is not None:
+            yield Finding(Level.WARNING, here, f"{NOTICE}, because: {why}", "BRIDGE-INSPECT")
         yield from _describe_roles(here, publication)
 
 

@@ -31,9 +31,9 @@ def add(commands: Subcommands) -> None:
         "explain",
         help="show the decision on a request, and its reason",
         description="Evaluate a request against a policy, without sending anything. The last line "
-        "is ALLOW, or DENY with the reason, rule and requirement that the audit would record. "
-        "Exit status: 0 allowed, 1 refused or an invalid policy, 2 usage error or no listener on "
-        "the port of the URL.",
+        "is ALLOW, OBSERVED ONLY, or DENY with the reason, rule and requirement that the audit "
+        "would record. Exit status: 0 allowed or observed, 1 refused or an invalid policy, 2 usage "
+        "error or no listener on the port of the URL.",
         epilog="Example, after `ibcm-bridge pki DIR`: ibcm-bridge explain --config DIR/bridge.yaml "
         "--certificate DIR/pki/clients/computer.pem DELETE "
         "https://bridge.internet.example/SMS_MP/",

@@ -108,6 +108,8 @@ def _follow(
     authorized = explanation.authorized = _allowed(decision)
     requirement = authorized.role.verbs_requirement
     add_step(f"The request head is allowed by {authorized.rule} ({requirement}).")
+    add_findings = explanation.add_findings
+    add_findings(authorized.would_refuse)
     if authorized.dropped:
         add_step(f"Dropped header fields (not listed): {', '.join(authorized.dropped)}.")
     terms = originate(publication, authorized)
@@ -131,10 +133,12 @@ def _follow(
         )
         body = body[:announced]
     inspected = _allowed(inspect(authorized, body, environment.engines))
+    add_findings(inspected.would_refuse)
     explanation.steps += _inspection_steps(inspected, with_clamav=policy.clamav is not None)
     approved = explanation.approved = _allowed(
         approve(inspected, client, environment.find, policy.messages, environment.now)
     )
+    add_findings(approved.would_refuse)
     explanation.steps += _identity_steps(approved)
     how = "with the bridge's client certificate" if terms.tls is not None else "over plain HTTP"
     add_step(f"The bridge forwards the request to {to}, {how}.")

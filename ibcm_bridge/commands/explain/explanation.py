@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.commands.explain.ports import Port
 from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.decisions.observing import Observed
 from ibcm_bridge.decisions.refusals import refusal, requirement
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.request.authorization import Authorized
@@ -32,17 +33,33 @@ class Explanation:
     """None if the URL has a port, or if the name is not published."""
     body_not_inspected: bool = False
     """True if the body is missing and would still be inspected."""
+    would_refuse: tuple[Observed, ...] = ()
+    """The refusals that only the publication's `observe` does not enforce."""
+
+    def add_findings(self, would_refuse: tuple[Observed, ...]) -> None:
+        """Add a step for each finding of all stages that is new."""
+        for finding in would_refuse[len(self.would_refuse) :]:
+            denial = finding.denial
+            text = f"{denial.reason.value}, by {denial.rule}: {denial.detail}"
+            self.steps.append(f"Would be refused; observed only: {text}.")
+            line = finding.allowed_by
+            self.steps.append(f"It is allowed by: {line}" if line else "No policy can allow it.")
+        self.would_refuse = would_refuse
 
     @property
     def verdict(self) -> str:
         """The last line."""
         if (denial := self.denial) is None:
-            return "ALLOW"
+            if not self.would_refuse:
+                return "ALLOW"
+            first = self.would_refuse[0].denial
+            text = f"{first.reason.value}, by {first.rule} ({requirement(first)})"
+            return f"OBSERVED ONLY; without `observe`: DENY {text}"
         return f"DENY {denial.reason.value}, by {denial.rule} ({requirement(denial)})"
 
     def record(self) -> dict[str, object]:
         """The record for machines, with the audit's keys and without empty values."""
-        fields: dict[str, object] = {audit.VERDICT: audit.Verdict.ALLOW.value}
+        fields: dict[str, object] = dict(audit.observed_fields(self.would_refuse))
         if self.denial is not None:
             row = refusal(self.denial)
             fields = dict(audit.denial_fields(self.denial))

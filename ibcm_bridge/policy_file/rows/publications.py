@@ -16,6 +16,7 @@ from ibcm_bridge.policy_file.rows.values import (
     HostPort,
     Listen,
     Port,
+    ReasonRow,
     Row,
     optional,
     required,
@@ -72,6 +73,11 @@ class BridgeRow(_PublicationRow):
     unlisted_headers: Literal["drop", "refuse"] = optional("drop", _UNLISTED)
     upload_hosts: Literal["drop", "rewrite"] = optional(
         "drop", "drop or rewrite the site system's own name in BITS-Host-Id and BITS-Reply-URL"
+    )
+    observe: ReasonRow | None = optional(
+        None,
+        "only for the first days of a pilot: forward, and record as observed, what verbs, header "
+        "fields, media types, messages, client GUIDs and signatures would refuse",
     )
 
 

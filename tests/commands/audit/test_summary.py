@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.commands.main import main
-from tests.audit.test_summary import ALLOWED, REFUSED, TURNED_AWAY
+from tests.audit.test_summary import ALLOWED, OBSERVED, REFUSED, TURNED_AWAY
 
 
 @pytest.fixture
@@ -67,13 +67,23 @@ def test_json_has_the_same_rows(audit: Path, capsys: pytest.CaptureFixture[str])
     assert main(["audit", "summary", "--json", "--rows", "1", str(audit)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["files"], found["records"], found["skipped_lines"]) == (2, 3, 1)
-    assert found["request"] == {"allow": 1, "deny": 1}
+    assert found["request"] == {"allow": 1, "deny": 1, "observed": 0}
     (row,) = found["reasons"]
     assert (row["reason"], row["requirement"], row["refused"]) == (
         "certificate-missing",
         "BRIDGE-AUTH-COMPUTER",
         1,
     )
+
+
+def test_observed_requests_have_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "audit.jsonl"
+    file.write_text(f"{json.dumps(OBSERVED)}\n")
+    assert main(["audit", "summary", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "                  ALLOWED      REFUSED     OBSERVED" in lines
+    assert "          allowed by: extra_verbs: ..." in lines
+    assert "          no policy can allow it" in lines
 
 
 def test_a_file_that_is_absent_is_a_problem(

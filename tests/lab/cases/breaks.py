@@ -41,8 +41,8 @@ def _never(_original: object) -> re.Pattern[bytes]:
 
 
 def _any_endpoint(original: Callable[..., Any]) -> Callable[..., Any]:
-    def judge(table: object, message: Any, *, user: bool) -> object:
-        found = original(table, message, user=user)
+    def judge(table: object, message: Any, observation: object, *, user: bool) -> object:
+        found = original(table, message, observation, user=user)
         if isinstance(found, Deny) and found.reason in (Reason.ENDPOINT, Reason.MESSAGE):
             return Endpoint(message.header.target_endpoint, frozenset(), False, False)
         return found
