@@ -7,12 +7,14 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.beside import measure_beside
+from benchmarks.beside import LOADS, measure_beside
 from benchmarks.beside_report import text
 from benchmarks.comparison import FULL, MEBIBYTE, QUICK, Plan, compare
+from benchmarks.page import write_page
 from benchmarks.report import as_json, conditions, table
 
 WAVES = 6
@@ -52,7 +54,21 @@ def main() -> int:
         metavar="S",
         help="how long the highest rate is held; the goal is for 300 (default: %(default)s)",
     )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=LOADS,
+        metavar="LOAD",
+        help=f"only these loads: {', '.join(LOADS)}",
+    )
+    parser.add_argument(
+        "--page",
+        action="store_true",
+        help="write the tables of docs/benchmarks.md, and keep the run (benchmarks/measured.json)",
+    )
     options = parser.parse_args()
+    if options.page and (options.quick or options.only):
+        parser.error("--page needs all loads: leave out --quick and --only")
     if not sys.platform.startswith("linux"):
         parser.error("Linux only: processor time and memory are read from /proc")
     began = time.monotonic()
@@ -61,10 +77,13 @@ def main() -> int:
             measured = _quick(Path(directory))
         else:
             plan = replace(FULL, download_bytes=options.download * MEBIBYTE)
-            measured = _full(plan, Path(directory), options.clients, options.seconds)
+            seconds, only = options.seconds, options.only or LOADS
+            measured = _full(plan, Path(directory), options.clients, seconds, only)
     print(f"\n{time.monotonic() - began:.0f} s")
     if options.json:
         options.json.write_text(measured, "utf-8")
+    if options.page:
+        write_page(measured)
     return 0
 
 
@@ -77,8 +96,8 @@ def _quick(directory: Path) -> str:
     return as_json(measures, QUICK)
 
 
-def _full(plan: Plan, directory: Path, clients: int, seconds: float) -> str:
-    document = measure_beside(plan, directory, clients, WAVES, seconds)
+def _full(plan: Plan, directory: Path, clients: int, seconds: float, only: Sequence[str]) -> str:
+    document = measure_beside(plan, directory, clients, WAVES, seconds, only=only)
     print(text(document))
     return json.dumps(document, indent=1) + "\n"
 

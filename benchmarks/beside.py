@@ -15,6 +15,7 @@ GUID, and every peer of `peers.programs` on this machine gets the same load.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +59,38 @@ AFTER_WAVE = "memory in use after each wave"
 SHARES = "processor time of a worker, the smaller divided by the larger"
 TWO_WORKERS = "two workers"
 
+LOADS = ("messages", "connections", "download", "tunnel", "waiting", "workers", "steady")
+"""In this order; `connections` is 2 to 4."""
+
+_MESSAGES = {
+    Variant.SHIPPED: {"messages", "workers"},
+    Variant.TWO_WORKERS: {"workers", "steady"},
+}
+"""The loads that send messages to a bridge."""
+
 WORKER_CONNECTIONS = 64
 """The system assigns a connection to a worker: with few connections, their shares are chance."""
 
 
 def measure_beside(
-    plan: Plan, directory: Path, clients: int, waves: int, seconds: float
+    plan: Plan,
+    directory: Path,
+    clients: int,
+    waves: int,
+    seconds: float,
+    *,
+    only: Sequence[str] = LOADS,
 ) -> dict[str, Any]:
-    """Run all loads; the document of `report` with the peers. Raises RuntimeError.
+    """Run loads; the document of `report` with the peers. Raises RuntimeError.
 
     The highest rate is held for `seconds`.
     """
     here = [peer for peer in PEERS if peer.path()]
     bound = Bound(GUID, generate_private_key(65537, 2048))
-    with running_proxies(directory, plan.download_bytes, bound=bound, peers=here) as proxies:
+    inspecting = [variant for variant, loads in _MESSAGES.items() if loads & set(only)]
+    with running_proxies(
+        directory, plan.download_bytes, bound=bound, peers=here, inspecting=inspecting
+    ) as proxies:
         both = {BRIDGE: proxies.bridge, MITMDUMP: proxies.mitmdump}
         ours = {BRIDGE: proxies.bridge}
         full = {BRIDGE: proxies.bridges[Variant.NO_SESSIONS]}
@@ -79,17 +98,20 @@ def measure_beside(
         pooled = {**both, **proxies.peers(Way.POOLED)}
         tunnels = {BRIDGE: proxies.tunnel, **proxies.peers(Way.TUNNEL)}
         message = message_request(bound.key)
-        measures = [
-            *messages(plan, proxies, pooled, message, MESSAGE),
-            *connections(plan, proxies, {**both, **full, **proxies.peers(Way.NEW)}, NEW),
-            *connections(plan, proxies, {**ours, **proxies.peers(Way.RESUMED)}, RESUMED),
-            *connections(plan, proxies, returning, RETURNING, resume=True),
-            *downloads(plan, proxies, pooled, DOWNLOAD),
-            *downloads(plan, proxies, tunnels, TUNNEL),
-            *_waiting(proxies, proxies.bridge, clients, waves),
-            *_with_workers(plan, proxies, message),
-            *steady(proxies, message, seconds),
-        ]
+        loads: dict[str, Callable[[], list[Measure]]] = {
+            "messages": lambda: messages(plan, proxies, pooled, message, MESSAGE),
+            "connections": lambda: [
+                *connections(plan, proxies, {**both, **full, **proxies.peers(Way.NEW)}, NEW),
+                *connections(plan, proxies, {**ours, **proxies.peers(Way.RESUMED)}, RESUMED),
+                *connections(plan, proxies, returning, RETURNING, resume=True),
+            ],
+            "download": lambda: downloads(plan, proxies, pooled, DOWNLOAD),
+            "tunnel": lambda: downloads(plan, proxies, tunnels, TUNNEL),
+            "waiting": lambda: _waiting(proxies, proxies.bridge, clients, waves),
+            "workers": lambda: _with_workers(plan, proxies, message),
+            "steady": lambda: steady(proxies, message, seconds),
+        }
+        measures = [measure for load in only for measure in loads[load]()]
     peers = {peer.name: peer.describe() for peer in PEERS}
     return {**document(measures, plan), "peers": peers, "clients": clients}
 

@@ -25,11 +25,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.page", description=__doc__)
     parser.add_argument("file", type=Path, metavar="FILE")
     file: Path = parser.parse_args().file
-    measured = file.read_text("utf-8")
+    write_page(file.read_text("utf-8"))
+    return 0
+
+
+def write_page(measured: str) -> None:
+    """Write the page, and keep the run. ValueError if the page has no place for the tables."""
     page = written(PAGE.read_text("utf-8"), measured)
     MEASURED.write_text(measured, "utf-8")
     PAGE.write_text(page, "utf-8")
-    return 0
 
 
 def written(page: str, measured: str) -> str:

@@ -143,10 +143,12 @@ def running_proxies(
     *,
     bound: Bound | None = None,
     peers: Sequence[Peer] = (),
+    inspecting: Sequence[Variant] = (Variant.SHIPPED, Variant.TWO_WORKERS),
 ) -> Iterator[Proxies]:
     """Start all processes with new certificates, and stop them at the end.
 
-    `bound` is the client of enforced signatures and client GUIDs.
+    `bound` is the client of enforced signatures and client GUIDs. The bridges of `inspecting` get
+    messages.
 
     Raises RuntimeError if a process does not start, and at the end if the bridge refused a request
     or did not inspect a message, because the measurement would be meaningless.
@@ -170,7 +172,7 @@ def running_proxies(
         client = stack.enter_context(LoadClient(made))
         open_clients = [stack.enter_context(OpenLoadClient(made)) for _ in range(2)]
         yield Proxies(bridges, mitmdump, running, client=client, open_clients=open_clients)
-    for variant in (Variant.SHIPPED, Variant.TWO_WORKERS):
+    for variant in inspecting:
         if variant in bridges:
             check_audit(bridges[variant])
 

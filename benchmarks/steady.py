@@ -16,7 +16,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from benchmarks.bridges import Bound, Variant
+from benchmarks.bridges import HAS_WORKERS, Bound, Variant
 from benchmarks.comparison import BRIDGE, GUID, Measure, message_request, small_request
 from benchmarks.open_load import Latencies, OpenJob
 from benchmarks.processes import settled_processor_seconds
@@ -45,12 +45,14 @@ P99_MESSAGE = "99 % of messages"
 P99_CONNECTION = "99 % of connections"
 
 
+_TARGET = Variant.TWO_WORKERS if HAS_WORKERS else Variant.SHIPPED
+
+
 def steady(
     proxies: Proxies, message: bytes, seconds: float, rate: float | None = None
 ) -> list[Measure]:
     """Search the rate unless it is given, and hold it. Rates are those of messages."""
-    two = proxies.bridges.get(Variant.TWO_WORKERS)
-    target = two or proxies.bridge
+    target = proxies.bridges[_TARGET]
     requests = message.decode("latin-1"), small_request().decode("latin-1")
 
     def load(rate: float, seconds: float) -> list[Latencies]:
@@ -70,7 +72,7 @@ def steady(
         (MESSAGES, "", held),
         (CONNECTIONS, "", held * SITE_CONNECTIONS / SITE_MESSAGES),
         (SECONDS, "", seconds),
-        (PROCESSES, "", 2.0 if two else 1.0),
+        (PROCESSES, "", 2.0 if HAS_WORKERS else 1.0),
         (ERRORS, "", float(sum(result.errors for result in results))),
         ("half of messages", "ms", messages.median * 1e3),
         (P99_MESSAGE, "ms", messages.p99 * 1e3),
@@ -118,7 +120,7 @@ def main() -> None:
     bound = Bound(GUID, generate_private_key(65537, 2048))
     with (
         tempfile.TemporaryDirectory(prefix="ibcm-bridge-benchmarks-") as directory,
-        running_proxies(Path(directory), 0, bound=bound) as proxies,
+        running_proxies(Path(directory), 0, bound=bound, inspecting=[_TARGET]) as proxies,
     ):
         measures = steady(proxies, message_request(bound.key), options.seconds, options.rate)
     for measure in measures:
