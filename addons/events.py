@@ -42,6 +42,36 @@ class TurnedAwayHook(commands.StartHook):
     data: ConnectionRecord
 
 
+class DataLent(events.DataReceived):
+    """Received data in memory that has other data later.
+
+    `view` is for a layer that reads the data at once. Any other uses `data`, which is a copy.
+    """
+
+    def __init__(self, connection: Connection, view: memoryview) -> None:
+        self.connection = connection
+        self._view: memoryview | None = view
+        self._copy: bytes | None = None
+
+    def view(self) -> bytes | memoryview:
+        """Return the data, which is valid until the event has been processed. It is not copied."""
+        view, self._view = self._view, None
+        return self.data if view is None else view
+
+    @property
+    def data(self) -> bytes:  # type: ignore[override]
+        """The data, copied."""
+        if self._copy is None:
+            assert self._view is not None, "read before"
+            self._copy, self._view = bytes(self._view), None
+        return self._copy
+
+    def take_back(self) -> None:
+        """Copy the data if no layer has read it: the event waits for a layer."""
+        if self._view is not None:
+            self._copy, self._view = bytes(self._view), None
+
+
 @dataclass
 class GiveWay(events.Event):
     """The connection must end, because another client needs what it holds."""

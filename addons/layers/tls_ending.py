@@ -17,7 +17,11 @@ from mitmproxy.proxy.layer import CommandGenerator
 from mitmproxy.proxy.layers.tls import TLSLayer
 from mitmproxy.proxy.tunnel import TunnelState
 
+from ibcm_bridge.addons.events import DataLent
 from ibcm_bridge.addons.tls.connection import End, LegConnection
+
+LENT_BYTES = 16_384
+"""Records from this size on are sent without another copy."""
 
 
 class CutOff(commands.CloseConnection):
@@ -54,7 +58,7 @@ class TlsEnding(TLSLayer):
         if self.tunnel_state is not TunnelState.OPEN or self._paused:
             return super().handle_event(event)
         if isinstance(event, events.DataReceived) and event.connection is self.conn:
-            return self.receive_data(event.data)
+            return self.receive_data(event.view() if isinstance(event, DataLent) else event.data)
         return self._handle_event(event)
 
     def event_to_child(self, event: events.Event) -> CommandGenerator[None]:
@@ -75,10 +79,14 @@ class TlsEnding(TLSLayer):
         yield from self.event_to_child(events.DataReceived(self.conn, plaintext))
 
     def tls_interact(self) -> CommandGenerator[None]:
-        """Send the TLS records that OpenSSL has written."""
-        while records := self._connection.read_records():
-            first, self._last_flight = self._last_flight, b""
-            yield commands.SendData(self.conn, first + records)
+        """Send the TLS records that OpenSSL has written, from its buffer if they are large."""
+        while records := self._connection.lent_records():
+            if self._last_flight or len(records) < LENT_BYTES:
+                first, self._last_flight = self._last_flight, b""
+                yield commands.SendData(self.conn, first + records)
+            else:
+                with records:
+                    yield commands.SendData(self.conn, records)  # type: ignore[arg-type]
 
     def _handshake_finished(self, err: str | None) -> CommandGenerator[None]:
         """Send the last flight, if the layer above has sent nothing."""
@@ -94,8 +102,8 @@ class TlsEnding(TLSLayer):
         """True if the peer does not wait for it."""
         return False
 
-    def receive_data(self, data: bytes) -> CommandGenerator[None]:
-        """Forward plaintext, and then the end, if any."""
+    def receive_data(self, data: bytes | memoryview) -> CommandGenerator[None]:
+        """Forward plaintext, and then the end, if any. The data is read before anything else."""
         if self._ended:
             return
         plaintext, end = self._connection.read_plaintext(data)

@@ -29,6 +29,7 @@ from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.events import Defect, Forward, GiveWay
 from ibcm_bridge.addons.server.guarded_hooks import MUST_RERAISE, ConnectionHooks, log_defect
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
+from ibcm_bridge.addons.server.leg_socket import LegSocket
 from ibcm_bridge.addons.server.socket_handler import SocketHandler
 from ibcm_bridge.addons.stages import GuardedHooks, Waited, WaitFor
 from ibcm_bridge.decisions.denial import Deny
@@ -193,9 +194,14 @@ class BridgeConnectionHandler(SocketHandler):
 
     def _for_connection(self, command: commands.ConnectionCommand, io: ConnectionIO) -> None:
         if isinstance(command, commands.SendData):
-            writer = io.writer
+            writer, socket = io.writer, io.reader
             assert writer
-            if not writer.is_closing():
+            if writer.is_closing():
+                return
+            if isinstance(command.data, memoryview):
+                assert isinstance(socket, LegSocket)
+                socket.write_lent(command.data)
+            else:
                 writer.write(command.data)
         elif isinstance(command, Forward):
             self.forward(command.connection, command.receiver)

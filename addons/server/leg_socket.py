@@ -9,6 +9,8 @@ It only reports. The connection handler decides when a socket is read, and when 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import threading
 from collections.abc import Callable
 
@@ -90,6 +92,16 @@ class LegSocket(asyncio.BufferedProtocol):
         """Report the end, which was found by something else that reads the socket."""
         self._end(writable=True)
 
+    def write_lent(self, data: memoryview) -> None:
+        """Write data that is valid only during the call. Only what cannot be sent now is copied."""
+        sent = 0
+        if os.name == "posix" and not self.transport.get_write_buffer_size():
+            # An error shows again in the transport, which closes the connection for it.
+            with contextlib.suppress(OSError):
+                sent = os.write(self.transport.get_extra_info("socket").fileno(), data)
+        if sent < len(data):
+            self.transport.write(bytes(data[sent:]))
+
     async def drained(self) -> None:
         """Wait until it is not full. Raises OSError if it is closed before."""
         if self.full:
@@ -114,7 +126,9 @@ class LegSocket(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Forward what was received."""
         assert self._received is not None
-        self._received(self._buffer[:nbytes])
+        # Who keeps it gets a ValueError, not the data of another connection.
+        with self._buffer[:nbytes] as data:
+            self._received(data)
 
     def eof_received(self) -> bool:
         """Report the end of the data. The transport stays open for writing."""

@@ -18,7 +18,7 @@ from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.proxy import commands, events, mode_servers, server_hooks
 from mitmproxy.proxy.server import ConnectionIO
 
-from ibcm_bridge.addons.events import Forwarded
+from ibcm_bridge.addons.events import DataLent, Forwarded
 from ibcm_bridge.addons.server.forwarding import forward
 from ibcm_bridge.addons.server.leg_socket import LegSocket
 from ibcm_bridge.addons.server.splice import ReceiverFailed
@@ -96,7 +96,9 @@ class SocketHandler(mode_servers.ProxyConnectionHandler):
     def _received(self, connection: Connection, socket: LegSocket, data: memoryview) -> None:
         if not connection.state & ConnectionState.CAN_READ:
             return  # It was closed, but its task has not run yet.
-        self.process(events.DataReceived(connection, bytes(data)))
+        event = DataLent(connection, data)
+        self.process(event)
+        event.take_back()
         if self._blocked:
             socket.pause()
 

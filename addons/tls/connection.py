@@ -28,6 +28,9 @@ BUFFER_BYTES = 294_912
 SLICE_BYTES = 65_536
 """How much OpenSSL gets at once. It keeps the memory that it has once needed."""
 
+LARGE_BYTES = 16_384
+"""Records of this size or more are not copied to OpenSSL first."""
+
 _LIB: Any = SSL._lib  # type: ignore[attr-defined]
 _FFI: Any = SSL._ffi  # type: ignore[attr-defined]
 
@@ -37,6 +40,8 @@ class _Memory(threading.local):
 
     def __init__(self) -> None:
         self.buffer: Any = _FFI.new("char[]", BUFFER_BYTES)
+        self.view = memoryview(_FFI.buffer(self.buffer))
+        self.start: Any = _FFI.new("char **")
 
 
 _MEMORY = _Memory()
@@ -56,23 +61,29 @@ class LegConnection(SSL.Connection):
 
     def read_plaintext(self, records: bytes | memoryview = b"") -> tuple[bytes, End | None]:
         """Return all plaintext that is available with more records, and the end if it is there."""
-        buffer, source = _MEMORY.buffer, _FFI.from_buffer(records)
-        pieces, filled, at, end = [], 0, 0, None
-        while True:
-            if given := min(SLICE_BYTES, len(records) - at):
-                if _LIB.BIO_write(self._into_ssl, source + at, given) != given:
-                    raise MemoryError
-                at += given
-            while (size := _LIB.SSL_read(self._ssl, buffer + filled, BUFFER_BYTES - filled)) > 0:
-                filled += size
-                if filled == BUFFER_BYTES:
-                    pieces.append(_FFI.buffer(buffer, filled)[:])
-                    filled = 0
-            if _LIB.SSL_get_error(self._ssl, size) != _LIB.SSL_ERROR_WANT_READ:
-                end = self._end(size)
-                break
-            if at == len(records):
-                break
+        if len(records) < LARGE_BYTES or _LIB.BIO_get_mem_data(self._into_ssl, _MEMORY.start):
+            if records:
+                self.bio_write(records)
+            return self._read()
+        # OpenSSL reads the records where they are. It stores the last one if it is incomplete.
+        source = _FFI.from_buffer(records)
+        self._set_input(_LIB.BIO_new_mem_buf(source, len(records)))
+        _LIB.BIO_set_mem_eof_return(self._into_ssl, -1)  # as if more records can come
+        try:
+            return self._read()
+        finally:
+            self._set_input(_LIB.BIO_new(_LIB.BIO_s_mem()))
+
+    def _read(self) -> tuple[bytes, End | None]:
+        buffer = _MEMORY.buffer
+        pieces, filled, end = [], 0, None
+        while (size := _LIB.SSL_read(self._ssl, buffer + filled, BUFFER_BYTES - filled)) > 0:
+            filled += size
+            if filled == BUFFER_BYTES:
+                pieces.append(_FFI.buffer(buffer, filled)[:])
+                filled = 0
+        if _LIB.SSL_get_error(self._ssl, size) != _LIB.SSL_ERROR_WANT_READ:
+            end = self._end(size)
         rest: bytes = _FFI.buffer(buffer, filled)[:]
         return (b"".join((*pieces, rest)) if pieces else rest), end
 
@@ -93,6 +104,13 @@ class LegConnection(SSL.Connection):
             with contextlib.suppress(ValueError, x509.InvalidVersion):
                 found.append(other.to_cryptography())
         return certificate, found or authorities
+
+    def _set_input(self, bio: Any) -> None:
+        """Let OpenSSL read from another BIO. It frees the previous one."""
+        if bio == _FFI.NULL:
+            raise MemoryError
+        self._into_ssl = bio
+        _LIB.SSL_set_bio(self._ssl, bio, self._from_ssl)
 
     def write_plaintext(self, data: bytes, at: int) -> int:
         """Encrypt a slice of the data, beginning at `at`. Return how much was encrypted.
@@ -120,9 +138,13 @@ class LegConnection(SSL.Connection):
 
     def read_records(self) -> bytes:
         """Return the TLS records to send, or b"" if there are none."""
-        buffer = _MEMORY.buffer
-        size = _LIB.BIO_read(self._from_ssl, buffer, BUFFER_BYTES)
-        return _FFI.buffer(buffer, size)[:] if size > 0 else b""
+        with self.lent_records() as records:
+            return bytes(records)
+
+    def lent_records(self) -> memoryview:
+        """Return the same in a buffer of all connections, which soon has other data."""
+        size = _LIB.BIO_read(self._from_ssl, _MEMORY.buffer, BUFFER_BYTES)
+        return _MEMORY.view[: max(size, 0)]
 
     def release_memory(self) -> None:
         """Free the buffers of records, which stay as large as the most that was in them."""

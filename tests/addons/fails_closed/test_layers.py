@@ -70,6 +70,7 @@ BEFORE_A_DECISION = [
     Place(TlsEnding, "event_to_child"),
     Place(LegConnection, "read_plaintext"),
     Place(LegConnection, "read_records"),
+    Place(LegConnection, "lent_records"),
     Place(RelayLayer, "__init__", tunneled),
     Place(RelayLayer, "_handle_event", tunneled),
     Place(ExchangeLayer, "__init__"),

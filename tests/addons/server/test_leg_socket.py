@@ -154,3 +154,54 @@ def test_an_end_is_reported_while_it_is_full() -> None:
         assert not await under_test.ended
 
     run(case)
+
+
+def test_received_data_cannot_be_kept_without_a_copy() -> None:
+    async def case(under_test: LegSocket, peer: socket.socket) -> None:
+        kept: list[memoryview] = []
+        peer.sendall(b"x")
+        under_test.read(kept.append)
+        while not kept:
+            await asyncio.sleep(0)
+        with pytest.raises(ValueError, match="released"):
+            bytes(kept[0])
+
+    run(case)
+
+
+@pytest.mark.parametrize("waiting", [b"", b"first"], ids=["at once", "after waiting data"])
+def test_lent_data_is_sent_in_order_and_its_rest_is_copied(waiting: bytes) -> None:
+    async def case(under_test: LegSocket, peer: socket.socket) -> None:
+        under_test.read(lambda _: None)
+        expected = waiting
+        if waiting:
+            while not under_test.transport.get_write_buffer_size():
+                under_test.transport.write(b"x" * 65_536)
+                expected = b"x" * 65_536 + expected
+            under_test.transport.write(waiting)
+        memory = bytearray(index % 251 for index in range(4_000_000))
+        expected += memory
+        with memoryview(memory) as lent:
+            under_test.write_lent(lent)
+        memory[:] = bytes(len(memory))
+        received = bytearray()
+        peer.setblocking(False)
+        loop = asyncio.get_running_loop()
+        while len(received) < len(expected):
+            received += await loop.sock_recv(peer, 1_000_000)
+        assert received == expected
+
+    run(case)
+
+
+def test_lent_data_for_a_peer_that_is_gone_closes_the_socket() -> None:
+    async def case(under_test: LegSocket, peer: socket.socket) -> None:
+        under_test.read(lambda _: None)
+        peer.close()
+        for _ in range(10):
+            if not under_test.transport.is_closing():
+                under_test.write_lent(memoryview(b"x" * 65_536))
+        assert not await under_test.ended
+        assert under_test.defect is None
+
+    run(case)
