@@ -88,6 +88,7 @@ NEEDS: Mapping[str, Need] = {
     "openssl": _program("openssl"),
     "logrotate": _program("logrotate"),
     # checks alert rules
+    "prometheus": _program("prometheus"),
     "promtool": _program("promtool", "prometheus"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "tshark": _program("tshark"),

@@ -46,10 +46,14 @@ class ClamAvEngine:
         """Return the name of the signature that matched, or None."""
         return verdict(self._ask(b"zINSTREAM\0", _chunks(data)))
 
-    def version(self) -> str:
-        """Return the versions of the daemon and its signatures. EngineError if it fails."""
+    def ping(self) -> None:
+        """Raise EngineError if the daemon does not respond."""
         if self._ask(b"zPING\0", iter(())) != b"PONG":
             raise EngineError("clamd does not respond to PING")
+
+    def version(self) -> str:
+        """Return the versions of the daemon and its signatures. EngineError if it fails."""
+        self.ping()
         return _printable(self._ask(b"zVERSION\0", iter(())))
 
     def _ask(self, command: bytes, pieces: Iterator[bytes]) -> bytes:

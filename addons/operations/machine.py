@@ -1,4 +1,4 @@
-"""The free file descriptors and the available memory."""
+"""The file descriptors in use and the available memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from ibcm_bridge.os_errors import is_about_open_files
+from ibcm_bridge.storage.cgroups import own_cgroups
 
 SPARE_FILES = 32
 """With fewer free descriptors the bridge takes no further connections."""
@@ -14,8 +15,7 @@ SPARE_MEMORY = 67_108_864
 """Bytes. A message at the limit needs about half when it is inspected."""
 
 _MEMORY = Path("/proc/meminfo")
-_OWN_GROUP = Path("/proc/self/cgroup")
-_GROUPS = Path("/sys/fs/cgroup")
+_OPEN_FILES = Path("/proc/self/fd")
 
 
 def out_of_files(limit: int | None) -> str | None:
@@ -31,9 +31,20 @@ def out_of_files(limit: int | None) -> str | None:
     return f"nearly all of {limit} file descriptors are in use"
 
 
+def open_files() -> int | None:
+    """Return the number of descriptors in use on Linux; None if that is unknown.
+
+    With many it takes milliseconds.
+    """
+    try:
+        return len(list(_OPEN_FILES.iterdir())) - 1  # without that of the folder
+    except OSError:
+        return None
+
+
 def available_memory() -> int | None:
     """Return the bytes that this process can still use on Linux; None if that is unknown."""
-    found = [_of_machine(), _of_group()]
+    found = [_of_machine(), *map(_of_group, own_cgroups())]
     return min((size for size in found if size is not None), default=None)
 
 
@@ -44,12 +55,8 @@ def _of_machine() -> int | None:
     return None
 
 
-def _of_group() -> int | None:
-    """Return the rest of the limit of the cgroup (v2), such as MemoryMax= of a service."""
-    own = next((line[3:] for line in _lines(_OWN_GROUP) if line.startswith("0::")), None)
-    if own is None:
-        return None
-    group = _GROUPS / own.lstrip("/")
+def _of_group(group: Path) -> int | None:
+    """Return the rest of the limit of a cgroup, such as MemoryMax= of a service."""
     limits, used = _lines(group / "memory.max"), _lines(group / "memory.current")
     if not limits or not used or not limits[0].isdecimal():
         return None

@@ -128,6 +128,30 @@ INSPECTIONS = _metric(
     "inspections", _GAUGE, "Large bodies that are inspected or waiting for an inspection process."
 )
 INSPECTION_PROCESSES = _metric("inspection_processes", _GAUGE, "Running inspection processes.")
+ENGINE_FAILURES = _metric(
+    "engine_failures",
+    _COUNTER,
+    "Requests that were refused because a content engine did not work.",
+    "engine",
+)
+CLAMAV_UP = _metric(
+    "clamav_up", _GAUGE, "1 if clamd responds; none without clamd.", together=_SMALLEST
+)
+CLAMAV_SECONDS = _metric(
+    "clamav_response_seconds",
+    _GAUGE,
+    "Time in which clamd responded to its last PING; none without a response.",
+    together=_LARGEST,
+)
+OPEN_FILES = _metric(
+    "open_files",
+    _GAUGE,
+    "File descriptors of the process that has the most, which serves clients.",
+    together=_LARGEST,
+)
+OPEN_FILES_LIMIT = _metric(
+    "open_files_limit", _GAUGE, "Limit of file descriptors of a process.", together=_SMALLEST
+)
 CERTIFICATE_END = _metric(
     "certificate_expires_in_seconds",
     _GAUGE,

@@ -14,12 +14,14 @@ from typing import Protocol
 
 from ibcm_bridge.addons.operations import health, metrics
 from ibcm_bridge.addons.operations.board import Board
+from ibcm_bridge.addons.operations.clamd import Clamd
 from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot, together
 from ibcm_bridge.addons.operations.readings import (
     UNREADABLE,
     CertificateEnds,
     Reading,
     file_readings,
+    machine_readings,
     readings,
 )
 from ibcm_bridge.addons.operations.service_manager import WATCHDOG, notify, watchdog_seconds
@@ -30,8 +32,8 @@ logger = logging.getLogger(__name__)
 SECONDS = 1.0
 """The interval of the checks."""
 
-FILE_SECONDS = 15.0
-"""The interval of counting the rows of databases."""
+SLOW_SECONDS = 15.0
+"""The interval of counting the rows of databases and descriptors, and of asking clamd."""
 
 GONE_SECONDS = 10.0
 """A worker that has published nothing for so long has ended, or its event loop is blocked."""
@@ -67,7 +69,9 @@ class Pulse:
         self._board = board
         self._changes = health.Changes()
         self._certificates = CertificateEnds(bridge.generation)
-        self._files: list[Reading] = []
+        self._slow: list[Reading] = []
+        """What takes longer to read."""
+        self._clamav = Clamd()
         self._lost = 0
         self._lag = 0.0
         if (before := board.before()) is not None:
@@ -98,6 +102,8 @@ class Pulse:
         if bridge.draining:
             problems.append("the bridge is stopping")
         degraded = list(health.degraded(shared, generation))
+        if self._clamav.problem is not None:
+            degraded.append(self._clamav.problem)
         if bridge.reloads.problems:
             degraded.append("the last reload was refused; the previous policy stays in use")
         gauges = dict(self._gauges())
@@ -133,7 +139,7 @@ class Pulse:
             self._certificates = CertificateEnds(generation)
         yield from readings(shared, generation)
         yield from self._certificates.readings(shared.clock())
-        yield from self._files
+        yield from self._slow
         yield (metrics.POLICY.name, (generation.digest,)), 1.0
         yield (metrics.RELOADED.name, ()), float(not self._bridge.reloads.problems)
         yield (metrics.LOOP_LAG.name, ()), self._lag
@@ -155,13 +161,16 @@ class Pulse:
     async def _slow_checks(self) -> None:
         while True:
             try:
-                self._files = await file_readings(self._bridge.shared)
-                await self._bridge.generation.workers.try_again()
+                generation = self._bridge.generation
+                await self._clamav.check(generation.policy.clamav)
+                self._slow = [*self._clamav.readings(), *machine_readings()]
+                self._slow += await file_readings(self._bridge.shared)
+                await generation.workers.try_again()
             except UNREADABLE:
-                self._files = []  # `not_ready` has the cause
+                pass  # `not_ready` has the cause
             except Exception as error:
                 self._defect(error)
-            await asyncio.sleep(FILE_SECONDS)
+            await asyncio.sleep(SLOW_SECONDS)
 
     def _defect(self, error: Exception) -> None:
         self._numbers.count(metrics.DEFECTS)

@@ -8,11 +8,13 @@ import sqlite3
 from collections.abc import Iterator
 
 from ibcm_bridge.addons.operations import metrics
+from ibcm_bridge.addons.operations.machine import open_files
 from ibcm_bridge.addons.operations.metrics import Metric
 from ibcm_bridge.addons.operations.numbers import Series
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
 from ibcm_bridge.policy.trust import Credential
 from ibcm_bridge.storage.database import row_count
+from ibcm_bridge.storage.open_files import open_file_limit
 
 type Reading = tuple[Series, float]
 
@@ -90,6 +92,16 @@ async def file_readings(shared: SharedState) -> list[Reading]:
     query = "SELECT count(*), ifnull(sum(length), 0) FROM sessions"
     uploads, size = await asyncio.to_thread(row_count, shared.uploads.path, query)
     return [*found, _reading(metrics.UPLOADS, uploads), _reading(metrics.UPLOAD_BYTES, size)]
+
+
+def machine_readings() -> Iterator[Reading]:
+    """Yield the number of file descriptors and its limit, if the system has them."""
+    for metric, value in (
+        (metrics.OPEN_FILES, open_files()),
+        (metrics.OPEN_FILES_LIMIT, open_file_limit()),
+    ):
+        if value is not None:
+            yield _reading(metric, value)
 
 
 UNREADABLE = sqlite3.Error

@@ -89,6 +89,9 @@ class TrafficMetrics:
             count(metrics.REQUESTS, publication, role, _DENY, decision.reason.value)
             if decision.reason in SITE_SYSTEM_REASONS:
                 count(metrics.SITE_SYSTEM_ERRORS, publication, role, decision.reason.value)
+            if decision.reason is Reason.ENGINE_UNAVAILABLE:
+                # `engines.clamav`: the rule has the name of the engine.
+                count(metrics.ENGINE_FAILURES, decision.rule.rpartition(".")[2])
         else:
             self._count_allowed(ended, publication, role)
             if ended.status is not None:

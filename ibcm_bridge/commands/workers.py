@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from ibcm_bridge.storage.cgroups import own_cgroups
 
 if TYPE_CHECKING:
     from ibcm_bridge.policy.policy import Policy
@@ -39,26 +39,12 @@ def _cores() -> int:
     """The cores that this process may use on Linux; 1 on other systems."""
     if not _can_share_a_port():
         return 1
-    return min([len(os.sched_getaffinity(0)), *cpu_limits(Path("/proc/self/cgroup"), _CGROUPS)])
-
-
-_CGROUPS = Path("/sys/fs/cgroup")
-
-
-def cpu_limits(membership: Path, cgroups: Path) -> Iterator[int]:
-    """The limits of CPU time, in cores and rounded up, for the cgroups of this process.
-
-    A container and systemd's CPUQuota= set them (cgroup version 2, `cpu.max`). A limit of a cgroup
-    holds for those inside it. Without one, or without these files, there is no limit.
-    """
-    with contextlib.suppress(OSError):
-        for line in membership.read_text("utf-8").splitlines():
-            if line.startswith("0::"):
-                own = cgroups / line.removeprefix("0::").strip("/")
-                yield from map(_cpu_limit, [own, *own.parents])
+    # A container and systemd's CPUQuota= set a limit.
+    return min([len(os.sched_getaffinity(0)), *map(_cpu_limit, own_cgroups())])
 
 
 def _cpu_limit(cgroup: Path) -> int:
+    """Return the limit of CPU time (`cpu.max`), in cores and rounded up."""
     try:
         quota, period = (cgroup / "cpu.max").read_text("ascii").split()
         return max(1, math.ceil(int(quota) / int(period)))

@@ -15,6 +15,7 @@ from ibcm_bridge.commands.main import main
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy_file import load_policy
+from ibcm_bridge.storage.cgroups import own_cgroups
 from tests.policy_samples import Problems, sample, tunnel
 
 
@@ -32,7 +33,7 @@ def write(directory: Path, workers: object = None) -> Path:
 def on_linux(monkeypatch: pytest.MonkeyPatch, cores: int) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)), raising=False)
-    monkeypatch.setattr(workers, "_CGROUPS", Path("no limits"))
+    monkeypatch.setattr(workers, "own_cgroups", tuple)
 
 
 @pytest.mark.parametrize("cores", [1, 6])
@@ -44,36 +45,30 @@ def test_on_linux_there_is_one_worker_per_core(
 
 
 LIMITS = {
-    "none": ({}, []),
-    "max": ({"service/cpu.max": "max 100000"}, []),
-    "two and a half cores": ({"service/cpu.max": "250000 100000"}, [3]),
-    "half a core": ({"service/cpu.max": "50000 100000"}, [1]),
-    "of the cgroup around it": ({"cpu.max": "200000 100000", "service/cpu.max": "max 100000"}, [2]),
-    "of another cgroup": ({"other/cpu.max": "100000 100000"}, []),
+    "none": ({}, 6),
+    "max": ({"service/cpu.max": "max 100000"}, 6),
+    "two and a half cores": ({"service/cpu.max": "250000 100000"}, 3),
+    "half a core": ({"service/cpu.max": "50000 100000"}, 1),
+    "of the cgroup around it": ({"cpu.max": "200000 100000", "service/cpu.max": "max 100000"}, 2),
+    "more than there are": ({"service/cpu.max": "900000 100000"}, 6),
+    "of another cgroup": ({"other/cpu.max": "100000 100000"}, 6),
 }
 
 
-@pytest.mark.parametrize(("files", "limits"), LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize(("files", "cores"), LIMITS.values(), ids=LIMITS)
 def test_a_cgroup_limits_the_cores(
-    tmp_path: Path, files: dict[str, str], limits: list[int]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: int
 ) -> None:
+    on_linux(monkeypatch, 6)
     for name, text in files.items():
         path = tmp_path / "cgroups" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text + "\n", "ascii")
     membership = tmp_path / "membership"
     membership.write_text("1:cpu:/elsewhere\n0::/service\n", "utf-8")
-    found = workers.cpu_limits(membership, tmp_path / "cgroups")
-    assert [limit for limit in found if limit != sys.maxsize] == limits
-    assert not list(workers.cpu_limits(tmp_path / "no file", tmp_path / "cgroups"))
-
-
-def test_a_worker_needs_no_core_that_a_limit_takes_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    on_linux(monkeypatch, 6)
-    monkeypatch.setattr(workers, "cpu_limits", lambda *_: [2, 4])
-    assert worker_count(policy(tmp_path)) == 2
+    found = own_cgroups(membership, tmp_path / "cgroups")
+    monkeypatch.setattr(workers, "own_cgroups", lambda: found)
+    assert worker_count(policy(tmp_path)) == cores
 
 
 def test_the_web_page_has_one_worker_by_default(

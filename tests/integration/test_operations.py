@@ -8,9 +8,11 @@ import random
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from os import kill
@@ -26,6 +28,7 @@ from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from tests.integration.credentials import Credentials
 from tests.integration.reading import until
 from tests.integration.test_worker_processes import MANY, MP_LIST, SOON, Workers
+from tests.needs import program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers require Linux")
 
@@ -138,6 +141,60 @@ def test_one_set_of_metrics_counts_the_requests_of_all_workers(
     ask(bridge, credentials)
     until(lambda: bridge.value("ibcm_requests_total", **allowed) == 2 * MANY, "more", SOON)
     until(lambda: bridge.value("ibcm_workers") == 2, "the successor", SOON)
+
+
+@pytest.mark.needs("promtool")
+def test_prometheus_accepts_every_metric(bridge: Scraped, credentials: Credentials) -> None:
+    ask(bridge, credentials)
+    checked = subprocess.run(
+        [program("promtool"), "check", "metrics"],
+        input=bridge.get("/metrics")[1],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SOON,
+    )
+    assert (checked.stdout, checked.stderr, checked.returncode) == ("", "", 0)
+
+
+@pytest.mark.needs("prometheus")
+def test_prometheus_scrapes_the_bridge(bridge: Scraped, tmp_path: Path) -> None:
+    port = free_port()
+    target = f"127.0.0.1:{bridge.port}"
+    config = tmp_path / "prometheus.yaml"
+    config.write_text(
+        "global: {scrape_interval: 1s}\n"
+        f"scrape_configs: [{{job_name: bridge, static_configs: [{{targets: ['{target}']}}]}}]\n",
+        "utf-8",
+    )
+    command = [
+        program("prometheus"),
+        f"--config.file={config}",
+        f"--storage.tsdb.path={tmp_path / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+
+    def value(query: str) -> float | None:
+        url = f"http://127.0.0.1:{port}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+        try:
+            with urllib.request.urlopen(url, timeout=SOON) as response:
+                found = json.load(response)["data"]["result"]
+        except (urllib.error.URLError, ConnectionError):
+            return None  # it starts, or reads its data
+        return float(found[0]["value"][1]) if found else None
+
+    with (tmp_path / "log").open("wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        until(lambda: value("up") == 1, "a scrape", 3 * SOON)
+        until(lambda: value("ibcm_workers") == 2, "the metrics", SOON)
+        assert value("ibcm_ready") == 1
+        series = value('count({__name__=~"ibcm_.+"})')
+        assert series is not None
+        assert series > 30
+    finally:
+        server.terminate()
+        server.wait(SOON)
 
 
 def test_a_refused_reload_degrades_the_bridge(bridge: Scraped) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,6 +14,7 @@ import pytest
 from ibcm_bridge.addons.operations import machine
 from ibcm_bridge.addons.operations.health import Changes
 from ibcm_bridge.addons.operations.machine import available_memory, out_of_files
+from ibcm_bridge.storage.cgroups import own_cgroups
 
 
 def test_files_run_out_before_the_limit() -> None:
@@ -53,8 +55,9 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (group / "memory.current").write_text("943718400\n")
     (group / "memory.stat").write_text("anon 1\ninactive_file 104857600\n")
     monkeypatch.setattr(machine, "_MEMORY", tmp_path / "meminfo")
-    monkeypatch.setattr(machine, "_OWN_GROUP", tmp_path / "own")
-    monkeypatch.setattr(machine, "_GROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(
+        machine, "own_cgroups", lambda: own_cgroups(tmp_path / "own", tmp_path / "cgroup")
+    )
     return group
 
 
@@ -66,6 +69,27 @@ def test_without_a_limit_the_memory_is_that_of_the_machine(system: Path) -> None
 def test_a_limit_of_the_service_counts_without_pages_that_can_be_dropped(system: Path) -> None:
     (system / "memory.max").write_text("1048576000\n")
     assert available_memory() == 1_048_576_000 - 943_718_400 + 104_857_600
+
+
+def test_a_limit_of_a_cgroup_holds_for_those_inside_it(system: Path) -> None:
+    for name, text in (("max", "1000\n"), ("current", "900\n"), ("stat", "inactive_file 5\n")):
+        (system.parent / f"memory.{name}").write_text(text)
+    assert available_memory() == 105
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_open_files_are_counted() -> None:
+    before = machine.open_files()
+    assert before is not None
+    with Path(os.devnull).open("rb"), Path(os.devnull).open("rb"):
+        assert machine.open_files() == before + 2
+
+
+def test_a_system_without_proc_has_an_unknown_number_of_open_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "_OPEN_FILES", tmp_path / "fd")
+    assert machine.open_files() is None
 
 
 def test_a_system_without_these_files_has_an_unknown_amount(system: Path, tmp_path: Path) -> None:

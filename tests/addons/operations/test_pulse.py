@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ from ibcm_bridge.addons.operations import metrics, pulse
 from ibcm_bridge.addons.operations.board import OwnBoard
 from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot
 from ibcm_bridge.addons.operations.pulse import Pulse
-from ibcm_bridge.addons.operations.readings import file_readings
+from ibcm_bridge.addons.operations.readings import file_readings, machine_readings
 from ibcm_bridge.identity.bindings import Binding, Source
+from ibcm_bridge.policy.policy import ClamAv
 from tests.addons.stand_ins.lab import BRIDGED, Lab
 
 DAYS = 86_400.0
@@ -137,6 +139,16 @@ def test_an_expired_list_degrades_it_but_it_stays_ready(observed: Observed) -> N
     assert state.gauges[metrics.DEGRADED.name, ()] == len(state.degraded)
 
 
+def test_a_bridge_whose_clamd_does_not_respond_is_degraded_and_ready(
+    observed: Observed, tmp_path: Path
+) -> None:
+    asyncio.run(observed.pulse._clamav.check(ClamAv(tmp_path / "nothing")))
+    state = observed.pulse.state()
+    assert state.not_ready == ()
+    assert len(state.degraded) == 1
+    assert "does not respond" in state.degraded[0]
+
+
 def test_little_memory_makes_it_not_ready(
     observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +162,25 @@ def test_bindings_and_uploads_are_counted(observed: Observed) -> None:
     found = dict(asyncio.run(file_readings(observed.bridge.shared)))
     values = {name: value for (name, _), value in found.items()}
     assert values == {"ibcm_bindings": 1, "ibcm_uploads": 0, "ibcm_upload_bytes": 0}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_the_descriptors_and_their_limit_are_read() -> None:
+    found = {name: value for (name, _), value in machine_readings()}
+    assert found.keys() == {"ibcm_open_files", "ibcm_open_files_limit"}
+    assert 0 < found["ibcm_open_files"] < found["ibcm_open_files_limit"]
+
+
+def test_each_connection_has_one_state(observed: Observed) -> None:
+    capacity = observed.bridge.connections.capacity
+    capacity.slots.held, capacity.handshakes.held, capacity.unauthenticated.held = 20, 5, 9
+    capacity.requests, capacity.tunnels, observed.bridge.connections.flushing = 3, 2, 1
+    gauges = observed.pulse.state().gauges
+    name = metrics.CONNECTIONS.name
+    states = {labels[0]: value for (metric, labels), value in gauges.items() if metric == name}
+    assert states == {"handshake": 5, "request": 3, "tunnel": 2, "closing": 1, "idle": 9}
+    assert gauges[metrics.UNAUTHENTICATED.name, ()] == 9
+    assert gauges[metrics.UNAUTHENTICATED_LIMIT.name, ()] == capacity.unauthenticated.limit
 
 
 class TwoWorkers(OwnBoard):

@@ -17,6 +17,7 @@ from ibcm_bridge.addons.operations.exposition import exposition
 from ibcm_bridge.addons.operations.metrics import METRICS
 from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot
 from ibcm_bridge.addons.operations.traffic_metrics import TrafficMetrics
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
 from tests.addons.layers.samples import DENIED, GET, OK, post
@@ -86,6 +87,16 @@ def test_a_refused_request_is_counted_by_its_reason_and_not_timed_beyond_its_end
     assert counted.value("ibcm_requests_total", **refused) == 1
     assert counted.value("ibcm_site_system_seconds_count", **MP) is None
     assert "site_system_errors_total{" not in counted.text
+
+
+def test_a_refusal_because_of_an_engine_is_counted_by_its_name(
+    exchange: ExchangeDriver, counted: Counted
+) -> None:
+    denial = Deny(Reason.ENGINE_UNAVAILABLE, rules.ENGINE.of("clamav"), "no response")
+    exchange.hooks["body_read"] = lambda _: denial
+    exchange.receive(b"".join(post()))
+    counted.observer.ended(exchange.ended[-1])
+    assert counted.value("ibcm_engine_failures_total", engine="clamav") == 1
 
 
 def test_an_unreachable_site_system_is_counted_as_an_error_of_it(
