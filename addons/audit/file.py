@@ -88,6 +88,10 @@ class AuditFile:
                     if not count:
                         raise BlockingIOError("no byte could be written")
                     written += count
+            except OSError:
+                # A record without its newline is complete: the next line begins with one.
+                if written < len(data) - 1:
+                    raise
             finally:
                 turn.torn = written < len(data) if written else torn
 

@@ -5,6 +5,9 @@ cannot be written, the hook raises, which ends the connection like any other def
 requests are refused until a record can be written. With `when_unwritable: continue` requests are
 not refused. The log reports the failure once, and later a record counts the lost records. `probe`
 finds out without a request that records can be written again.
+
+Each process is a writer with its own chain (`audit.chain`). Its first record says that it has
+started, and its last one that it has ended.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import os
+import secrets
 import time
 from pathlib import Path
 
@@ -23,6 +28,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
 from ibcm_bridge.addons.stages import HeadRead
 from ibcm_bridge.audit import record as audit
+from ibcm_bridge.audit.chain import POINT_NAME, WRITER_BYTES, Chain, Point
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.addresses import address_text, socket_address
@@ -30,6 +36,12 @@ from ibcm_bridge.policy.policy import WhenUnwritable
 from ibcm_bridge.policy.publications import TunnelPublication
 
 logger = logging.getLogger(__name__)
+
+points_logger = logging.getLogger("ibcm_bridge.addons.audit.points")
+"""The command line logs these at the level INFO too."""
+
+POINT_SECONDS = 60.0
+"""The interval of the points in the log and the metrics, in seconds."""
 
 
 class AuditTrail:
@@ -42,8 +54,9 @@ class AuditTrail:
         clock: Clock = utc_now,
         turn: Turn | None = None,
     ) -> None:
-        """Open the file for appending. Raise OSError if that fails."""
+        """Open the file for appending, and begin a chain. Raise OSError if it cannot be opened."""
         self._file = AuditFile(path, turn)
+        self._chain = Chain(secrets.token_hex(WRITER_BYTES))
         self._when_unwritable = when_unwritable
         self._clock = clock
         self._failed = False
@@ -54,6 +67,14 @@ class AuditTrail:
         """Why records go to a renamed file."""
         self.problem: str | None = None
         """Why records cannot be written, in the words of the operating system."""
+        self.point: Point | None = None
+        """A record that was the last one, at most `POINT_SECONDS` ago if there were later ones."""
+        self._point_at = time.monotonic()
+        self.outcome: str | None = None
+        """How the process ends, for its last record."""
+        with contextlib.suppress(Exception):
+            # If that fails, it is logged, and the first record follows later.
+            self._write()
 
     def head_read(self, read: HeadRead) -> HeadRead:
         """Refuse requests while the audit is not writable. This decides first on each request."""
@@ -65,7 +86,11 @@ class AuditTrail:
         self._require_writable()
 
     def close(self) -> None:
-        """Close the file. A failure is only logged, so that the bridge can stop."""
+        """End the chain and close the file. A failure is only logged: the bridge must stop."""
+        with contextlib.suppress(Exception):
+            self._write()
+            self._append(_writer_ended(self.outcome, self._clock()))
+        self._set_point()
         if self._lost:
             logger.critical("%d records could not be written to the audit", self._lost)
         try:
@@ -90,6 +115,8 @@ class AuditTrail:
             else:
                 self.problem = self._file.problem()
             self._report_not_reopened()
+            if time.monotonic() - self._point_at >= POINT_SECONDS:
+                self._set_point()
 
     def _report_not_reopened(self) -> None:
         before, self.not_reopened = self.not_reopened, self._file.not_reopened
@@ -99,17 +126,32 @@ class AuditTrail:
         elif self.not_reopened is None and before is not None:
             logger.warning("the audit file is open again")
 
+    def _set_point(self) -> None:
+        """Log the last record, unless it was logged before."""
+        self._point_at = time.monotonic()
+        if self._chain.sequence and self._chain.point != self.point:
+            self.point = self._chain.point
+            points_logger.info("%s %s", POINT_NAME, self.point)
+
+    def _append(self, *parts: audit.Record | str) -> None:
+        """Write a line, as the next record of the chain."""
+        line = audit.line(*parts, self._chain.members())
+        self._file.write(line)
+        self._chain = self._chain.after(line)
+
     def _write(self, *parts: audit.Record | str) -> None:
-        """Write a record, and before it the number of lost ones; without `parts`, only that."""
+        """Write a record. Write before it what is missing: the start, the number of lost ones."""
         # Any exception before the end counts as a failure, not only OSError.
         failed_before, self._failed = self._failed, True
         try:
+            if not self._chain.sequence:
+                self._append(_writer_started(self._clock()))
             if self._lost:
-                self._file.write(audit.line(_lost_records(self._lost, self._clock())))
+                self._append(_lost_records(self._lost, self._clock()))
                 logger.warning("the audit is writable again; %d records were lost", self._lost)
                 self._lost = 0
             if parts:
-                self._file.write(audit.line(*parts))
+                self._append(*parts)
         except Exception as error:
             self._lose(error, records=bool(parts), failed_before=failed_before)
             if self._when_unwritable is WhenUnwritable.REFUSE or not isinstance(error, OSError):
@@ -131,6 +173,22 @@ _THEN = {
     WhenUnwritable.REFUSE: "requests are refused",
     WhenUnwritable.CONTINUE: "requests continue without records",
 }
+
+
+def _writer_started(now: datetime.datetime) -> audit.Record:
+    return {
+        audit.TIME: _time(now),
+        audit.EVENT: audit.Event.WRITER_STARTED.value,
+        audit.PROCESS_ID: os.getpid(),
+    }
+
+
+def _writer_ended(outcome: str | None, now: datetime.datetime) -> audit.Record:
+    return {
+        audit.TIME: _time(now),
+        audit.EVENT: audit.Event.WRITER_ENDED.value,
+        audit.NOTE: outcome,
+    }
 
 
 def _lost_records(lost: int, now: datetime.datetime) -> audit.Record:

@@ -1,4 +1,8 @@
-"""The table of metrics. Every label has a bounded number of values, and none names a client."""
+"""The table of metrics. None names a client.
+
+Every label has a bounded number of values, except the digest of an audit point: a writer has one
+series at a time, and a new one every minute.
+"""
 
 from __future__ import annotations
 
@@ -175,6 +179,13 @@ AUDIT_WRITABLE = _metric(
     "audit_writable", _GAUGE, "1 if the audit can be written.", together=_SMALLEST
 )
 AUDIT_LOST = _metric("audit_lost_records", _COUNTER, "Records that could not be written.")
+AUDIT_POINT = _metric(
+    "audit_point",
+    _GAUGE,
+    "The number of the last audit record of a process, at most a minute ago, and its SHA-256.",
+    *("writer", "digest"),
+    together=_LARGEST,
+)
 LOOP_LAG = _metric(
     "loop_lag_seconds", _GAUGE, "Lateness of the event loop's last timer.", together=_LARGEST
 )

@@ -38,6 +38,8 @@ def readings(shared: SharedState, generation: Generation) -> Iterator[Reading]:
     yield _reading(metrics.INSPECTIONS, generation.workers.under_way)
     yield _reading(metrics.INSPECTION_PROCESSES, generation.workers.running)
     yield _reading(metrics.AUDIT_WRITABLE, shared.audit.problem is None)
+    if (point := shared.audit.point) is not None:
+        yield _reading(metrics.AUDIT_POINT, point.sequence, point.writer, point.digest)
     yield from _lists(generation, shared.clock())
 
 

@@ -1,8 +1,9 @@
 """Audit records: one for each request, tunnel and refused connection.
 
-A record is a flat mapping with the keys below, in this order. No key is for payload, signatures,
-tokens or credentials, and `target_field` removes possible secrets from a target. `line` limits each
-text, and JSON escapes it.
+Others are about the audit itself: the start and the end of a process that writes it, and lost
+records. A record is a flat mapping with the keys below, in this order. No key is for payload,
+signatures, tokens or credentials, and `target_field` removes possible secrets from a target. `line`
+limits each text, and JSON escapes it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ class Event(StrEnum):
     TUNNEL = "tunnel"
     CONNECTION_REFUSED = "connection-refused"
     RECORDS_LOST = "records-lost"
+    WRITER_STARTED = "writer-started"
+    WRITER_ENDED = "writer-ended"
 
 
 class Verdict(StrEnum):
@@ -76,8 +79,12 @@ TLS_ALERT = "tls_alert"
 BYTES_FROM_CLIENT = "bytes_from_client"
 BYTES_TO_CLIENT = "bytes_to_client"
 LOST_RECORDS = "lost_records"
+PROCESS_ID = "process_id"
 DURATION_SECONDS = "duration_seconds"
 NOTE = "note"
+WRITER = "writer"
+SEQUENCE = "sequence"
+PREVIOUS = "previous"
 
 MAX_TEXT = 512
 """Characters of a text."""

@@ -21,6 +21,9 @@ from ibcm_bridge.inspection.parser_warnings import ignore_parser_warnings
 COMMANDS = (demo, lab, init, run, check, explain, identity, audit, conformance, export, pki)
 """Modules in the order of the help text. Each has `add`, which adds its parser and sets `run`."""
 
+AUDIT_POINTS = "ibcm_bridge.addons.audit.points"
+"""The logger of `addons.audit.trail` for points. That module loads slowly."""
+
 EXIT_INTERRUPTED = 130
 """The status that a shell reports for a command interrupted with Ctrl-C."""
 
@@ -36,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbose = getattr(options, "verbose", False)
     log_to_standard_error(logging.DEBUG if verbose else logging.WARNING)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+    # Points of the audit, which prove it, belong to every log.
+    logging.getLogger(AUDIT_POINTS).setLevel(logging.INFO)
     # It complains about an addon that the bridge replaces, and repeats what StartError reports.
     logging.getLogger("mitmproxy.addons.proxyserver").setLevel(logging.CRITICAL)
     try:

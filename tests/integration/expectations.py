@@ -57,12 +57,13 @@ class Expectations:
             return file.read().decode("ascii")
 
     def audit(self) -> list[dict[str, Any]]:
-        """The records of this test so far."""
-        return [
+        """The records of this test so far, except those of the start and the end."""
+        records = [
             json.loads(line)
             for line in self.audit_text().splitlines(keepends=True)
             if line.endswith("\n")
         ]
+        return [record for record in records if not record["event"].startswith("writer-")]
 
     def records(self, count: int = 1) -> list[dict[str, Any]]:
         """The audit records of this test so far: exactly so many, after a while."""

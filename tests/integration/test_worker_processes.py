@@ -35,6 +35,8 @@ from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, TUNNELED
 from ibcm_bridge.lab.site_systems.registrations import client_guid
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from ibcm_bridge.storage.audit_files import read_lines
+from tests.audit.chains import problems, verified
 from tests.integration.credentials import Credentials
 from tests.integration.reading import until
 
@@ -234,7 +236,10 @@ def test_the_lines_of_the_audit_are_whole_while_workers_are_killed(
             future.result(SOON)
     lines = bridge.audit_file.read_text("utf-8").splitlines()
     records = [json.loads(line) for line in lines]
-    allowed = [record for record in records if record["verdict"] == "allow"]
+    allowed = [record for record in records if record.get("verdict") == "allow"]
+    found = verified(read_lines(bridge.audit_file))
+    assert problems(found) == [], "a killed worker is not a manipulation"
+    assert [writer.ended for writer in found.writers].count(False) >= 2
     # A record is written after the response, so each connection of a killed worker may lack one.
     assert len(allowed) >= len(acknowledged) - 2 * 4
     assert all(record["status"] == 200 for record in allowed)
@@ -402,8 +407,11 @@ def test_records_on_standard_output_are_whole_lines(
             process.terminate()
             process.stderr.read()
         reading.join(SOON)
-    records = [json.loads(line) for line in lines]
-    assert len(records) == 4 * MANY
+    events = [json.loads(line)["event"] for line in lines]
+    assert events.count("request") == 4 * MANY
+    found = verified(lines)
+    assert problems(found) == []
+    assert all(writer.ended for writer in found.writers)
 
 
 # Reloading

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.commands.audit import summary
+from ibcm_bridge.commands.audit import summary, verify
 from ibcm_bridge.commands.common import Subcommands
 
-ACTIONS = (summary,)
+ACTIONS = (summary, verify)
 """Modules in the order of the help text. Each has `add`, which adds its parser and sets `run`."""
 
 
 def add(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "audit",
-        help="summarize audit files",
+        help="summarize and verify audit files",
         description="Read audit files of the bridge.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)

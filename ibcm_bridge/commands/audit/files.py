@@ -52,6 +52,11 @@ def shown(text: str, width: int) -> str:
     return plain if len(plain) <= width else f"{plain[: width - 3]}..."
 
 
+def seconds(time: str) -> str:
+    """Return a time of the audit, which is in UTC, without its fraction and offset."""
+    return time[:19].replace("T", " ")
+
+
 def complain(text: str) -> None:
     """Print an error."""
     print(f"ibcm-bridge audit: {text}", file=sys.stderr)

@@ -17,6 +17,7 @@ from ibcm_bridge.commands.audit.files import (
     audit_files,
     complain,
     read_records,
+    seconds,
     shown,
 )
 from ibcm_bridge.commands.common import EXIT_PROBLEM, Subcommands, counted
@@ -103,7 +104,7 @@ _NAMES = {
 
 
 def _lines(summary: Summary, rows: int, files: int, skipped: int) -> Iterator[str]:
-    ends = " to ".join(_seconds(time) for time in (summary.first, summary.last) if time)
+    ends = " to ".join(seconds(time) for time in (summary.first, summary.last) if time)
     yield f"{summary.records:,} records in {counted(files, 'file')}"
     if ends:
         yield shown(f"{ends} UTC", WIDTH)
@@ -174,12 +175,7 @@ def _row(
 
 
 def _time(row: Row) -> str:
-    return _seconds(text(row.last, audit.TIME))
-
-
-def _seconds(time: str) -> str:
-    """Return a time of the audit, which is in UTC, without its fraction and offset."""
-    return time[:19].replace("T", " ")
+    return seconds(text(row.last, audit.TIME))
 
 
 def _example(row: Row, place: str) -> Iterator[str]:

@@ -189,7 +189,7 @@ class RunningBridge:
         return status
 
     def audit(self) -> list[dict[str, Any]]:
-        """Return the audit records up to now."""
+        """Return the audit records of requests, tunnels and refused connections up to now."""
         with self._reading:
             # Read only new records: the page calls this several times per second.
             if self.audit_file.exists():
@@ -197,7 +197,8 @@ class RunningBridge:
                     file.seek(self._read)
                     whole = file.read().rpartition(b"\n")[0].splitlines(keepends=True)
                 self._read += sum(map(len, whole)) + bool(whole)
-                self._records += map(json.loads, whole)
+                records = map(json.loads, whole)
+                self._records += (record for record in records if "reference" in record)
             return self._records.copy()
 
     def wait_for_records(self, count: int, seconds: float = 5.0) -> list[dict[str, Any]]:

@@ -149,10 +149,11 @@ class Running:
         assert reply.status == 200
 
     def audit(self) -> list[dict[str, Any]]:
-        """Return the records written so far."""
+        """Return the records written so far, except those of the start and the end."""
         assert self.policy.audit_file
         lines = self.policy.audit_file.read_text("utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        records = [json.loads(line) for line in lines]
+        return [record for record in records if not record["event"].startswith("writer-")]
 
     def reasons(self) -> list[str | None]:
         """Return the reason of each record; None if it is not a refusal."""

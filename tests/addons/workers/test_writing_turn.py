@@ -124,3 +124,31 @@ def test_a_killed_process_leaves_its_turn_to_others(tmp_path: Path) -> None:
         file.write("after it\n")
     os.waitpid(pid, 0)
     assert (tmp_path / "audit.jsonl").read_text() == "after it\n"
+
+
+def test_a_stopped_process_keeps_others_from_writing_only_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, waits = WritingTurn(), []
+    wait = turn._wait
+    monkeypatch.setattr(turn, "_wait", lambda: waits.append(1) or wait())
+    reading, writing = os.pipe()
+
+    def hold() -> None:
+        with turn:
+            os.write(writing, b"x")
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    pid = forked(hold)
+    assert os.read(reading, 1) == b"x"
+    os.waitpid(pid, os.WUNTRACED)
+    path = tmp_path / "audit.jsonl"
+    with contextlib.closing(AuditFile(path, turn)) as file:
+        for line in ("one\n", "two\n"):
+            file.write(line)
+        assert (len(waits), turn._is_ours) == (1, False)
+        os.kill(pid, signal.SIGCONT)
+        os.waitpid(pid, 0)
+        file.write("three\n")
+        assert turn._is_ours
+    assert path.read_text() == "one\ntwo\nthree\n"
