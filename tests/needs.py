@@ -86,6 +86,7 @@ NEEDS: Mapping[str, Need] = {
     "nginx": _program("nginx"),
     "nginx-stream": _file("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
     "openssl": _program("openssl"),
+    "faketime": _program("faketime"),
     "logrotate": _program("logrotate"),
     # checks alert rules
     "prometheus": _program("prometheus"),

@@ -7,6 +7,7 @@ all machines at once.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import socket
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import tornado.httpserver
+import tornado.iostream
 import tornado.web
 
 from ibcm_bridge.addons.operations.exposition import exposition
@@ -26,6 +28,9 @@ MAX_REQUEST = 16_384
 
 IDLE_SECONDS = 10.0
 """Time for a request, and between requests. A scraper connects again if that has passed."""
+
+PAUSE_SECONDS = 1.0
+"""Time until another attempt to accept a connection."""
 
 type State = Callable[[], Snapshot]
 """Returns the present state of all processes."""
@@ -48,12 +53,46 @@ class OperationsServer:
             idle_connection_timeout=IDLE_SECONDS,
             body_timeout=IDLE_SECONDS,
         )
-        self._server.add_sockets(sockets)
+        self._listeners = [_Listener(listening, self._server) for listening in sockets]
 
     async def stop(self) -> None:
         """Stop listening, and close all connections."""
-        self._server.stop()
+        for listener in self._listeners:
+            listener.close()
         await self._server.close_all_connections()
+
+
+class _Listener:
+    """Accepts connections, and pauses while the system has no file or memory for another one.
+
+    tornado's own listener would try again at once, and log a traceback each time.
+    """
+
+    def __init__(self, listening: socket.socket, server: tornado.httpserver.HTTPServer) -> None:
+        self._socket, self._server = listening, server
+        self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
+        self._listen()
+
+    def close(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._socket)
+        self._socket.close()
+
+    def _listen(self) -> None:
+        self._loop.add_reader(self._socket, self._accept)
+
+    def _accept(self) -> None:
+        try:
+            connection, address = self._socket.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # another process has accepted it, or the client has closed it
+        except OSError:
+            self._loop.remove_reader(self._socket)
+            self._pause = self._loop.call_later(PAUSE_SECONDS, self._listen)
+            return
+        self._server.handle_stream(tornado.iostream.IOStream(connection), address)
 
 
 class _Handler(tornado.web.RequestHandler):
