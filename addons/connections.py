@@ -248,6 +248,8 @@ class ExchangeEnded:
     observed: tuple[str, ...]
     """The reasons to refuse the response if the policy did not set `observe`."""
     note: str
+    site_system: str | None = None
+    """The site system that it was sent to, or that was tried last; None if none was tried."""
     inspection_seconds: float | None = None
     """The time to decide on the body; None if that was not reached."""
     reply_would_refuse: tuple[Observed, ...] = ()

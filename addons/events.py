@@ -17,6 +17,7 @@ from mitmproxy.proxy import commands, events
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.policy.addresses import Address
 
 
 @dataclass
@@ -111,6 +112,10 @@ class EndedTunnel:
     bytes_to_client: int
     error: str | None
     """Why an opened tunnel was closed; None if one side closed it."""
+    site_system: Address
+    """The one that was connected to, or tried last."""
+    notes: tuple[str, ...] = ()
+    """Why the ones before it were not connected to."""
 
 
 @dataclass

@@ -36,6 +36,7 @@ from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemStates
 from ibcm_bridge.addons.renewal.renewal import keep_current, stop_renewal
 from ibcm_bridge.addons.renewal.revocation_renewal import crl_renewals
 from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
@@ -109,6 +110,7 @@ class Generation:
         }
         self.per_source = policy.per_source
         self.publication_tls = parts.tls
+        self.site_systems = SiteSystemStates(policy)
         self.rules = parts.rules
         setup = parts.rules.setup
         self.workers = InspectionWorkers(setup, policy.limits.inspection_workers)
@@ -162,7 +164,7 @@ class Generation:
     def front_door(self, context: Context, hooks: GuardedHooks) -> Layer:
         """Return the first layer of a connection."""
         record = self._connections.of(context.client)
-        return FrontDoorLayer(context, record, self.policy.limits, hooks)
+        return FrontDoorLayer(context, record, self.policy.limits, hooks, self.site_systems)
 
     def retire(self) -> None:
         """End idle inspection workers: only open connections still use this generation."""

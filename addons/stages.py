@@ -143,6 +143,8 @@ class PacketResponseRead(Stage[Acknowledgement]):
     client: Client
     authorized: Authorized
     part: UploadPart
+    site_system: str
+    """The site system that sent it."""
     status: int
     fields: Iterable[tuple[bytes, bytes]]
     """The header fields of the response, with names in lower case."""

@@ -179,7 +179,7 @@ def make_steps(key: RSAPrivateKey | None) -> list[Step]:
             if key
         ),
         Step(0, "gate", lambda: gate(approved, head, body)),
-        Step(0, "originate", lambda: originate(publication, authorized)),
+        Step(0, "originate", lambda: originate(publication, authorized.site_systems.first)),
         Step(0, "head to bytes", authorized.head.to_bytes),
         Step(
             0,

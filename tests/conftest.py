@@ -33,10 +33,10 @@ from ibcm_bridge.policy.publications import (
     HttpPublication,
     PlaintextPublication,
     PublishedRole,
-    SiteSystem,
     UnlistedHeaders,
 )
 from ibcm_bridge.policy.roles import Mode, RoleProfile, RoleTable
+from ibcm_bridge.policy.site_systems import SiteSystem, SiteSystems
 from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.policy_file import shipped_roles
 from ibcm_bridge.request.authorization import Authorized, authorize
@@ -309,6 +309,6 @@ def _directories(profiles: Sequence[RoleProfile]) -> dict[str, PublishedRole]:
     published = {}
     for profile in profiles:
         name, host = SITE_SYSTEMS[profile.name]
-        role = PublishedRole(profile, SiteSystem((host, 443), name, name))
+        role = PublishedRole(profile, SiteSystems((SiteSystem((host, 443), name, name),)))
         published |= dict.fromkeys(profile.directories, role)
     return published

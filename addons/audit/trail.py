@@ -33,7 +33,7 @@ from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.addresses import address_text, socket_address
 from ibcm_bridge.policy.policy import WhenUnwritable
-from ibcm_bridge.policy.publications import TunnelPublication
+from ibcm_bridge.request.authorization import Authorized
 
 logger = logging.getLogger(__name__)
 
@@ -264,14 +264,13 @@ def refusal_record(refused: RefusedConnection, now: datetime.datetime) -> audit.
 def tunnel_record(ended: EndedTunnel, now: datetime.datetime) -> audit.Record:
     """Return the record of a tunnel."""
     connection = ended.connection
-    assert isinstance(connection.publication, TunnelPublication)
     record = _first_fields(audit.Event.TUNNEL, connection.reference, now)
     record |= _connection_fields(connection)
-    record[audit.SITE_SYSTEM] = address_text(connection.publication.site_system)
+    record[audit.SITE_SYSTEM] = address_text(ended.site_system)
     if ended.denial is None:
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
         record[audit.DETAIL] = ended.error
-        record[audit.NOTE] = audit.TUNNEL_NOTE
+        record[audit.NOTE] = "; ".join((*ended.notes, audit.TUNNEL_NOTE))
     else:
         record |= audit.denial_fields(ended.denial)
     record[audit.BYTES_FROM_CLIENT] = ended.bytes_from_client
@@ -306,7 +305,7 @@ def _exchange_fields(
         record[audit.ROLE] = authorized.role.name
         if authorized.packet is not None:
             record[audit.UPLOAD] = authorized.packet.describe()
-        record[audit.SITE_SYSTEM] = authorized.site_system.name
+        record[audit.SITE_SYSTEM] = _site_system(ended, authorized)
         record[audit.DROPPED_HEADERS] = audit.dropped_field(authorized.dropped)
         record[audit.FORWARDED] = ended.forwarded
         record[audit.RESENT] = ended.resent or None
@@ -317,6 +316,12 @@ def _exchange_fields(
     record[audit.DURATION_SECONDS] = _seconds(ended.began)
     first[audit.VERDICT] = record.pop(audit.VERDICT)
     return first, record
+
+
+def _site_system(ended: ExchangeEnded, authorized: Authorized) -> str | None:
+    """Return the one that was tried last, or the only one that there is for the request."""
+    listed = authorized.site_systems.listed
+    return ended.site_system or (listed[0].name if len(listed) == 1 else None)
 
 
 def _client(connection: ConnectionRecord) -> str | None:

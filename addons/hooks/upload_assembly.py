@@ -67,14 +67,18 @@ class UploadAssembly:
 
     async def packet_announced(self, known: PacketAnnounced) -> Considered:
         """Refuse a packet by its head, if possible."""
-        packet, sender = _packet(known.authorized), _sender(known.client, known.authorized)
-        found = await self._run(lambda: self._spool.judge_head(packet, sender))
+        packet, client, authorized = _packet(known.authorized), known.client, known.authorized
+        found = await self._run(
+            lambda: self._spool.judge_head(packet, self._sender(packet, client, authorized))
+        )
         return Considered(None, found) if isinstance(found, Deny) else Considered(*found)
 
     async def packet_read(self, known: PacketRead) -> UploadPart | Deny:
         """Store the data of a packet."""
-        packet, sender = _packet(known.authorized), _sender(known.client, known.authorized)
-        return await self._run(lambda: self._spool.take(packet, sender, known.body))
+        packet, client, authorized = _packet(known.authorized), known.client, known.authorized
+        return await self._run(
+            lambda: self._spool.take(packet, self._sender(packet, client, authorized), known.body)
+        )
 
     async def packet_response_read(self, known: PacketResponseRead) -> Acknowledgement | Deny:
         """Record what the site system acknowledged."""
@@ -91,9 +95,21 @@ class UploadAssembly:
                 Reason.SITE_SYSTEM_RESPONSE, rules.UPLOADS_FIELD.of("bits-session-id"), detail
             )
         else:
-            sender = _sender(known.client, known.authorized)
+            sender = _sender(known.client, known.authorized, known.site_system)
             refusal = await self._run(lambda: self._spool.begin(sender, acknowledged.session))
         return acknowledged if refusal is None else refusal
+
+    def _sender(self, packet: Packet, client: Client, authorized: Authorized) -> Sender:
+        """Return the sender of a packet, to the site system that has its session, if any has."""
+        listed = authorized.site_systems.listed
+        senders = [_sender(client, authorized, site_system.name) for site_system in listed]
+        if len(senders) == 1:
+            return senders[0]
+        found = ((sender, self._spool.find(packet, sender)) for sender in senders)
+        known = [(sender, session) for sender, session in found if session is not None]
+        own = (sender for sender, session in known if session.sender == sender)
+        others = (sender for sender, _ in known)
+        return next(own, next(others, senders[0]))
 
     async def _run[Found](self, work: Callable[[], Found]) -> Found | Deny:
         try:
@@ -112,9 +128,7 @@ def _packet(authorized: Authorized) -> Packet:
     return authorized.packet
 
 
-def _sender(client: Client, authorized: Authorized) -> Sender:
+def _sender(client: Client, authorized: Authorized, site_system: str) -> Sender:
     # Only roles that require a client certificate accept uploads.
     assert isinstance(client, AuthenticatedClient)
-    return Sender(
-        client.certificate.key_sha256, authorized.site_system.name, authorized.target.path
-    )
+    return Sender(client.certificate.key_sha256, site_system, authorized.target.path)

@@ -9,7 +9,7 @@ bridge uses this procedure (`serve`):
  3. read the body, with the limits of the role's table
  4. decide on the body: `BodyRead` -> `Inspected` -> `Approved`
  5. the gate: this head and this body must be approved, and the client still accepted
- 6. open a site-system leg if there is none
+ 6. open a site-system leg if there is none, to another site system if one cannot be connected to
  7. send exactly what was approved; if a kept leg is closed before any response data, resend once
     from step 5 on with the same decision, if the method is safe
  8. read the response head; forward the response as it arrives, or, if the role's table requires
@@ -35,6 +35,7 @@ from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientSt
 from ibcm_bridge.addons.layers.procedure import Steps
 from ibcm_bridge.addons.layers.response_stream import ResponseStream
 from ibcm_bridge.addons.layers.shown_flow import ShownFlow
+from ibcm_bridge.addons.layers.site_system_choice import SiteSystemChoice, Tried
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, ResponseBegun, SiteSystemLegs
 from ibcm_bridge.addons.stages import (
     BodyInspected,
@@ -65,7 +66,7 @@ from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.site_system_leg.error_page import NOTE, fields_with_page, own_error_page
 from ibcm_bridge.site_system_leg.gate import Decision, gate
-from ibcm_bridge.site_system_leg.origination import WhenClosed, originate
+from ibcm_bridge.site_system_leg.origination import WhenClosed, own_certificate
 from ibcm_bridge.site_system_leg.partial_body import partial_body
 from ibcm_bridge.site_system_leg.response_body import ResponseBody
 from ibcm_bridge.site_system_leg.response_head import (
@@ -88,6 +89,7 @@ class BridgedConnection:
     connection: ConnectionRecord
     stream: ClientStream
     legs: SiteSystemLegs
+    choice: SiteSystemChoice
     hooks: GuardedHooks
 
 
@@ -107,6 +109,8 @@ class Exchange:
         self._hooks = bridged.hooks
         self._stream = bridged.stream
         self._legs = bridged.legs
+        self._choice = bridged.choice
+        self._tried = Tried()
         self._wait = wait
         self._shown = ShownFlow(bridged.context, bridged.hooks)
         self._body = b""
@@ -213,10 +217,12 @@ class Exchange:
         _allowed((yield from self._judge_client()))
         approved = self._pass_gate(head)  # 5
         began = time.monotonic()
-        terms = originate(self._published, approved.authorized)
-        leg = yield from self._legs.use(terms, self._wait)  # 6
+        leg = yield from self._choice.leg(  # 6
+            self._published, approved.authorized, self._bound_to, self._wait, self._tried
+        )
         self._shown.leg(leg.server)
         self._sent += 1
+        self._tried.sent = True
         begun = yield from self._legs.send(leg, approved, self._wait)  # 7
         self._site_system_seconds = time.monotonic() - began
         self._shown.began_response(begun.response)
@@ -227,9 +233,19 @@ class Exchange:
             raise Refused(followed)
         return begun
 
+    @property
+    def _bound_to(self) -> str | None:
+        """The site system that has the session of the upload, if the request belongs to one."""
+        part = self._part
+        return None if part is None or part.session is None else part.session.sender.site_system
+
     def _pass_gate(self, head: RequestHead) -> Approved:
         """Return the approval of the request to send. Raise Refused if there is none."""
         approved = _allowed(gate(self.decision, head, self._body))
+        if (tls := self._connection.tls) is not None:
+            expired = own_certificate(*tls.own_dates, tls.site_system_trust.clock())
+            if expired is not None:
+                raise Refused(expired)
         if self._stream.closed:
             # For example during the inspection. The request is not sent for a closed connection.
             raise ClientDisconnected
@@ -241,7 +257,10 @@ class Exchange:
             return None
         authorized, response = begun.approved.authorized, begun.response
         fields = [(name, value) for name, _, value in response.fields]
-        packet = PacketResponseRead(self._client, authorized, self._part, response.status, fields)
+        name = begun.leg.terms.server_name
+        packet = PacketResponseRead(
+            self._client, authorized, self._part, name, response.status, fields
+        )
         followed = yield from _decide(self._hooks, packet)
         return followed if isinstance(followed, Deny) else None
 
@@ -283,7 +302,7 @@ class Exchange:
         authorized, hosts = begun.approved.authorized, _upload_hosts(self._published)
         host = authorized.head.value(b"host") or b""
         origin = self._connection.scheme + b"://" + host
-        names = authorized.site_system.names
+        names = authorized.site_systems.names
         return _allowed(fields_for_client(begun.response, origin, names, hosts))
 
     def _inspect_reply(self, begun: ResponseBegun, stream: ResponseStream) -> Steps[None]:
@@ -389,7 +408,8 @@ class Exchange:
             status=self._status,
             bytes_out=self._response.forwarded if self._response is not None else 0,
             observed=self._observed,
-            note=self._note,
+            note="; ".join(filter(None, (*self._tried.notes, self._note))),
+            site_system=self._tried.site_system,
             inspection_seconds=self._inspection_seconds,
             reply_would_refuse=self._reply_would_refuse,
             site_system_seconds=self._site_system_seconds,

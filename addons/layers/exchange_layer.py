@@ -14,7 +14,9 @@ from ibcm_bridge.addons.events import ExchangeEndedHook
 from ibcm_bridge.addons.layers.client_stream import ClientDisconnected, ClientStream
 from ibcm_bridge.addons.layers.exchange import BridgedConnection, Exchange
 from ibcm_bridge.addons.layers.procedure import Procedure, Steps
+from ibcm_bridge.addons.layers.site_system_choice import SiteSystemChoice
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, SiteSystemLegs
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemStates
 from ibcm_bridge.addons.layers.withdrawal import withdraw
 from ibcm_bridge.addons.stages import GuardedHooks, result_of
 from ibcm_bridge.decisions.denial import Refused
@@ -31,6 +33,7 @@ class ExchangeLayer(Layer):
         connection: ConnectionRecord,
         limits: Limits,
         hooks: GuardedHooks,
+        states: SiteSystemStates,
     ) -> None:
         super().__init__(context)
         self._connection = connection
@@ -41,7 +44,10 @@ class ExchangeLayer(Layer):
         self.legs = SiteSystemLegs(
             context, connection, self._procedure.feed, limits.site_system_idle_seconds
         )
-        self._bridged = BridgedConnection(context, connection, self._stream, self.legs, hooks)
+        choice = SiteSystemChoice(connection, self.legs, states)
+        self._bridged = BridgedConnection(
+            context, connection, self._stream, self.legs, choice, hooks
+        )
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:
         leg = self.legs.leg_of(event)

@@ -27,6 +27,7 @@ from ibcm_bridge.addons.events import (
 from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemStates
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.stages import GuardedHooks
 from ibcm_bridge.addons.tls.alerts import alert_record
@@ -60,11 +61,13 @@ class FrontDoorLayer(Layer):
         connection: ConnectionRecord,
         limits: Limits,
         hooks: GuardedHooks,
+        states: SiteSystemStates,
     ) -> None:
         super().__init__(context)
         self._connection = connection
         self._limits = limits
         self._hooks = hooks
+        self._states = states
         self._received = bytearray()
         self._deadline = Deadline()
         self._child: Layer | None = None
@@ -139,16 +142,14 @@ class FrontDoorLayer(Layer):
                 return (yield from self._turn_away())
             self._deadline.lift()
             child: Layer = RelayLayer(
-                self.context, self._connection, publication, self._limits.tunnel_idle_seconds
+                self.context, self._connection, publication, self._limits, self._states
             )
         else:
             self._connection.client_hello = within
             self.context.client.sni = facts.server_name
             connection = self._connection
             child = BridgedClientTls(self.context, lambda: connection.handshake_refusal is not None)
-            child.child_layer = ExchangeLayer(
-                self.context, self._connection, self._limits, self._hooks
-            )
+            child.child_layer = self._exchange_layer()
         return (yield from self._continue_with(child, data))
 
     def _decide_plaintext(self, listener: PlaintextListener, data: bytes) -> CommandGenerator[None]:
@@ -165,8 +166,12 @@ class FrontDoorLayer(Layer):
         if not self._connection.admit(client):
             return (yield from self._turn_away())
         self._deadline.lift()
-        layer = ExchangeLayer(self.context, self._connection, self._limits, self._hooks)
-        return (yield from self._continue_with(layer, data))
+        return (yield from self._continue_with(self._exchange_layer(), data))
+
+    def _exchange_layer(self) -> ExchangeLayer:
+        return ExchangeLayer(
+            self.context, self._connection, self._limits, self._hooks, self._states
+        )
 
     def _continue_with(self, child: Layer, data: bytes) -> CommandGenerator[None]:
         self._child = child

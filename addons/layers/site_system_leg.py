@@ -19,6 +19,7 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.tunnel import TunnelState
 
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemState
 from ibcm_bridge.addons.layers.tls_ending import TlsEnded, TlsEnding
 from ibcm_bridge.addons.tls.site_system_leg import (
     alert_received,
@@ -73,9 +74,10 @@ class LegServer(Server):
 class SiteSystemLeg:
     """One connection to one site system, for one client connection."""
 
-    def __init__(self, context: Context, terms: Origination) -> None:
+    def __init__(self, context: Context, terms: Origination, state: SiteSystemState) -> None:
         self._idle_since: float | None = None
         self.terms = terms
+        self.state = state
         self.server = LegServer(terms)
         self.authenticates = False
         """True after the client has begun Windows authentication on it (protocol.md §10). From then

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator
@@ -25,6 +26,7 @@ from ibcm_bridge.addons.layers.site_system_leg import (
     Received,
     SiteSystemLeg,
 )
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemState
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
 from ibcm_bridge.identity.approval import Approved
@@ -52,6 +54,10 @@ from ibcm_bridge.site_system_leg.response_reader import (
 LegKey = tuple[Address, str, tuple[str, TlsSettings] | None]
 """Address, names and TLS terms. A leg that was verified for one site system is not used for
 another."""
+
+
+class NotConnected(Refused):
+    """There is no connection to a site system, and no byte of the request was sent."""
 
 
 class KeptLegClosed(Refused):
@@ -121,32 +127,56 @@ class SiteSystemLegs:
 
     # Steps of the procedure
 
-    def use(self, terms: Origination, wait: LegWait) -> Steps[SiteSystemLeg]:
-        """Return a leg with these terms: a kept one, or a new one."""
-        # Two roles may use the same site system with different TLS terms.
-        tls = (terms.tls.verify_name, terms.tls.settings) if terms.tls is not None else None
-        key = (terms.address, terms.server_name, tls)
+    def of(self, terms: Origination) -> SiteSystemLeg | None:
+        """Return the kept leg with these terms, which may be closed already."""
+        return self.kept.get(_key(terms))
+
+    def use(
+        self,
+        terms: Origination,
+        state: SiteSystemState,
+        wait: LegWait,
+        seconds: float,
+        *,
+        new: bool = False,
+    ) -> Steps[SiteSystemLeg]:
+        """Return a leg with these terms: a kept one unless it must be `new`, or a new one.
+
+        Raise NotConnected if the site system cannot be connected to within `seconds`.
+        """
+        key = _key(terms)
         leg = self.kept.get(key)
-        if leg is not None and self.usable(leg):
+        if leg is not None and not new and self.usable(leg):
             self._in_use = leg
             return leg
         if leg is not None:
             yield from self.close_leg(leg)
             if leg.authenticates:
                 raise Refused(authentication_lost(terms.server_name))
-        leg = self.kept[key] = self._in_use = SiteSystemLeg(self._context, terms)
+        leg = self.kept[key] = self._in_use = SiteSystemLeg(self._context, terms, state)
         self._connection.may_dial = terms.address
-        yield from wait.deadline.move(wait.connect_seconds)
+        yield from wait.deadline.move(seconds)
         yield from self.execute(leg, leg.open())
         while not isinstance(item := (yield from wait.next_item()), Opened):
             if isinstance(item, events.Wakeup):
                 connected = leg.server.timestamp_tcp_setup is not None
-                raise Refused(timed_out(terms.server_name, connected=connected))
+                raise NotConnected(timed_out(terms.server_name, connected=connected))
         wait.deadline.lift()
         self._connection.may_dial = None
         if item.error is not None:
-            raise Refused(_not_opened(leg, item.error))
+            raise NotConnected(_not_opened(leg, item.error))
         return leg
+
+    def give_up(self) -> Steps[None]:
+        """Give up the leg in use, which may still be connecting."""
+        leg, self._in_use = self._in_use, None
+        assert leg is not None
+        del self.kept[_key(leg.terms)]
+        self._connection.may_dial = None
+        is_open = leg.server.state is not ConnectionState.CLOSED
+        # Not through the layers of the leg, which wait until it is open.
+        if is_open or leg in self._pending.values():
+            yield commands.CloseConnection(leg.server)
 
     def send(self, leg: SiteSystemLeg, approved: Approved, wait: LegWait) -> Steps[ResponseBegun]:
         """Send exactly what was approved, and read the head of the response."""
@@ -162,6 +192,7 @@ class SiteSystemLegs:
                 nothing_came = False
                 reader.receive_data(item.data)
             elif isinstance(item, Closed):
+                self._note_rejected(leg, wait)
                 if (refused := _closed(leg, approved, nothing_came=nothing_came)) is not None:
                     raise refused
                 # The reader detects an unfinished head.
@@ -172,7 +203,16 @@ class SiteSystemLegs:
         wait.deadline.lift()
         if isinstance(response, Deny):
             raise Refused(response)
+        if not leg.kept:
+            # Not before: in TLS 1.3 the site system may reject the bridge's certificate until now.
+            leg.state.connected()
+        leg.state.responded(response.status, self._connection.holder, wait.deadline.now())
         return ResponseBegun(approved, leg, reader, response)
+
+    def _note_rejected(self, leg: SiteSystemLeg, wait: LegWait) -> None:
+        rejected = certificate_rejected(leg.terms.server_name, leg.alert)
+        if rejected is not None:
+            leg.state.failed(rejected.detail, wait.deadline.now())
 
     def usable(self, leg: SiteSystemLeg) -> bool:
         """Return whether a kept leg can carry another request."""
@@ -197,6 +237,12 @@ class SiteSystemLegs:
         """Close all legs."""
         for leg in self.kept.values():
             yield from self.close_leg(leg)
+
+
+def _key(terms: Origination) -> LegKey:
+    # Two roles may use the same site system with different TLS terms.
+    tls = (terms.tls.verify_name, terms.tls.settings) if terms.tls is not None else None
+    return terms.address, terms.server_name, tls
 
 
 def _not_opened(leg: SiteSystemLeg, error: str) -> Deny:

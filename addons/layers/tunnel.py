@@ -2,12 +2,12 @@
 
 The content cannot be inspected (TUNNEL-BLIND). Each direction closes separately, and an idle tunnel
 is closed. Only data that the client sends before the site system is connected is stored, up to a
-limit.
+limit. Until then another site system can be tried, if the publication has several.
 """
 
 from __future__ import annotations
 
-from mitmproxy.connection import Connection, ConnectionState
+from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import CommandGenerator, Layer
@@ -15,10 +15,14 @@ from mitmproxy.proxy.layer import CommandGenerator, Layer
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import EndedTunnel, Forward, Forwarded, GiveWay, TunnelEndedHook
 from ibcm_bridge.addons.layers.deadline import Deadline
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemState, SiteSystemStates
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.os_errors import not_connected
+from ibcm_bridge.policy.addresses import Address, address_text
+from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.policy.publications import TunnelPublication
+from ibcm_bridge.site_system_leg.selection import attempts, share_of_time
 
 MAX_AHEAD = 131_072
 """The number of bytes that a client may send before the site system is connected: a ClientHello and
@@ -33,12 +37,22 @@ class RelayLayer(Layer):
         context: Context,
         connection: ConnectionRecord,
         publication: TunnelPublication,
-        idle_seconds: float,
+        limits: Limits,
+        states: SiteSystemStates,
     ) -> None:
         super().__init__(context)
         self._connection = connection
         self._publication = publication
-        self._idle_seconds = idle_seconds
+        self._limits = limits
+        self._idle_seconds = limits.tunnel_idle_seconds
+        self._states = states
+        self._site_system: Address = publication.site_systems[0]
+        """The one that is connected, or tried."""
+        self._others: list[Address] = []
+        """Those still to be tried."""
+        self._failures: list[str] = []
+        """Why those before were not connected to."""
+        self._connects_until = 0.0
         self._deadline = Deadline()
         self._from_client = 0
         self._to_client = 0
@@ -52,7 +66,7 @@ class RelayLayer(Layer):
         elif self._ended:
             return
         elif isinstance(event, events.OpenConnectionCompleted):
-            yield from self._opened(event.reply)
+            yield from self._opened(event)
         elif isinstance(event, Forwarded):
             yield from self._deadline.move(self._idle_seconds)
             self._count(event.connection, event.count)
@@ -62,25 +76,65 @@ class RelayLayer(Layer):
         elif isinstance(event, events.ConnectionClosed):
             yield from self._close_direction(event)
         elif isinstance(event, events.Wakeup) and (yield from self._deadline.passed(event)):
-            yield from self._end("idle")
+            yield from self._time_out()
         elif isinstance(event, GiveWay):
             yield from self._end(event.denial.detail)
 
     def _open(self) -> CommandGenerator[None]:
-        server = self.context.server
-        server.address = self._publication.site_system
-        self._connection.may_dial = self._publication.site_system
+        now = self._deadline.now()
+        found = attempts(
+            self._publication.site_systems, lambda address: self._state_of(address).breaker, now
+        )
+        if found.probe is not None:
+            self._state_of(found.probe).probed(now)
+        self._others = list(found.places)
+        self._connects_until = now + self._limits.connect_seconds
+        yield from self._connect()
+
+    def _connect(self) -> CommandGenerator[None]:
+        """Connect to the next site system."""
+        seconds = self._idle_seconds
+        if len(self._publication.site_systems) > 1:
+            left = self._connects_until - self._deadline.now()
+            seconds = share_of_time(left, len(self._others))
+        self._site_system = self._others.pop(0)
+        self._connection.may_dial = self._site_system
+        server = self.context.server = Server(address=self._site_system)
         dial = commands.OpenConnection(server)
         # Not blocking: mitmproxy would store the client's data meanwhile, without limit.
         dial.blocking = False
         yield dial
-        yield from self._deadline.move(self._idle_seconds)
+        yield from self._deadline.move(seconds)
 
-    def _opened(self, error: str | None) -> CommandGenerator[None]:
-        self._connection.may_dial = None
-        if error:
-            yield from self._end(not_connected(error, self._publication.site_system))
+    def _state_of(self, address: Address) -> SiteSystemState:
+        return self._states.of(self._publication.name, "", address_text(address))
+
+    def _not_connected(self, cause: str) -> CommandGenerator[None]:
+        """Try the next site system: no byte was forwarded. Without another one, end."""
+        self._state_of(self._site_system).failed(cause, self._deadline.now())
+        if not self._others:
+            yield from self._end(cause)
             return
+        self._failures.append(cause)
+        yield from self._connect()
+
+    def _time_out(self) -> CommandGenerator[None]:
+        if self._ahead is None or len(self._publication.site_systems) == 1:
+            yield from self._end("idle")
+            return
+        # The dial is cancelled; its completion is that of a connection that was given up.
+        yield commands.CloseConnection(self.context.server)
+        address = address_text(self._site_system)
+        yield from self._not_connected(f"connection to {address} timed out")
+
+    def _opened(self, event: events.OpenConnectionCompleted) -> CommandGenerator[None]:
+        if event.command.connection is not self.context.server:
+            return
+        self._connection.may_dial = None
+        if event.reply:
+            yield from self._not_connected(not_connected(event.reply, self._site_system))
+            return
+        self._state_of(self._site_system).connected()
         client, server = self.context.client, self.context.server
         ahead, self._ahead = self._ahead, None
         if ahead:
@@ -125,7 +179,15 @@ class RelayLayer(Layer):
         self._connection.may_dial = None
         self._deadline.lift()
         yield TunnelEndedHook(
-            EndedTunnel(self._connection, denial, self._from_client, self._to_client, error)
+            EndedTunnel(
+                self._connection,
+                denial,
+                self._from_client,
+                self._to_client,
+                error,
+                self._site_system,
+                tuple(f"another site system was tried: {cause}" for cause in self._failures),
+            )
         )
         for connection in (self.context.server, self.context.client):
             if connection.state is not ConnectionState.CLOSED:

@@ -32,6 +32,7 @@ def degraded(shared: SharedState, generation: Generation) -> Iterator[str]:
     """Yield problems that other machines have too: without this one, clients gain nothing."""
     if shared.audit.not_reopened is not None:
         yield f"the audit file was renamed, and cannot be opened again: {shared.audit.not_reopened}"
+    yield from generation.site_systems.problems()
     now = shared.clock()
     for tls in generation.publication_tls:
         for where, trust in tls.trusts():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 PUBLICATION, ROLE, REASON = "publication", "role", "reason"
+SITE_SYSTEM = "site_system"
 
 BOUNDS = (
     *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
@@ -86,6 +87,20 @@ SITE_SYSTEM_RESPONSES = _metric(
     _COUNTER,
     "Forwarded responses by their class, such as 5xx.",
     *(PUBLICATION, ROLE, "status"),
+)
+SITE_SYSTEM_AVAILABLE = _metric(
+    "site_system_available",
+    _GAUGE,
+    "0 if the last attempts to connect to a site system failed, so that others are tried first.",
+    *(PUBLICATION, ROLE, SITE_SYSTEM),
+    together=_SMALLEST,
+)
+SITE_SYSTEM_REFUSES = _metric(
+    "site_system_refuses_bridge",
+    _GAUGE,
+    "1 if a site system responds with 403 to nearly every client.",
+    *(PUBLICATION, ROLE, SITE_SYSTEM),
+    together=_LARGEST,
 )
 HANDSHAKES = _metric(
     "handshakes", _COUNTER, "Finished TLS handshakes of clients.", PUBLICATION, "resumed"

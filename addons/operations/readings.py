@@ -40,6 +40,9 @@ def readings(shared: SharedState, generation: Generation) -> Iterator[Reading]:
     yield _reading(metrics.AUDIT_WRITABLE, shared.audit.problem is None)
     if (point := shared.audit.point) is not None:
         yield _reading(metrics.AUDIT_POINT, point.sequence, point.writer, point.digest)
+    for key, state in generation.site_systems.all():
+        yield _reading(metrics.SITE_SYSTEM_AVAILABLE, state.is_available, *key)
+        yield _reading(metrics.SITE_SYSTEM_REFUSES, state.refuses_bridge, *key)
     yield from _lists(generation, shared.clock())
 
 

@@ -32,9 +32,16 @@ class PublicationTls:
             settings: site_system_leg_context(
                 publication.site_system_credential, self.site_system_trust, settings
             )
-            for settings in {role.site_system.tls for role in publication.directories.values()}
+            for settings in {
+                site_system.tls
+                for role in publication.directories.values()
+                for site_system in role.site_systems.listed
+            }
         }
         """Contexts by the TLS settings for a site system."""
+        own = publication.site_system_credential.chain[0]
+        self.own_dates = own.not_valid_before_utc, own.not_valid_after_utc
+        """When the bridge's client certificate for site systems begins and ends."""
         self.site_system_sessions = KeptSessions(resume=publication.legs_resume)
 
     def trusts(self) -> Iterator[tuple[str, CurrentTrust]]:

@@ -98,8 +98,11 @@ def exchange_flow(
     client = _client(exchange.connection)
     server = Server(address=None)
     if exchange.authorized is not None:
-        server = Server(address=exchange.authorized.site_system.address)
-        server.sni = exchange.authorized.site_system.name
+        listed = exchange.authorized.site_systems.listed
+        tried = (each for each in listed if each.name == exchange.site_system)
+        if (site_system := next(tried, listed[0] if len(listed) == 1 else None)) is not None:
+            server = Server(address=site_system.address)
+            server.sni = site_system.name
     flow = http.HTTPFlow(client, server)
     flow.request = shown_request(redacted(exchange.head), exchange.connection.origin)
     flow.request.raw_content = _request_text(exchange, exchange.head).encode()

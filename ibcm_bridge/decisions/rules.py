@@ -193,6 +193,7 @@ SITE_SYSTEM_KEPT_CONNECTION = Rule("site_system.kept_connection")
 SITE_SYSTEM_LOCATION = Rule("site_system.location")
 SITE_SYSTEM_TRUST = Rule("site_system.trust")
 SITE_SYSTEM_WINDOWS_AUTHENTICATION = Rule("site_system.windows_authentication")
+SITE_SYSTEMS_CERTIFICATE = Rule("site_systems.certificate")
 
 # Inspected responses
 CCM_REPLY_DOCUMENTS = Rule("ccm_reply.documents")

@@ -18,11 +18,11 @@ from ibcm_bridge.policy.publications import (
     PlaintextListener,
     PlaintextPublication,
     PublishedRole,
-    SiteSystem,
     TunnelPublication,
     UnlistedHeaders,
 )
 from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.site_systems import SiteSystem
 from ibcm_bridge.policy.tls_settings import TlsSettings
 from ibcm_bridge.policy.trust import CredentialFiles, Trust
 
@@ -137,9 +137,10 @@ def exported_policy(policy: Policy, *, holds_legs: bool) -> ExportedPolicy:
         for publication in listener.published:
             _check_name(publication.name)
             if isinstance(publication, TunnelPublication):
-                _check_host(publication.site_system)
+                address = _only(publication.name, publication.site_systems)
+                _check_host(address)
                 enrolled = ENROLLMENT in publication.roles
-                tunnels.append(ExportedTunnel(publication.name, publication.site_system, enrolled))
+                tunnels.append(ExportedTunnel(publication.name, address, enrolled))
                 continue
             found = _publication(publication, policy, holds_legs, left_out)
             if found.roles:
@@ -208,12 +209,13 @@ def _role(role: PublishedRole, holds_legs: bool) -> ExportedRole:
     for method, some in profile.dropped_headers.items():
         for field in some:
             dropped.setdefault(field.decode("ascii"), []).append(method.decode("ascii"))
-    _check_host(role.site_system.address)
-    _check_name(role.site_system.name)
-    _check_name(role.site_system.verify_name)
+    site_system = _only(profile.name, role.site_systems.listed)
+    _check_host(site_system.address)
+    _check_name(site_system.name)
+    _check_name(site_system.verify_name)
     return ExportedRole(
         profile.name,
-        role.site_system,
+        site_system,
         tuple(published_directories(profile)),
         users,
         {method.decode("ascii"): rule for method, rule in profile.bodies.items()},
@@ -222,6 +224,13 @@ def _role(role: PublishedRole, holds_legs: bool) -> ExportedRole:
         profile.verbs_requirement,
         profile.headers_requirement,
     )
+
+
+def _only[Place](where: str, listed: Sequence[Place]) -> Place:
+    """Return the only site system."""
+    if len(listed) == 1:
+        return listed[0]
+    raise ExportError(f"{where}: several site systems cannot be exported; write one in site_system")
 
 
 def _tls(publication: BridgePublication) -> ExportedTls:

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from ibcm_bridge.policy.addresses import Address, Network
 from ibcm_bridge.policy.roles import CertificatePolicy, RoleProfile
+from ibcm_bridge.policy.site_systems import SiteSystems
 from ibcm_bridge.policy.tls_settings import DEFAULT_TLS, TlsSettings
 from ibcm_bridge.policy.trust import Credential, Trust
 
@@ -29,26 +30,6 @@ class UploadHosts(StrEnum):
     """The field is removed, and the client continues with the publication's name."""
     REWRITE = "rewrite"
     """The publication's name replaces the site system's."""
-
-
-@dataclass(frozen=True, slots=True)
-class SiteSystem:
-    """The far end of the site-system leg.
-
-    `name` is the server name (SNI), and the site system's certificate must have `verify_name`. The
-    bridge connects to `address`. `tls.highest`: an IIS that requests the client certificate after
-    the handshake may need TLS 1.2 (design of HTTP.sys; RFC 8446 §4.6.2).
-    """
-
-    address: Address
-    name: str
-    verify_name: str
-    tls: TlsSettings = DEFAULT_TLS
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The names that the site system may use for itself."""
-        return frozenset((self.name, self.verify_name))
 
 
 class AdditionKind(StrEnum):
@@ -77,10 +58,10 @@ class Addition:
 
 @dataclass(frozen=True, slots=True)
 class PublishedRole:
-    """A role of a publication, with its site system."""
+    """A role of a publication, with its site systems."""
 
     profile: RoleProfile
-    site_system: SiteSystem
+    site_systems: SiteSystems
     additions: tuple[Addition, ...] = ()
     """The policy's additions to the role's table."""
 
@@ -145,7 +126,8 @@ class TunnelPublication:
 
     name: str
     public_port: int
-    site_system: Address
+    site_systems: tuple[Address, ...]
+    """At least one; the others are for the failure of those before them."""
     roles: tuple[str, ...]
     """From the policy; the bridge cannot verify them."""
 

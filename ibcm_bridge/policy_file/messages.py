@@ -59,7 +59,8 @@ def _domains_of_site_systems(
         for publication in publications
         if isinstance(publication, HttpPublication)
         for role in publication.directories.values()
-        if (domain := _parent(role.site_system.name)) is not None
+        for site_system in role.site_systems.listed
+        if (domain := _parent(site_system.name)) is not None
     }
     return frozenset(
         domain

@@ -9,22 +9,23 @@ from ibcm_bridge.policy.publications import (
     BridgePublication,
     PlaintextPublication,
     PublishedRole,
-    SiteSystem,
     TunnelPublication,
     UnlistedHeaders,
     UploadHosts,
 )
 from ibcm_bridge.policy.roles import CertificatePolicy, RoleTable
-from ibcm_bridge.policy.tls_settings import CipherSuites, TlsSettings, TlsVersion
 from ibcm_bridge.policy_file import yaml_tree
-from ibcm_bridge.policy_file.addresses import host_port, read_address
 from ibcm_bridge.policy_file.certificates import read_credential
 from ibcm_bridge.policy_file.reading import Reading
 from ibcm_bridge.policy_file.role_additions import read_additions, read_profile
 from ibcm_bridge.policy_file.rows.publications import BridgeRow, PlaintextRow, TunnelRow
 from ibcm_bridge.policy_file.rows.roles import PlaintextRoleRow, RoleRow
 from ibcm_bridge.policy_file.rows.settings import LimitsRow
-from ibcm_bridge.policy_file.rows.trust import ClientsRow
+from ibcm_bridge.policy_file.site_systems import (
+    read_site_systems,
+    read_tls,
+    read_tunnel_addresses,
+)
 from ibcm_bridge.policy_file.trust import read_trust
 
 Row = BridgeRow | TunnelRow | PlaintextRow
@@ -34,7 +35,7 @@ def read_tunnel(reading: Reading, where: yaml_tree.Place, row: TunnelRow) -> Tun
     return TunnelPublication(
         name=row.name.lower(),
         public_port=_public_port(row),
-        site_system=read_address(reading, (*where, "site_system"), row.site_system),
+        site_systems=read_tunnel_addresses(reading, (*where, "site_system"), row.site_system),
         roles=tuple(row.roles),
     )
 
@@ -97,7 +98,7 @@ def read_bridge(
         request_head=_request_head(roles, limits),
         upload_hosts=UploadHosts(row.upload_hosts),
         send_ca_names=row.clients.ca_names == "send",
-        client_tls=_tls(row.clients),
+        client_tls=read_tls(row.clients),
         clients_resume=row.clients.resumption == "allow",
         legs_resume=row.site_systems.resumption == "allow",
         observe_because=row.observe.because if row.observe is not None else None,
@@ -118,8 +119,8 @@ def _roles(
     for name, row in rows.items():
         role_at = (*where, "roles", name)
         profile = read_profile(reading, role_at, row, table.roles[name], table)
-        published = PublishedRole(profile, _site_system(reading, role_at, row), read_additions(row))
-        found.append((role_at, published))
+        site_systems = read_site_systems(reading, role_at, row)
+        found.append((role_at, PublishedRole(profile, site_systems, read_additions(row))))
     return found
 
 
@@ -160,28 +161,6 @@ def _certificate_policy(
 
 def _request_head(roles: _Roles, limits: LimitsRow) -> int:
     return max(limits.request_head, *(role.profile.request_head for _, role in roles))
-
-
-def _site_system(
-    reading: Reading, where: yaml_tree.Place, row: RoleRow | PlaintextRoleRow
-) -> SiteSystem:
-    authority = host_port(row.site_system)
-    name = authority.rpartition(":")[0].strip("[]").lower()
-    address = read_address(reading, (*where, "site_system"), authority)
-    if row.connect:
-        address = read_address(reading, (*where, "connect"), row.connect)
-    if isinstance(row, PlaintextRoleRow):
-        return SiteSystem(address, name, name)
-    return SiteSystem(
-        address,
-        name,
-        (row.verify_name or name).lower(),
-        _tls(row),
-    )
-
-
-def _tls(row: ClientsRow | RoleRow) -> TlsSettings:
-    return TlsSettings(TlsVersion(row.highest_tls), CipherSuites(row.tls))
 
 
 def _public_port(row: Row) -> int:

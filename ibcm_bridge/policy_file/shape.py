@@ -17,6 +17,7 @@ from ibcm_bridge.policy.roles import RoleTable
 from ibcm_bridge.policy_file.known_keys import similar_key
 from ibcm_bridge.policy_file.reading import PolicyError, Reading
 from ibcm_bridge.policy_file.rows.policy import PolicyRow
+from ibcm_bridge.policy_file.rows.values import ONE, SEVERAL
 from ibcm_bridge.policy_file.wording import Misfit, in_words
 from ibcm_bridge.policy_file.yaml_tree import Place
 
@@ -52,7 +53,8 @@ def _misfits(value: object, table: RoleTable) -> list[Misfit]:
 
 def _misfit(item: ErrorDetails) -> Misfit:
     """Return one of pydantic's errors, at the key that is wrong."""
-    kind, location, given = item["type"], item["loc"], item["input"]
+    kind, given = item["type"], item["input"]
+    location = tuple(part for part in item["loc"] if part not in (ONE, SEVERAL))
     if kind.startswith("union_tag") and isinstance(given, dict):
         location, given = (*location, "mode"), given.get("mode")
     return Misfit(kind, location, given, item["msg"])

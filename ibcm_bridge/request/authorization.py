@@ -13,8 +13,9 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, NotATruthValue, Reason
 from ibcm_bridge.decisions.observing import Observation, Observed
 from ibcm_bridge.policy.bodies import BodyRule, Inspection, ReplyReading
-from ibcm_bridge.policy.publications import HttpPublication, SiteSystem
+from ibcm_bridge.policy.publications import HttpPublication
 from ibcm_bridge.policy.roles import NeverPublished, RoleProfile
+from ibcm_bridge.policy.site_systems import SiteSystems
 from ibcm_bridge.request.bits_packet import Packet, read_packet
 from ibcm_bridge.request.body_announcement import check_body
 from ibcm_bridge.request.byte_ranges import ByteRanges, read_byte_ranges
@@ -27,13 +28,13 @@ from ibcm_bridge.request.target import RequestTarget
 
 @dataclass(frozen=True, slots=True)
 class Authorized(NotATruthValue):
-    """This head may be sent to this site system if its body passes `body_rule`.
+    """This head may be sent to one of these site systems if its body passes `body_rule`.
 
     Only `authorization.authorize` makes one. `head` is the head to send, without unlisted fields.
     """
 
     role: RoleProfile
-    site_system: SiteSystem
+    site_systems: SiteSystems
     head: RequestHead
     body_rule: BodyRule
     target: RequestTarget
@@ -108,7 +109,7 @@ def authorize(
     kept, dropped = selected
     return Authorized(
         role=role.profile,
-        site_system=role.site_system,
+        site_systems=role.site_systems,
         head=kept if packet is None else _with_length(kept),
         body_rule=body_rule,
         target=target,

@@ -7,6 +7,7 @@ impersonate the site system (RFC 9525 §6).
 
 from __future__ import annotations
 
+import datetime
 import enum
 from dataclasses import dataclass
 
@@ -14,8 +15,8 @@ from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.publications import BridgePublication, HttpPublication
+from ibcm_bridge.policy.site_systems import SiteSystem
 from ibcm_bridge.policy.tls_settings import CipherSuites, TlsSettings
-from ibcm_bridge.request.authorization import Authorized
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,8 @@ class Origination:
     """None: HTTP, because the client leg also uses HTTP (BRIDGE-HTTPS-ONLY)."""
 
 
-def originate(publication: HttpPublication, authorized: Authorized) -> Origination:
-    """Return the terms of the leg for an authorized request."""
-    site_system = authorized.site_system
+def originate(publication: HttpPublication, site_system: SiteSystem) -> Origination:
+    """Return the terms of a leg to a site system of this publication."""
     tls = None
     if isinstance(publication, BridgePublication):
         tls = LegTls(verify_name=site_system.verify_name, settings=site_system.tls)
@@ -72,6 +72,22 @@ def certificate_rejected(server_name: str, alert: str | None) -> Deny | None:
         return None
     detail = f"{server_name} rejected the bridge's client certificate: {alert}"
     return Deny(Reason.SITE_SYSTEM_RESPONSE, rules.SITE_SYSTEM_CERTIFICATE, detail)
+
+
+def own_certificate(
+    begins: datetime.datetime, ends: datetime.datetime, now: datetime.datetime
+) -> Deny | None:
+    """Return the denial of any request if the bridge's client certificate is not valid now.
+
+    A site system may accept the connection nevertheless, and respond with 403, or require no client
+    certificate. The request would then be allowed without an authenticated bridge.
+    """
+    if begins <= now < ends:
+        return None
+    expired = now >= ends
+    when = f"expired on {ends:%Y-%m-%d}" if expired else f"is not valid before {begins:%Y-%m-%d}"
+    detail = f"the bridge's client certificate for site systems {when}"
+    return Deny(Reason.SITE_SYSTEM_UNREACHABLE, rules.SITE_SYSTEMS_CERTIFICATE, detail)
 
 
 def unreachable(server_name: str, cause: str) -> Deny:

@@ -50,7 +50,9 @@ def _every_head(original: Callable[..., Any]) -> Callable[..., Any]:
         bodies = role.profile.bodies
         body_rule = bodies.get(head.method) or next(iter(bodies.values()))
         rule = rules.ROLE_VERBS.of(role.profile.name)
-        return Authorized(role.profile, role.site_system, head, body_rule, target, rule, dropped=())
+        return Authorized(
+            role.profile, role.site_systems, head, body_rule, target, rule, dropped=()
+        )
 
     return authorize
 

@@ -56,11 +56,11 @@ def test_a_site_system_may_have_an_ipv6_address(
     changed: Changed, text: str, address: Address
 ) -> None:
     bridged = next(changed("connect: 127.0.0.1:9443", f"connect: {text}").bridged())[1]
-    site_system = bridged.directories["sms_mp"].site_system
+    site_system = bridged.directories["sms_mp"].site_systems.first
     assert (site_system.name, site_system.address) == ("mp01.corp.example", address)
     policy = changed("\n    site_system: 127.0.0.1:9443", f"\n    site_system: {text}")
     tunnels = [found for _, found in policy.publications() if isinstance(found, TunnelPublication)]
-    assert tunnels[0].site_system == address
+    assert tunnels[0].site_systems == (address,)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_plaintext_site_system_may_have_an_address_instead_of_a_name(
     (plain,) = (
         found for _, found in policy.publications() if isinstance(found, PlaintextPublication)
     )
-    site_system = plain.directories["sms_fsp"].site_system
+    site_system = plain.directories["sms_fsp"].site_systems.first
     assert (site_system.name, site_system.address) == (address[0], address)
 
 

@@ -329,9 +329,9 @@ def test_the_highest_tls_version_with_clients_can_be_set(load: Load) -> None:
         text = "; client leg limited to TLS 1.2"
         assert (text in publication_text(publication)) == (version == "1.2")
         # Only for the client leg.
-        assert {role.site_system.tls.highest for role in publication.directories.values()} == {
-            TlsVersion.TLS_1_3
-        }
+        assert {
+            role.site_systems.first.tls.highest for role in publication.directories.values()
+        } == {TlsVersion.TLS_1_3}
     for wrong in ("1.2", '"1.1"', '"TLS 1.2"'):
         found = problems(load, ("      trust:\n", f"      highest_tls: {wrong}\n      trust:\n"))
         assert "highest_tls: invalid value; write '1.2' or '1.3', in quotes" in found
@@ -361,7 +361,9 @@ def test_the_cipher_suites_with_clients_can_be_set(load: Load, value: CipherSuit
     text = f"(tls: {value})"
     assert (text in publication_text(publication)) == (value is not CipherSuites.STANDARD)
     # Only for the client leg.
-    assert {role.site_system.tls for role in publication.directories.values()} == {TlsSettings()}
+    assert {role.site_systems.first.tls for role in publication.directories.values()} == {
+        TlsSettings()
+    }
 
 
 def test_other_cipher_suites_are_refused(load: Load) -> None:

@@ -41,7 +41,7 @@ def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
     }
     bridge = listener.publications["bridge.internet.example"]
     assert isinstance(bridge, BridgePublication)
-    assert {name: role.site_system.address for name, role in bridge.directories.items()} == {
+    assert {name: role.site_systems.first.address for name, role in bridge.directories.items()} == {
         "ccm_system": ("127.0.0.1", 9443),
         "sms_mp": ("127.0.0.1", 9443),
         # refused, with another reason
@@ -51,12 +51,12 @@ def test_the_shipped_policy_loads(load: Load, directory: Path) -> None:
         "sms_dp_smspkg$": ("127.0.0.1", 9444),
         "sms_dp_smssig$": ("127.0.0.1", 9444),
     }
-    assert bridge.directories["sms_mp"].site_system.name == "mp01.corp.example"
+    assert bridge.directories["sms_mp"].site_systems.first.name == "mp01.corp.example"
     assert bridge.unlisted_headers is UnlistedHeaders.DROP
     assert len(bridge.client_trust.crls) == 2
     tunnel = listener.publications["mp-tunnel.internet.example"]
     assert tunnel == TunnelPublication(
-        "mp-tunnel.internet.example", 8443, ("127.0.0.1", 9443), ("management-point",)
+        "mp-tunnel.internet.example", 8443, (("127.0.0.1", 9443),), ("management-point",)
     )
     assert policy.audit_file == directory / "../audit.jsonl"
     assert policy.rule_files == ()
@@ -78,7 +78,7 @@ def test_names_are_compared_without_case_and_ports_default_to_443(load: Load) ->
     )
     bridge = policy.listeners[0].publications["bridge.internet.example"]
     assert isinstance(bridge, BridgePublication)
-    site_system = bridge.directories["sms_mp"].site_system
+    site_system = bridge.directories["sms_mp"].site_systems.first
     assert (site_system.name, site_system.address) == (
         "mp01.corp.example",
         ("MP01.corp.example", 443),

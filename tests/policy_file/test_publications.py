@@ -116,11 +116,11 @@ def test_a_fallback_status_point_is_plain_http_on_both_legs(load: Load) -> None:
     publication = listener.publication
     assert publication.certificate_policy is CertificatePolicy.NONE
     assert publication.because == "clients report that HTTPS fails"
-    site_system = publication.directories["sms_fsp"].site_system
+    site_system = publication.directories["sms_fsp"].site_systems.first
     assert (site_system.address, site_system.name) == (("192.0.2.7", 8080), "fsp.corp.example")
     [listener] = load(sample(plaintext())).listeners
     assert isinstance(listener, PlaintextListener)
-    site_system = listener.publication.directories["sms_fsp"].site_system
+    site_system = listener.publication.directories["sms_fsp"].site_systems.first
     assert site_system.address == ("fsp.corp.example", 80)
 
 
@@ -164,13 +164,13 @@ def test_the_name_of_a_publication_is_an_fqdn(
 def test_the_name_to_verify_the_highest_tls_and_the_public_port_can_be_set(load: Load) -> None:
     role = f"{MP}:, verify_name: Real.Corp.Example, highest_tls: '1.2', tls: compatible"
     publication = published(load(sample(bridge(role, more="    public_port: 443\n"))))
-    site_system = publication.directories["sms_mp"].site_system
+    site_system = publication.directories["sms_mp"].site_systems.first
     assert (site_system.name, site_system.verify_name) == ("ss.corp.example", "real.corp.example")
     assert site_system.tls == TlsSettings(TlsVersion.TLS_1_2, CipherSuites.COMPATIBLE)
     assert publication.public_port == 443
     plain = published(load(sample(bridge(MP, listen="127.0.0.1:8443"))))
     assert plain.public_port == 8443
-    assert plain.directories["sms_mp"].site_system.tls == TlsSettings()
+    assert plain.directories["sms_mp"].site_systems.first.tls == TlsSettings()
 
 
 def test_a_publication_can_be_for_clients_without_a_server_name(load: Load) -> None:

@@ -52,7 +52,7 @@ def test_an_example_loads_and_its_certificates_fit(directory: Path, block: str) 
 
 def test_there_are_examples_of_each_mode() -> None:
     assert {*re.findall(r"mode: (\w+)$", PAGE, re.MULTILINE)} >= {"bridge", "tunnel", "plaintext"}
-    assert len(BLOCKS) == 13
+    assert len(BLOCKS) == 14
 
 
 def test_the_table_of_roles_is_that_of_the_role_table() -> None:

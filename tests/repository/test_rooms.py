@@ -49,7 +49,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.connections": (
             "decisions policy shares sources authentication request identity addons.tls"
         ),
-        "addons.events": "decisions addons.connections",
+        "addons.events": "decisions policy addons.connections",
         "addons.stages": (
             "decisions messages policy shares authentication request uploads inspection identity "
             "addons.connections"
@@ -71,8 +71,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.stages"
         ),
         "addons.audit": (
-            "policy authentication identity audit addons.clock addons.connections addons.events "
-            "addons.stages"
+            "policy authentication request identity audit addons.clock addons.connections "
+            "addons.events addons.stages"
         ),
         "addons.policy_generation": (
             "policy inspection storage addons.errors addons.clock addons.tls addons.connections "

@@ -68,7 +68,7 @@ def test_the_requests_of_clients_are_allowed(
     head = request_head(*line)
     for result in (allowed(decide(head)), allowed(decide_strictly(head))):
         assert result.rule == rule
-        assert site_system in (None, result.site_system.name)
+        assert site_system in (None, result.site_systems.first.name)
         assert result.body_rule.name == body
         assert result.head == head
         assert result.dropped == ()
@@ -267,7 +267,7 @@ def test_the_case_and_the_order_of_fields_never_change_a_verdict(
         assert denied(after) == before
     else:
         result = allowed(after)
-        assert (result.rule, result.site_system) == (before.rule, before.site_system)
+        assert (result.rule, result.site_systems) == (before.rule, before.site_systems)
         assert len(result.head.fields) == len(before.head.fields)
 
 

@@ -20,7 +20,7 @@ from ibcm_bridge.request.target import RequestTarget, read_request_target
 from ibcm_bridge.routing.client_hello import ClientHelloFacts
 from ibcm_bridge.routing.publication import route
 
-TUNNEL = TunnelPublication("mp-tunnel.internet.example", 443, ("192.0.2.1", 443), ())
+TUNNEL = TunnelPublication("mp-tunnel.internet.example", 443, (("192.0.2.1", 443),), ())
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_the_first_segment_selects_the_role_and_the_site_system(
 ) -> None:
     found = role_of(publication, table, target)
     assert isinstance(found, PublishedRole)
-    assert (found.profile.name, found.site_system.name) == (role, site_system)
+    assert (found.profile.name, found.site_systems.first.name) == (role, site_system)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,8 @@ from ibcm_bridge.commands.check.revocation_lists import check_lists, distributio
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.addresses import address_text, is_ip_address
 from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.policy.publications import BridgePublication, SiteSystem
+from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.policy.site_systems import SiteSystem
 from ibcm_bridge.policy.trust import WARN_CERTIFICATE, Credential, Trust
 
 VerifyAuthority = Callable[[Trust, x509.Certificate], Notes | Deny]
@@ -54,7 +55,8 @@ def check_certificates(
     yield from _check_end_of_chain(where, publication)
 
     for role in {role.profile.name: role for role in publication.directories.values()}.values():
-        yield from _check_name(f"{here}: roles.{role.profile.name}", role.site_system)
+        for site_system in role.site_systems.listed:
+            yield from _check_name(f"{here}: roles.{role.profile.name}", site_system)
     where = f"{here}: site_systems.certificate"
     facts = _facts(publication.site_system_credential)
     yield from _check_credential(where, publication.site_system_credential, now)

@@ -19,6 +19,7 @@ from ibcm_bridge.policy.publications import (
     UnlistedHeaders,
 )
 from ibcm_bridge.policy.roles import CertificatePolicy
+from ibcm_bridge.policy.site_systems import Order, SiteSystems
 from ibcm_bridge.policy.tls_settings import DEFAULT_TLS, CipherSuites, TlsSettings
 
 
@@ -52,13 +53,25 @@ def publication_text(publication: Publication | PlaintextPublication) -> str:
             return f"{name} is {plain}: {to}"
         case TunnelPublication():
             roles = f" ({', '.join(publication.roles)})" if publication.roles else ""
-            to = address_text(publication.site_system)
+            to = " or ".join(map(address_text, publication.site_systems))
             return f"{name} is tunneled to {to}{roles}: the content cannot be inspected"
 
 
 def _roles(directories: Mapping[str, PublishedRole]) -> str:
-    roles = {role.profile.name: role.site_system.name for role in directories.values()}
-    return ", ".join(f"{name} at {site_system}" for name, site_system in roles.items())
+    roles = {role.profile.name: role.site_systems for role in directories.values()}
+    return ", ".join(f"{name} at {site_systems_text(each)}" for name, each in roles.items())
+
+
+def site_systems_text(site_systems: SiteSystems) -> str:
+    """Their names; of several, with their order."""
+    several = len(site_systems.listed) > 1
+    return site_systems.text + (_ORDERS[site_systems.order] if several else "")
+
+
+_ORDERS = {
+    Order.AS_LISTED: " (as listed)",
+    Order.BY_CLIENT: " (by client)",
+}
 
 
 def _tls_texts(settings: TlsSettings) -> Iterator[str]:
@@ -100,8 +113,11 @@ def _with_settings(address: Address, publication: Publication | PlaintextPublica
 def _describe_roles(here: str, publication: HttpPublication) -> Iterator[Finding]:
     roles = {role.profile.name: role for role in publication.directories.values()}
     for name, role in roles.items():
-        for text in _tls_texts(role.site_system.tls):
-            yield Finding(Level.FACT, f"{here}: roles.{name}", f"site-system leg {text}")
+        listed = role.site_systems.listed
+        for site_system in listed:
+            leg = "site-system leg" if len(listed) == 1 else f"leg to {site_system.name}"
+            for text in _tls_texts(site_system.tls):
+                yield Finding(Level.FACT, f"{here}: roles.{name}", f"{leg} {text}")
         for addition in role.additions:
             yield Finding(Level.FACT, f"{here}: roles.{name}", addition_text(addition))
         if role.profile.unusable_by:

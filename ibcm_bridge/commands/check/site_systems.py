@@ -32,9 +32,9 @@ from ibcm_bridge.policy.addresses import Address, address_text
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
-    SiteSystem,
     TunnelPublication,
 )
+from ibcm_bridge.policy.site_systems import SiteSystem
 from ibcm_bridge.request.head import RequestHead, read_request_head
 from ibcm_bridge.site_system_leg.origination import certificate_rejected, not_negotiated
 from ibcm_bridge.site_system_leg.response_reader import next_response, response_reader
@@ -77,12 +77,17 @@ def check_connections(policy: Policy, seconds: float = SECONDS) -> Iterator[Find
     for at, publication in policy.publications():
         here = f"{address_text(at)}: {publication.name}"
         if isinstance(publication, TunnelPublication):
-            yield _reachable(here, publication.site_system, seconds, "TUNNEL-PASS")
+            for address in publication.site_systems:
+                yield _reachable(here, address, seconds, "TUNNEL-PASS")
         elif isinstance(publication, BridgePublication):
             yield from _check_bridge(here, publication, seconds)
         else:
-            roles = publication.directories.values()
-            for address in {role.site_system.address: None for role in roles}:
+            addresses = {
+                site_system.address: None
+                for role in publication.directories.values()
+                for site_system in role.site_systems.listed
+            }
+            for address in addresses:
                 yield _reachable(here, address, seconds)
     if policy.clamav is not None:
         yield _clamav(policy.clamav)
@@ -112,7 +117,8 @@ def _check_bridge(here: str, publication: BridgePublication, seconds: float) -> 
         resources = role.profile.directories[directory].resources
         # Some directories are listed only with the reason why they are refused.
         if not all(resource.refused for resource in resources):
-            directories.setdefault(role.site_system, []).append(directory)
+            for site_system in role.site_systems.listed:
+                directories.setdefault(site_system, []).append(directory)
     for site_system, names in directories.items():
         role_names = {publication.directories[name].profile.name for name in names}
         at = f"{site_system.name} ({address_text(site_system.address)})"

@@ -44,7 +44,7 @@ from ibcm_bridge.policy.trust import Trust
 from ibcm_bridge.request.authorization import Authorized, authorize
 from ibcm_bridge.request.bits_packet import read_content_range
 from ibcm_bridge.request.head import RequestHead, read_request_head
-from ibcm_bridge.site_system_leg.origination import originate
+from ibcm_bridge.site_system_leg.selection import preferred
 
 VerifyPath = Callable[[Trust, Sequence[x509.Certificate]], Notes | Deny]
 """Verifies a client's certificates as the client leg does. Returns audit notes, or a denial."""
@@ -112,8 +112,12 @@ def _follow(
     add_findings(authorized.would_refuse)
     if authorized.dropped:
         add_step(f"Dropped header fields (not listed): {', '.join(authorized.dropped)}.")
-    terms = originate(publication, authorized)
-    to = f"{terms.server_name} at {address_text(terms.address)}"
+    key = client.certificate.public_key if isinstance(client, AuthenticatedClient) else b""
+    first, *others = preferred(authorized.site_systems, key)
+    explanation.site_system = first.name
+    to = " or, if it cannot be connected to, ".join(
+        f"{each.name} at {address_text(each.address)}" for each in (first, *others)
+    )
     if authorized.packet is not None:
         explanation.body_not_inspected = True
         add_step(f"The request is a BITS {authorized.packet.type} packet.")
@@ -140,7 +144,7 @@ def _follow(
     )
     add_findings(approved.would_refuse)
     explanation.steps += _identity_steps(approved)
-    how = "with the bridge's client certificate" if terms.tls is not None else "over plain HTTP"
+    how = "with the bridge's client certificate" if not plain else "over plain HTTP"
     add_step(f"The bridge forwards the request to {to}, {how}.")
 
 

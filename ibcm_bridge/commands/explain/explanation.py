@@ -29,6 +29,8 @@ class Explanation:
     authorized: Authorized | None = None
     approved: Approved | None = None
     denial: Deny | None = None
+    site_system: str = ""
+    """The name of the site system that the request is sent to, if it can be connected to."""
     port: Port | None = None
     """None if the URL has a port, or if the name is not published."""
     body_not_inspected: bool = False
@@ -71,7 +73,7 @@ class Explanation:
             # The audit omits the requirement of an allowed request.
             fields.setdefault(audit.REQUIREMENT, self.authorized.role.verbs_requirement)
             fields[audit.ROLE] = self.authorized.role.name
-            fields[audit.SITE_SYSTEM] = self.authorized.site_system.name
+            fields[audit.SITE_SYSTEM] = self.site_system
             fields[audit.DROPPED_HEADERS] = audit.dropped_field(self.authorized.dropped)
         if self.approved is not None:
             fields |= audit.approved_fields(self.approved)

@@ -11,6 +11,9 @@ from ibcm_bridge.policy.roles import Mode, RoleTable
 from ibcm_bridge.policy_file.rows.roles import PlaintextRoleRow, RoleRow
 from ibcm_bridge.policy_file.rows.trust import CertificateRow, ClientsRow, SiteSystemsRow
 from ibcm_bridge.policy_file.rows.values import (
+    IS_ONE,
+    IS_SEVERAL,
+    ONE_OR_SEVERAL,
     Because,
     Fqdn,
     HostPort,
@@ -86,7 +89,10 @@ class TunnelRow(_PublicationRow):
 
     mode: Literal["tunnel"]
     without_sni: bool = optional(False, _WITHOUT_SNI)
-    site_system: HostPort = required("address:port of the site system")
+    site_system: Annotated[
+        Annotated[HostPort, IS_ONE] | Annotated[list[HostPort], Field(min_length=1), IS_SEVERAL],
+        ONE_OR_SEVERAL,
+    ] = required("address:port of the site system; or a list, tried in order")
     roles: list[_RoleName] = optional(
         [],
         "the tunneled roles; documentation only",

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
+from pydantic import Field
+
 from ibcm_bridge.policy_file.rows.values import (
+    IS_ONE,
+    IS_SEVERAL,
+    ONE_OR_SEVERAL,
     Because,
     CipherSetting,
     ElementName,
@@ -82,13 +89,16 @@ class RoleAdditionsRow(Row):
 
 
 _CONNECT = "address:port to connect to, if the name does not resolve to the site system"
+_HTTPS_NAME = "https://name or https://name:port; the name is sent as SNI"
+_HTTP_NAME = "http://name or http://name:port"
+_OR_LIST = "; or a list of interchangeable site systems"
 
 
-class RoleRow(RoleAdditionsRow, examples=[{"site_system": "https://mp01.corp.example"}]):
-    """A role, with the address of its site system."""
-
-    site_system: HttpsUrl = required("https://name or https://name:port; the name is sent as SNI")
+class _ConnectionRow(Row):
     connect: HostPort | None = optional(None, _CONNECT)
+
+
+class _TlsConnectionRow(_ConnectionRow):
     verify_name: HostName | None = optional(
         None, "the name in its certificate, if it differs from site_system"
     )
@@ -98,8 +108,42 @@ class RoleRow(RoleAdditionsRow, examples=[{"site_system": "https://mp01.corp.exa
     tls: CipherSetting = optional("standard", "cipher suites to it in TLS 1.2")
 
 
-class PlaintextRoleRow(RoleAdditionsRow, examples=[{"site_system": "http://fsp01.corp.example"}]):
-    """A role whose site system uses HTTP."""
+class SiteSystemRow(_TlsConnectionRow, examples=[{"site_system": "https://mp01.corp.example"}]):
+    """One of several site systems of a role."""
 
-    site_system: HttpUrl = required("http://name or http://name:port")
-    connect: HostPort | None = optional(None, _CONNECT)
+    site_system: HttpsUrl = required(_HTTPS_NAME)
+
+
+class PlaintextSiteSystemRow(
+    _ConnectionRow, examples=[{"site_system": "http://fsp01.corp.example"}]
+):
+    """One of several site systems that use HTTP."""
+
+    site_system: HttpUrl = required(_HTTP_NAME)
+
+
+class RoleRow(
+    RoleAdditionsRow, _TlsConnectionRow, examples=[{"site_system": "https://mp01.corp.example"}]
+):
+    """A role, with the address of its site system, or of several."""
+
+    site_system: Annotated[
+        Annotated[HttpsUrl, IS_ONE]
+        | Annotated[list[SiteSystemRow], Field(min_length=1), IS_SEVERAL],
+        ONE_OR_SEVERAL,
+    ] = required(_HTTPS_NAME + _OR_LIST)
+    order: Literal["as-listed", "by-client"] = optional(
+        "as-listed", "which site system of a list a client tries first"
+    )
+
+
+class PlaintextRoleRow(
+    RoleAdditionsRow, _ConnectionRow, examples=[{"site_system": "http://fsp01.corp.example"}]
+):
+    """A role whose site systems use HTTP."""
+
+    site_system: Annotated[
+        Annotated[HttpUrl, IS_ONE]
+        | Annotated[list[PlaintextSiteSystemRow], Field(min_length=1), IS_SEVERAL],
+        ONE_OR_SEVERAL,
+    ] = required(_HTTP_NAME + _OR_LIST)

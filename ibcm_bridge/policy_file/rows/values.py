@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, Unpack
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 
 def _text(pattern: str, title: str, *examples: str, **more: Any) -> Any:
@@ -118,6 +118,16 @@ def required(description: str, **more: Any) -> Any:
 def optional(default: Any, description: str, **more: Any) -> Any:
     """An optional key, with its description for editors."""
     return Field(default=default, description=description, **more)
+
+
+# A value, or a list of items
+
+ONE, SEVERAL = "[one]", "[several]"
+"""Parts of pydantic's place of an error in such a value."""
+
+IS_ONE, IS_SEVERAL = Tag(ONE), Tag(SEVERAL)
+ONE_OR_SEVERAL = Discriminator(lambda value: SEVERAL if isinstance(value, list) else ONE)
+"""Only the problems of the kind that the file has are reported, not those of both."""
 
 
 class ReasonRow(Row, examples=[{"because": "user policy for laptops"}]):

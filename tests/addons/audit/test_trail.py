@@ -49,12 +49,12 @@ def test_a_record_has_the_time_of_the_clock_of_the_bridge(tmp_path: Path) -> Non
 def test_ipv6_addresses_are_in_brackets(
     host: str, peer: tuple[str, int], text: str, peer_text: str
 ) -> None:
-    tunnel = TunnelPublication("mp.internet.example", 443, (host, 443), ())
+    tunnel = TunnelPublication("mp.internet.example", 443, ((host, 443),), ())
     client = Client(peername=peer, sockname=(host, 443))
     connection = ConnectionRecord(
         client, Listener((host, 443), {}), publication=tunnel, capacity=Capacity(1, 1)
     )
-    ended = tunnel_record(EndedTunnel(connection, None, 0, 0, None), NOW)
+    ended = tunnel_record(EndedTunnel(connection, None, 0, 0, None, (host, 443)), NOW)
     refused = refusal_record(RefusedConnection(connection, REFUSED), NOW)
     for record in (ended, refused):
         assert (record[audit.LISTENER], record[audit.CLIENT_ADDRESS]) == (text, peer_text)

@@ -86,7 +86,7 @@ def test_a_defect_after_the_end_of_a_tunnel_is_not_another_end(
 ) -> None:
     connection = reporting.connection()
     connection.publication = lab.policy.listeners[0].publications[TUNNELED]
-    ended = EndedTunnel(connection, None, 1, 2, None)
+    ended = EndedTunnel(connection, None, 1, 2, None, ("192.0.2.1", 443))
     reporting.ends.tunnel_ended(ended)
     reporting.ends.defect(Defect(connection.client, "tunnel_ended", "RuntimeError"))
     assert reporting.audit.seen == reporting.page.seen == [ended]

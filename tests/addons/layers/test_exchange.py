@@ -158,7 +158,7 @@ def test_only_approved_requests_are_sent_and_nothing_raises(
         def note(inspected: BodyInspected) -> Approved | Deny:
             decision: Approved | Deny = approve(inspected)
             if isinstance(decision, Approved):
-                address = decision.authorized.site_system.address
+                address = decision.authorized.site_systems.first.address
                 approved.append((exchange.under_way, address, to_bytes(decision)))
             return decision
 

@@ -17,6 +17,7 @@ from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS, ClientAuthentication
 from ibcm_bridge.addons.layers import front_door
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemStates
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.protocol.client import load_credential, plaintext_request
@@ -36,7 +37,7 @@ class FrontDoor(Driver):
     def __init__(self, lab: Lab, clock: Clock) -> None:
         context, self.record = open_connection(lab)
         called = CalledHooks()
-        layer = FrontDoorLayer(context, self.record, LIMITS, called)
+        layer = FrontDoorLayer(context, self.record, LIMITS, called, SiteSystemStates(lab.policy))
         super().__init__(layer, context.client, clock, called)
         connections = Connections(self.record.capacity)
         connections._records[context.client.id] = self.record

@@ -8,6 +8,7 @@ import pytest
 
 from ibcm_bridge.addons.events import GiveWay
 from ibcm_bridge.addons.layers.client_stream import RESERVED_BYTES
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemStates
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -69,7 +70,9 @@ def test_a_refused_client_that_lingers_is_closed(exchange: ExchangeDriver) -> No
 
 def test_a_tunnel_is_closed_and_the_record_has_the_reason(lab: Lab, clock: Clock) -> None:
     context, record = open_connection(lab, TUNNELED)
-    layer = RelayLayer(context, record, tunnel_publication(lab), LIMITS.tunnel_idle_seconds)
+    layer = RelayLayer(
+        context, record, tunnel_publication(lab), LIMITS, SiteSystemStates(lab.policy)
+    )
     relay = Driver(layer, context.client, clock).start()
     relay.feed(NEEDED)
     assert relay.gone

@@ -15,7 +15,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 
 from ibcm_bridge.addons.layers import exchange as exchange_module
-from ibcm_bridge.addons.layers import site_system_legs
+from ibcm_bridge.addons.layers import site_system_choice, site_system_legs
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
 from ibcm_bridge.addons.stages import Considered, HeadRead
@@ -412,7 +412,7 @@ def test_a_request_refused_in_between_is_not_resent(exchange: ExchangeDriver) ->
         (exchange_module, "gate"),
         (site_system_legs, "when_closed"),
         (site_system_legs, "closed_without_response"),
-        (exchange_module, "originate"),
+        (site_system_choice, "originate"),
     ],
 )
 def test_a_request_is_not_resent_after_an_exception(

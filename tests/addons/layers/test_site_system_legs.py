@@ -15,6 +15,7 @@ from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.site_system_leg import SiteSystemLeg
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.policy.site_systems import SiteSystems
 from ibcm_bridge.policy.tls_settings import TlsSettings, TlsVersion
 from tests.addons.layers.samples import (
     FROM_DP,
@@ -35,7 +36,10 @@ def test_two_site_systems_at_one_address_have_separate_legs(exchange: ExchangeDr
     assert isinstance(publication, BridgePublication)
     together = {
         name: dataclasses.replace(
-            role, site_system=dataclasses.replace(role.site_system, address=("10.0.0.1", 443))
+            role,
+            site_systems=SiteSystems(
+                (dataclasses.replace(role.site_systems.first, address=("10.0.0.1", 443)),)
+            ),
         )
         for name, role in publication.directories.items()
     }
@@ -144,13 +148,15 @@ def test_an_authenticated_leg_is_not_replaced_before_its_close_is_reported(
 def test_two_roles_with_other_tls_terms_have_separate_legs(exchange: ExchangeDriver) -> None:
     publication = exchange.record.publication
     assert isinstance(publication, BridgePublication)
-    one = publication.directories["sms_mp"].site_system
+    one = publication.directories["sms_mp"].site_systems.first
     other = dataclasses.replace(one, tls=TlsSettings(highest=TlsVersion.TLS_1_2))
     assert one.tls != other.tls
     exchange.record.publication = dataclasses.replace(
         publication,
         directories={
-            name: dataclasses.replace(role, site_system=one if name == "sms_mp" else other)
+            name: dataclasses.replace(
+                role, site_systems=SiteSystems((one if name == "sms_mp" else other,))
+            )
             for name, role in publication.directories.items()
         },
     )

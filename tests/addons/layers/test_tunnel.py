@@ -12,6 +12,7 @@ from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import events
 
 from ibcm_bridge.addons.events import EndedTunnel, Forwarded
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemStates
 from ibcm_bridge.addons.layers.tunnel import MAX_AHEAD, RelayLayer
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -26,7 +27,9 @@ from tests.addons.stand_ins.running import Running, wait_for
 def relay(lab: Lab, clock: Clock) -> Driver:
     """A relay layer that is not started."""
     context, record = open_connection(lab, TUNNELED)
-    layer = RelayLayer(context, record, tunnel_publication(lab), LIMITS.tunnel_idle_seconds)
+    layer = RelayLayer(
+        context, record, tunnel_publication(lab), LIMITS, SiteSystemStates(lab.policy)
+    )
     return Driver(layer, context.client, clock)
 
 
@@ -251,7 +254,7 @@ def test_an_unreachable_site_system_closes_the_client_and_is_recorded(
     def elsewhere(layer: RelayLayer, *arguments: Any) -> None:
         real(layer, *arguments)
         publication = layer._publication
-        layer._publication = dataclasses.replace(publication, site_system=("127.0.0.1", 9))
+        layer._publication = dataclasses.replace(publication, site_systems=(("127.0.0.1", 9),))
 
     monkeypatch.setattr(RelayLayer, "__init__", elsewhere)
     assert not isinstance(running.ask(*GOOD, name=TUNNELED), Response)

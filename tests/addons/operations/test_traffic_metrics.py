@@ -115,9 +115,9 @@ def test_a_tunnel_and_a_refused_connection_are_counted(
     record = dataclasses.replace(
         exchange.record, publication=tunnel_publication(lab), capacity=exchange.record.capacity
     )
-    counted.observer.ended(EndedTunnel(record, None, 10, 20, None))
+    counted.observer.ended(EndedTunnel(record, None, 10, 20, None, ("192.0.2.1", 443)))
     deny = Deny(Reason.SITE_SYSTEM_UNREACHABLE, Rule("x"))
-    counted.observer.ended(EndedTunnel(record, deny, 0, 0, None))
+    counted.observer.ended(EndedTunnel(record, deny, 0, 0, None, ("192.0.2.1", 443)))
     record.publication, record.server_name = None, "made-up.example"
     counted.observer.ended(RefusedConnection(record, Deny(Reason.UNKNOWN_NAME, Rule("x"))))
     tunnel = {"publication": TUNNELED}

@@ -21,6 +21,7 @@ from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.server.connection_handler import BridgeConnectionHandler
 from ibcm_bridge.lab.protocol.client import LabClient, Response, plaintext_request
 from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.policy.site_systems import SiteSystems
 from ibcm_bridge.policy.trust import Credential
 from tests.addons.stand_ins.lab import (
     DENIED,
@@ -196,7 +197,7 @@ def test_server_connect_refuses_another_address_than_the_one_allowed(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def elsewhere(layer: RelayLayer) -> Iterator[Any]:
-        layer._connection.may_dial = layer._publication.site_system
+        layer._connection.may_dial = layer._publication.site_systems[0]
         yield commands.OpenConnection(Server(address=running.lab.site.distribution_point))
 
     with monkeypatch.context() as patch:
@@ -251,7 +252,10 @@ def pem(credential: Any) -> Credential:
 def renamed(policy: Policy, name: str) -> dict[str, Any]:
     return {
         directory: dataclasses.replace(
-            role, site_system=dataclasses.replace(role.site_system, verify_name=name)
+            role,
+            site_systems=SiteSystems(
+                (dataclasses.replace(role.site_systems.first, verify_name=name),)
+            ),
         )
         for directory, role in bridged_publication(policy).directories.items()
     }

@@ -19,6 +19,7 @@ from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
 from ibcm_bridge.addons.layers.exchange import Exchange
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemStates
 from ibcm_bridge.addons.layers.tls_ending import TlsEnded
 from ibcm_bridge.addons.stages import Learned
 from ibcm_bridge.authentication.certificate import certificate_facts
@@ -85,7 +86,8 @@ class ExchangeDriver(Driver):
         self.record.due = False
         limits = dataclasses.replace(LIMITS, body_seconds=body_seconds or LIMITS.body_seconds)
         called = CalledHooks(watched)
-        layer = ExchangeLayer(context, self.record, limits, called)
+        self.states = SiteSystemStates(lab.policy)
+        layer = ExchangeLayer(context, self.record, limits, called, self.states)
         super().__init__(layer, context.client, clock, called)
         self.hooks["head_read"] = RequestAuthorization(lab.policy.never).head_read
         self.hooks["body_read"] = BodyInspection([], inspected_at_once).body_read

@@ -25,6 +25,7 @@ from ibcm_bridge.lab.pki.certificates import LabCredential, PrivateKey
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import PublishedRole
+from ibcm_bridge.policy.site_systems import SiteSystems
 from ibcm_bridge.policy.tls_settings import (
     SUITES,
     TLS_1_3_SUITES,
@@ -313,8 +314,8 @@ def with_management_point(
     def moved(role: PublishedRole) -> PublishedRole:
         if role.profile.name != "management-point":
             return role
-        site_system = dataclasses.replace(role.site_system, address=address, tls=settings)
-        return dataclasses.replace(role, site_system=site_system)
+        site_system = dataclasses.replace(role.site_systems.first, address=address, tls=settings)
+        return dataclasses.replace(role, site_systems=SiteSystems((site_system,)))
 
     directories = bridged_publication(policy).directories
     return changed(

@@ -20,6 +20,7 @@ from ibcm_bridge.addons.tls.kept_session import SESSION_SECONDS, KeptSession, Si
 from ibcm_bridge.authentication.revocation import renew
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.publications import BridgePublication
+from ibcm_bridge.policy.site_systems import SiteSystems
 from ibcm_bridge.policy.tls_settings import DEFAULT_TLS, TlsSettings, TlsVersion
 from tests.addons.stand_ins.lab import BRIDGED, FROM_DP, GOOD, Lab, bridged_publication, changed
 from tests.addons.stand_ins.running import Running, wait_for
@@ -61,7 +62,10 @@ def with_versions(publication: BridgePublication, highest: TlsVersion) -> dict[s
     return {
         "directories": {
             name: dataclasses.replace(
-                role, site_system=dataclasses.replace(role.site_system, tls=settings)
+                role,
+                site_systems=SiteSystems(
+                    (dataclasses.replace(role.site_systems.first, tls=settings),)
+                ),
             )
             for name, role in publication.directories.items()
         }

@@ -473,4 +473,4 @@ def test_an_interrupt_is_propagated(
 
     monkeypatch.setattr(web_page, "tunnel_flow", fail)
     with pytest.raises(interrupt):
-        page.ended(EndedTunnel(None, None, 0, 0, None))  # type: ignore[arg-type]
+        page.ended(EndedTunnel(None, None, 0, 0, None, ("", 0)))  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ def resolve(address: Address) -> frozenset[str] | str:
 
 
 def listener(address: Address, name: str = "mp.internet.example") -> Listener:
-    tunnel = TunnelPublication(name, 443, ("192.0.2.9", 443), ())
+    tunnel = TunnelPublication(name, 443, (("192.0.2.9", 443),), ())
     return Listener(address, {name: tunnel})
 
 

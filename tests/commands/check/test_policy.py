@@ -18,7 +18,8 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import make_pki
 from ibcm_bridge.policy.addresses import Address, address_text
 from ibcm_bridge.policy.policy import ClamAv, Policy
-from ibcm_bridge.policy.publications import Listener, PublishedRole, SiteSystem, TunnelPublication
+from ibcm_bridge.policy.publications import Listener, PublishedRole, TunnelPublication
+from ibcm_bridge.policy.site_systems import SiteSystem, SiteSystems
 from ibcm_bridge.policy.tls_settings import CipherSuites, TlsSettings, TlsVersion
 from ibcm_bridge.policy.trust import Credential, Trust
 from ibcm_bridge.policy_file import load_policy
@@ -170,8 +171,8 @@ def test_tls_settings_of_a_role_are_reported(policy: Policy, now: datetime.datet
         if role.profile.name != "management-point":
             return role
         settings = TlsSettings(TlsVersion.TLS_1_2, CipherSuites.COMPATIBLE)
-        site_system = dataclasses.replace(role.site_system, tls=settings)
-        return dataclasses.replace(role, site_system=site_system)
+        site_system = dataclasses.replace(role.site_systems.first, tls=settings)
+        return dataclasses.replace(role, site_systems=SiteSystems((site_system,)))
 
     assert facts(policy) == []
     publication = next(publication for _, publication in policy.bridged())
@@ -240,7 +241,7 @@ def test_an_issuing_authority_without_its_root_is_a_problem(
 def test_findings_have_brackets_around_ipv6(
     policy: Policy, now: datetime.datetime, address: Address, text: str
 ) -> None:
-    tunnel = TunnelPublication("t.example", 443, address, ())
+    tunnel = TunnelPublication("t.example", 443, (address,), ())
     listener = Listener(address, {tunnel.name: tunnel}, without_sni=tunnel.name)
     clamav = dataclasses.replace(policy, listeners=(listener,), clamav=ClamAv(address))
     found = [*check_policy(clamav, now, verify_authority)]
@@ -311,7 +312,7 @@ def test_a_site_system_with_an_ip_address_is_not_verified(
     publication = policy.listeners[0].publications["bridge.internet.example"]
     changed = SiteSystem(("192.0.2.9", 443), site_system, verify_name)
     directories = {
-        name: dataclasses.replace(role, site_system=changed)
+        name: dataclasses.replace(role, site_systems=SiteSystems((changed,)))
         for name, role in publication.directories.items()
         if role.profile.name == "management-point"
     }

@@ -14,6 +14,7 @@ from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import Listener
+from ibcm_bridge.policy.site_systems import SiteSystems
 from ibcm_bridge.policy_file import load_policy
 from tests.commands.explain.questions import LIST, MP, NAMED, ask, bridged, reason, trusting
 
@@ -200,7 +201,10 @@ def test_the_site_system_is_shown_with_brackets_around_ipv6(
     publication = bridged(policy)
     directories = {
         name: dataclasses.replace(
-            role, site_system=dataclasses.replace(role.site_system, address=address)
+            role,
+            site_systems=SiteSystems(
+                (dataclasses.replace(role.site_systems.first, address=address),)
+            ),
         )
         for name, role in publication.directories.items()
     }
