@@ -174,6 +174,7 @@ def test_every_reason_is_used(reason: Reason) -> None:
 ACTING = frozenset(
     (
         "ibcm_bridge/__main__.py",
+        "ibcm_bridge/storage/audit_files.py",
         "ibcm_bridge/storage/cgroups.py",
         "ibcm_bridge/storage/file_lock.py",
         "ibcm_bridge/storage/open_files.py",
