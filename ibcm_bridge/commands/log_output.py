@@ -38,10 +38,21 @@ class JournalFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the lines of a record: journald reads each as an entry."""
-        # A level between two of the table is that of the lower one.
-        level = max((known for known in PRIORITIES if known <= record.levelno), default=0)
-        lines = super().format(record).splitlines() or [""]
-        return "\n".join(f"<{PRIORITIES.get(level, 7)}>{line}" for line in lines)
+        return _for_journal(super().format(record), record.levelno)
+
+
+def say(text: str, level: int = logging.INFO) -> None:
+    """Print lines about the bridge itself, at every level of the log. journald gets priorities."""
+    if sys.stderr is None:
+        return
+    lines = "\n".join(f"ibcm-bridge: {line}" for line in text.splitlines())
+    print(_for_journal(lines, level) if _is_journal() else lines, file=sys.stderr, flush=True)
+
+
+def _for_journal(text: str, level: int) -> str:
+    # A level between two of the table is that of the lower one.
+    known = max((known for known in PRIORITIES if known <= level), default=0)
+    return "\n".join(f"<{PRIORITIES.get(known, 7)}>{line}" for line in text.splitlines() or [""])
 
 
 def log_to_standard_error(level: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import sys
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,16 @@ from ibcm_bridge.commands.common import (
     mitmproxy_refusal,
     read_policy,
 )
+from ibcm_bridge.commands.log_output import say
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
 
 if TYPE_CHECKING:
     from ibcm_bridge.commands.check.findings import Finding
     from ibcm_bridge.policy.addresses import Address
     from ibcm_bridge.policy.policy import Policy
+
+_LEVELS = {"problem": logging.ERROR, "warning": logging.WARNING}
+"""The level of a finding -> that of its line in the log."""
 
 _WEB_PORT = 8081
 """The default port of mitmweb."""
@@ -99,20 +103,21 @@ def _read_again(path: Path, text: bytes | None, *, web: bool) -> Policy:
 
 def _report_reload(digest: str, problems: Sequence[str]) -> None:
     for problem in problems:
-        print(f"ibcm-bridge: reload: {problem}", file=sys.stderr)
-    outcome = "refused; the policy in use stays" if problems else "done; the policy in use is"
-    print(f"ibcm-bridge: reload {outcome} {digest}", file=sys.stderr, flush=True)
+        say(f"reload: {problem}", logging.ERROR)
+    if problems:
+        say(f"reload refused; the policy in use stays {digest}", logging.ERROR)
+    else:
+        say(f"reload done; the policy in use is {digest}")
 
 
 def _print_start(addresses: list[Address], findings: list[Finding]) -> None:
     from ibcm_bridge.policy.addresses import address_text
 
     for address in addresses:
-        print(f"ibcm-bridge: listening on {address_text(address)}", file=sys.stderr)
+        say(f"listening on {address_text(address)}")
     for finding in findings:
         if finding.level == "fact":
-            print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
-    sys.stderr.flush()
+            say(finding_line(finding))
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -131,12 +136,12 @@ def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.storage.open_files import raise_open_file_limit
 
     if (why_not := workers_refusal(policy, web=web)) is not None:
-        print(f"ibcm-bridge: cannot start: {why_not}", file=sys.stderr)
+        say(f"cannot start: {why_not}", logging.ERROR)
         return EXIT_PROBLEM
     page = None
     if web:
         if (why_not := web_page_refusal(policy)) is not None:
-            print(f"ibcm-bridge: --web: {why_not}", file=sys.stderr)
+            say(f"--web: {why_not}", logging.ERROR)
             return EXIT_PROBLEM
         from ibcm_bridge.addons.web.web_page import WebPage
 
@@ -144,11 +149,11 @@ def _run(options: argparse.Namespace) -> int:
     findings = policy_findings(policy)
     for finding in findings:
         if finding.level != "fact":
-            print(f"ibcm-bridge: {finding_line(finding)}", file=sys.stderr)
+            say(finding_line(finding), _LEVELS[finding.level])
 
     def ready(addresses: list[Address]) -> None:
         if page is not None:
-            print(f"ibcm-bridge: traffic is shown on {page.url}", file=sys.stderr)
+            say(f"traffic is shown on {page.url}")
         _print_start(addresses, findings)
         notify(READY)
 
@@ -166,12 +171,12 @@ def _run(options: argparse.Namespace) -> int:
 
             drained = run_workers(policy, source, count, ready)
     except (StartError, RuleError, OSError) as error:
-        print(f"ibcm-bridge: cannot start: {error}", file=sys.stderr)
+        say(f"cannot start: {error}", logging.ERROR)
         return EXIT_PROBLEM
     except WorkersError as error:
-        print(f"ibcm-bridge: stopped: {error}", file=sys.stderr)
+        say(f"stopped: {error}", logging.ERROR)
         return EXIT_PROBLEM
     if drained:
-        print("ibcm-bridge: drained", file=sys.stderr)
-    print("ibcm-bridge: stopped", file=sys.stderr)
+        say("drained")
+    say("stopped")
     return 0

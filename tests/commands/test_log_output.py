@@ -11,7 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.commands.log_output import JournalFormatter, UtcFormatter, log_to_standard_error
+from ibcm_bridge.commands.log_output import (
+    JournalFormatter,
+    UtcFormatter,
+    log_to_standard_error,
+    say,
+)
+from ibcm_bridge.commands.run import _report_reload
 
 
 def record(level: int = logging.WARNING, text: str = "a text") -> logging.LogRecord:
@@ -72,6 +78,29 @@ def test_standard_error_that_is_journalds_gets_its_format(
     written = (tmp_path / "stderr").read_text()
     assert written.startswith("<3>root: a text\n") is connected
     assert written.endswith("+00:00 ERROR root: a text\n") is not connected
+
+
+def test_lines_about_the_bridge_have_priorities_for_journald_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (tmp_path / "stderr").open("w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)
+        say("one")
+        found = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        say("two\nthree", logging.ERROR)
+        say("four")
+        _report_reload("0123", ["bridge.yaml:3: wrong"])
+        _report_reload("4567", [])
+    assert (tmp_path / "stderr").read_text().splitlines() == [
+        "ibcm-bridge: one",
+        "<3>ibcm-bridge: two",
+        "<3>ibcm-bridge: three",
+        "<6>ibcm-bridge: four",
+        "<3>ibcm-bridge: reload: bridge.yaml:3: wrong",
+        "<3>ibcm-bridge: reload refused; the policy in use stays 0123",
+        "<6>ibcm-bridge: reload done; the policy in use is 4567",
+    ]
 
 
 @pytest.mark.parametrize("stream", [None, "closed"])
