@@ -67,16 +67,18 @@ class Bridge:
         *,
         clock: Clock = utc_now,
         check_seconds: float = CHECK_SECONDS,
+        sockets: Mapping[Address, Sequence[socket.socket]] | None = None,
         shared: SharedByWorkers | None = None,
     ) -> None:
         """Open the shared state and build the first generation. Raise StartError or RuleError.
 
         `observers` are addons that only watch. They get each end after its audit record is written.
         Their hooks run after the bridge's hooks, guarded as well, with mitmproxy's flows; changes
-        that they make to a flow are not sent. `shared`: this is one of several workers.
+        that they make to a flow are not sent. `sockets` are listeners that are open already, and
+        `shared` what this has as one of several workers.
         """
         limits, totals = policy.limits, shared.totals if shared else ONE_PROCESS
-        self.sockets = dict(shared.sockets) if shared else {}
+        self.sockets = dict(shared.sockets if shared else sockets or {})
         self.reloads = ReloadState()
         self.draining = False
         """True from the signal to stop to the end of the process."""

@@ -27,3 +27,25 @@ def watchdog_seconds() -> float | None:
     if not text.isdecimal() or int(text) == 0 or pid not in (None, str(os.getpid())):
         return None
     return int(text) / 2_000_000
+
+
+_FIRST = 3
+"""The number of the first file that a service manager passes (SD_LISTEN_FDS_START)."""
+
+
+def passed_files() -> list[tuple[str, int]]:
+    """Return the name and the number of each file that was passed (sd_listen_fds(3)).
+
+    Remove the variables, so that no process that is started later takes them for its own.
+    """
+    pid, count, names = (os.environ.pop(f"LISTEN_{name}", "") for name in ("PID", "FDS", "FDNAMES"))
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return []
+    listed = names.split(":")
+    numbers = range(_FIRST, _FIRST + int(count))
+    for number in numbers:
+        os.set_inheritable(number, False)
+    return [
+        (listed[place] if place < len(listed) and listed[place] else str(number), number)
+        for place, number in enumerate(numbers)
+    ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from ibcm_bridge.addons.events import TrafficObserver
 from ibcm_bridge.addons.operations.board import Board, OwnBoard
@@ -12,7 +13,11 @@ from ibcm_bridge.addons.operations.numbers import Numbers
 from ibcm_bridge.addons.operations.pulse import Observed, Pulse
 from ibcm_bridge.addons.operations.traffic_metrics import TrafficMetrics
 from ibcm_bridge.os_errors import listening_at
+from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Operations, Policy
+
+if TYPE_CHECKING:
+    from ibcm_bridge.addons.operations.server import OperationsServer, State
 
 
 class OperationsSetup:
@@ -22,14 +27,36 @@ class OperationsSetup:
         """Without sockets there are no metrics and probes, only checks."""
         self.sockets = sockets
         self.board = board or OwnBoard()
+        self._server: OperationsServer | None = None
+
+    def serve(self, state: State) -> None:
+        """Serve the state, if there are sockets."""
+        if self.sockets:
+            # It takes a while to import this.
+            from ibcm_bridge.addons.operations.server import OperationsServer  # noqa: PLC0415
+
+            self._server = OperationsServer(self.sockets, state)
+
+    async def stop_serving(self) -> None:
+        """Stop listening, and close all connections."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
 
 
 def listen(
-    operations: Operations | None, opened: contextlib.ExitStack | contextlib.AsyncExitStack
+    operations: Operations | None,
+    opened: contextlib.ExitStack | contextlib.AsyncExitStack,
+    inherited: Mapping[Address, Sequence[socket.socket]],
 ) -> list[socket.socket]:
-    """Listen for scrapes and probes, if the policy says so. Raise ListenError."""
+    """Listen for scrapes and probes, if the policy says so. Raise ListenError.
+
+    If the address has an `inherited` socket, that is used.
+    """
     if operations is None:
         return []
+    if operations.listen in inherited:
+        return [opened.enter_context(listener) for listener in inherited[operations.listen]]
     host, port = operations.listen
     with listening_at(operations.listen):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -51,10 +78,6 @@ async def operating(
     pulse = Pulse(bridge, numbers, setup.board)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(pulse.running())
-        if setup.sockets:
-            # It takes a while to import this.
-            from ibcm_bridge.addons.operations.server import OperationsServer  # noqa: PLC0415
-
-            server = OperationsServer(setup.sockets, pulse.state)
-            stack.push_async_callback(server.stop)
+        setup.serve(pulse.state)
+        stack.push_async_callback(setup.stop_serving)
         yield

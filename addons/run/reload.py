@@ -22,7 +22,7 @@ from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.policy_generation import Generation, Parts, build_parts
 from ibcm_bridge.addons.run.generations import Generations
 from ibcm_bridge.addons.run.master import BridgeMaster
-from ibcm_bridge.addons.server.open_sockets import open_sockets
+from ibcm_bridge.addons.server.open_sockets import close_sockets, open_all
 from ibcm_bridge.inspection.engines import RuleError
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
@@ -64,7 +64,7 @@ class Prepared:
 
     def drop(self) -> None:
         """Close the sockets again, and release what was built."""
-        _close(self.opened)
+        close_sockets(self.opened)
         self.generation.release()
 
 
@@ -167,18 +167,6 @@ def fixed_problems(current: Policy, policy: Policy) -> list[str]:
 def open_new(current: Policy, policy: Policy) -> Opened:
     """Listen at the addresses that only the new policy has. Raise OSError if that fails."""
     known = {listener.address for listener in current.listeners}
-    opened: dict[Address, Sequence[socket]] = {}
-    try:
-        for listener in policy.listeners:
-            if listener.address not in known:
-                opened[listener.address] = open_sockets(listener.address)
-    except BaseException:
-        _close(opened)
-        raise
-    return opened
-
-
-def _close(opened: Opened) -> None:
-    for sockets in opened.values():
-        for listener in sockets:
-            listener.close()
+    return open_all(
+        listener.address for listener in policy.listeners if listener.address not in known
+    )

@@ -7,7 +7,8 @@ import contextlib
 import gc
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+import socket
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ibcm_bridge.addons.bridge import Bridge
@@ -21,12 +22,18 @@ from ibcm_bridge.addons.operations.serving import (
     traffic_metrics,
 )
 from ibcm_bridge.addons.renewal.renewal import keep_current
+from ibcm_bridge.addons.run.background import run_in_background
 from ibcm_bridge.addons.run.credential_files import CredentialFiles
 from ibcm_bridge.addons.run.generations import Generations
+from ibcm_bridge.addons.run.handover import Inherited
 from ibcm_bridge.addons.run.master import BridgeMaster
+from ibcm_bridge.addons.run.one_process import OneProcess
 from ibcm_bridge.addons.run.reload import PolicySource, Reload
+from ibcm_bridge.addons.run.startup import Startup
+from ibcm_bridge.addons.server.open_sockets import close_sockets, open_all
 from ibcm_bridge.addons.server.stopping import Stop, close_all, drain
 from ibcm_bridge.decisions.observing import NOTICE
+from ibcm_bridge.os_errors import ListenError
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 
@@ -40,12 +47,13 @@ async def run(
     policy: Policy,
     source: PolicySource,
     ready: Callable[[list[Address]], None],
+    startup: Startup,
     page: WebPage | None = None,
 ) -> bool:
     """Run until SIGTERM or Ctrl-C. `ready` is called with the addresses. Raises StartError.
 
-    SIGHUP reads the policy again. `page`, if given, is served meanwhile and shows the traffic.
-    Return as `serve` does.
+    SIGHUP reads the policy again, and the control socket gives orders. `page`, if given, is served
+    meanwhile and shows the traffic. Return as `serve` does.
     """
     stop = stopped_by_signals()
     numbers = Numbers()
@@ -54,16 +62,46 @@ async def run(
     def started(reload: Reload) -> None:
         by_signal(("SIGHUP",), lambda: run_in_background(reload.run(source)))
         run_in_background(keep_current(CredentialFiles(bridge, reload, source.read)))
+        controlled = OneProcess(bridge, reload, source, stop, setup, startup=startup)
+        startup.control(controlled, asyncio.get_running_loop())
+        run_in_background(_close_at(stop, startup))
+
+    def serving(addresses: list[Address]) -> None:
+        ready(addresses)
+        run_in_background(asyncio.to_thread(startup.finish))
 
     async with contextlib.AsyncExitStack() as stack:
-        setup = OperationsSetup(listen(policy.operations, stack))
+        stack.callback(startup.close)
+        sockets = _listen(policy, startup.inherited, stack)
+        setup = OperationsSetup(listen(policy.operations, stack, startup.inherited.sockets))
         if page is not None:
             observers.append(await stack.enter_async_context(page))
-        bridge = Bridge(policy, observers)
+        bridge = Bridge(policy, observers, sockets=sockets)
         if page is not None:
             page.show_notice(lambda: _notice(bridge.generation.policy))
         operations = operating(bridge, numbers, setup)
-        return await serve(bridge, ready, stop, operations, started)
+        return await serve(bridge, serving, stop, operations, started)
+
+
+def _listen(
+    policy: Policy, inherited: Inherited, opened: contextlib.AsyncExitStack
+) -> Mapping[Address, Sequence[socket.socket]]:
+    """Open the listeners that were not inherited. Raise StartError."""
+    addresses = policy.listen_addresses
+    inherited.close_others(policy.all_addresses)
+    found = inherited.of(addresses)
+    try:
+        more = open_all(address for address in addresses if address not in found)
+    except ListenError as error:
+        raise StartError(error.strerror) from error
+    opened.callback(close_sockets, more)
+    return {**found, **more}
+
+
+async def _close_at(stop: Stop, startup: Startup) -> None:
+    """Accept no further orders from the moment the bridge stops."""
+    await stop.begun.wait()
+    startup.close()
 
 
 def _notice(policy: Policy) -> str:
@@ -92,16 +130,6 @@ def by_signal(names: Sequence[str], function: Callable[[], object]) -> None:
             loop.add_signal_handler(number, function)
         except NotImplementedError:  # event loops on Windows
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(function))
-
-
-_background: set[asyncio.Task[object]] = set()
-
-
-def run_in_background(work: Coroutine[object, object, object]) -> None:
-    """Run something that does not raise."""
-    task = asyncio.create_task(work)
-    _background.add(task)
-    task.add_done_callback(_background.discard)
 
 
 def ignore_user_signals() -> None:

@@ -5,11 +5,34 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+from collections.abc import Iterable, Mapping, Sequence
 
-from ibcm_bridge.os_errors import listening_at
+from ibcm_bridge.os_errors import ListenError, listening_at
 from ibcm_bridge.policy.addresses import Address
 
 BACKLOG = 1024
+
+
+def open_all(addresses: Iterable[Address]) -> dict[Address, list[socket.socket]]:
+    """Listen at all addresses. Raise ListenError with the cause for each that fails."""
+    found: dict[Address, list[socket.socket]] = {}
+    failed: list[ListenError] = []
+    for address in addresses:
+        try:
+            found[address] = open_sockets(address)
+        except ListenError as error:
+            failed.append(error)
+    if failed:
+        close_sockets(found)
+        raise ListenError(failed[0].errno, "; ".join(str(error.strerror) for error in failed))
+    return found
+
+
+def close_sockets(sockets: Mapping[Address, Sequence[socket.socket]]) -> None:
+    """Close the sockets of all addresses."""
+    for opened in sockets.values():
+        for listener in opened:
+            listener.close()
 
 
 def open_sockets(address: Address) -> list[socket.socket]:

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from ibcm_bridge.addons.run.handover import Sockets, divided
 from ibcm_bridge.addons.server.open_sockets import listen, open_sockets
 from ibcm_bridge.os_errors import listening_at
 from ibcm_bridge.policy.addresses import Address, socket_address
@@ -24,11 +25,37 @@ type WorkerSockets = dict[Address, list[socket.socket]]
 class Listening:
     """Open listeners, each with sockets for every worker."""
 
-    def __init__(self, listeners: Sequence[Address], workers: int) -> None:
-        """Listen at all addresses. Raise ListenError if another program does."""
+    def __init__(
+        self, listeners: Sequence[Address], workers: int, inherited: Sockets | None = None
+    ) -> None:
+        """Listen at all addresses. Raise ListenError if another program does.
+
+        An address that has `inherited` sockets gets no others.
+        """
         self.of: list[WorkerSockets] = [{} for _ in range(workers)]
         """The sockets of each worker."""
+        for address, sockets in (inherited or {}).items():
+            if address in listeners:
+                self._divide(address, sockets)
         self.open_new(listeners)
+
+    def _divide(self, address: Address, sockets: Sequence[socket.socket]) -> None:
+        """Divide the queues of an address. A queue of several workers has a socket for each."""
+        by_name = itertools.groupby(sorted(sockets, key=_name_of), key=_name_of)
+        for queues in [list(found) for _, found in by_name]:
+            used = set[socket.socket]()
+            for own, share in zip(self.of, divided(queues, len(self.of)), strict=True):
+                opened = [queue.dup() if queue in used else queue for queue in share]
+                used.update(share)
+                own.setdefault(address, []).extend(opened)
+
+    @property
+    def sockets(self) -> Sockets:
+        """All sockets of each listener, with each queue once or more."""
+        return {
+            address: [listener for own in self.of for listener in own[address]]
+            for address in self.of[0]
+        }
 
     def open_new(self, listeners: Sequence[Address]) -> list[WorkerSockets]:
         """Listen at the addresses that are not open yet, and return their sockets of each worker.
@@ -68,11 +95,13 @@ class Listening:
     @property
     def addresses(self) -> list[Address]:
         """The addresses of the listeners."""
-        return [
+        found = (
             socket_address(listener.getsockname())
             for sockets in self.of[0].values()
             for listener in sockets
-        ]
+        )
+        # A worker can have several queues of one address.
+        return list(dict.fromkeys(found))
 
     def keep_only(self, worker: int) -> WorkerSockets:
         """Close the sockets of the other workers, in the process of this worker."""

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from socket import recv_fds, socket
 from typing import TYPE_CHECKING, NamedTuple
 
+from ibcm_bridge.addons.operations.serving import OperationsSetup
+from ibcm_bridge.addons.run.background import run_in_background
 from ibcm_bridge.addons.run.reload import Prepared, Reload
 from ibcm_bridge.addons.workers.process import report
 from ibcm_bridge.policy.addresses import Address
@@ -23,6 +25,10 @@ logger = logging.getLogger(__name__)
 
 TAKE = b"take"
 DROP = b"drop"
+
+STOP_OPERATIONS = b"stop operations"
+"""Another bridge serves scrapes and probes now. All workers stop then."""
+
 PREPARED = "prepared"
 """The report of a worker that has built the policy. Any other report has its problems.
 
@@ -76,12 +82,19 @@ class Prepare(NamedTuple):
 class Orders:
     """Receives the orders in a worker, on its event loop."""
 
-    def __init__(self, parent: int, reload: Reload, read: Callable[[bytes], Policy]) -> None:
+    def __init__(
+        self,
+        parent: int,
+        reload: Reload,
+        read: Callable[[bytes], Policy],
+        operations: OperationsSetup,
+    ) -> None:
         self._channel = socket(fileno=os.dup(parent))
         self._channel.setblocking(False)
         self._parent = parent
         self._reload = reload
         self._read = read
+        self._operations = operations
         self._building: asyncio.Task[Prepared | None] | None = None
         asyncio.get_running_loop().add_reader(self._channel, self._receive)
 
@@ -97,6 +110,8 @@ class Orders:
             # The parent was killed. The end of its other pipe stops this worker.
             loop.remove_reader(self._channel)
             self._channel.close()
+        elif message == STOP_OPERATIONS:
+            run_in_background(self._operations.stop_serving())
         elif message in (TAKE, DROP):
             self._ending = loop.create_task(self._end(take=message == TAKE))
         else:

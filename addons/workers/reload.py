@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from socket import socket
 from typing import NamedTuple, Protocol
 
@@ -22,6 +22,9 @@ logger = logging.getLogger(__name__)
 
 BUILD_SECONDS = 60.0
 """How long a worker may take to build a policy."""
+
+type Done = Callable[[Sequence[str]], None]
+"""Called with the problems of a reload."""
 
 
 class NewPolicy(NamedTuple):
@@ -54,14 +57,20 @@ class WorkersReload:
     def __init__(self, parent: ReloadedParent) -> None:
         self._parent = parent
         self._asked = False
+        self._askers: list[Done] = []
+        """Those who asked since the last reload began."""
+        self._waiting: list[Done] = []
+        """Those who wait for the present reload."""
         self._number = 0
         self._workers: list[WorkerProcess] = []
         """The workers that are building a policy; empty without a reload."""
         self._deadline = 0.0
 
-    def ask(self) -> None:
-        """Reload as soon as all workers are ready."""
+    def ask(self, done: Done | None = None) -> None:
+        """Reload as soon as all workers are ready. Then call `done` with the problems."""
         self._asked = True
+        if done is not None:
+            self._askers.append(done)
 
     @property
     def due(self) -> float | None:
@@ -78,6 +87,7 @@ class WorkersReload:
 
     def _begin(self, workers: list[WorkerProcess]) -> None:
         self._number += 1
+        self._waiting, self._askers = self._askers, []
         try:
             policy = self._parent.prepare()
             for worker, sockets in zip(workers, policy.sockets, strict=True):
@@ -107,13 +117,19 @@ class WorkersReload:
                 worker.order(TAKE)
             self._workers = []
             self._parent.take()
-            self._parent.report([])
+            self._report([])
 
     def _refuse(self, workers: Sequence[WorkerProcess], problems: Sequence[str]) -> None:
         for worker in workers:
             worker.order(DROP)
         self._parent.drop()
+        self._report(problems)
+
+    def _report(self, problems: Sequence[str]) -> None:
         self._parent.report(problems)
+        waiting, self._waiting = self._waiting, []
+        for done in waiting:
+            done(problems)
 
     def _problems(self, number: int, worker: WorkerProcess, *, late: bool) -> list[str]:
         if worker.status is not None:

@@ -35,9 +35,13 @@ from ibcm_bridge.addons.operations.serving import (
     traffic_metrics,
 )
 from ibcm_bridge.addons.renewal.renewal import keep_current
+from ibcm_bridge.addons.run.background import run_in_background
 from ibcm_bridge.addons.run.credential_files import CredentialFiles
+from ibcm_bridge.addons.run.handover import Inherited
 from ibcm_bridge.addons.run.reload import PolicySource, Reload, fixed_problems
-from ibcm_bridge.addons.run.serve import run_in_background, serve, stopped_by_signals
+from ibcm_bridge.addons.run.serve import serve, stopped_by_signals
+from ibcm_bridge.addons.run.startup import Startup
+from ibcm_bridge.addons.workers.controlled import ControlledWorkers
 from ibcm_bridge.addons.workers.heartbeats import Heartbeats
 from ibcm_bridge.addons.workers.listening import Listening
 from ibcm_bridge.addons.workers.orders import Orders
@@ -62,7 +66,11 @@ from ibcm_bridge.storage.temporary_folder import TemporaryFolder
 
 
 def run_workers(
-    policy: Policy, source: PolicySource, count: int, ready: Callable[[list[Address]], None]
+    policy: Policy,
+    source: PolicySource,
+    count: int,
+    ready: Callable[[list[Address]], None],
+    startup: Startup,
 ) -> bool:
     """Run `count` workers until SIGTERM or Ctrl-C. `ready` is called with the addresses.
 
@@ -72,20 +80,42 @@ def run_workers(
     with contextlib.ExitStack() as stack:
         as_read, policy = policy, _with_files(policy, stack)
         setup = engine_setup(policy)
-        listening = stack.enter_context(contextlib.closing(_listening(policy, count)))
-        operations = listen(policy.operations, stack)
+        listening = stack.enter_context(
+            contextlib.closing(_listening(policy, count, startup.inherited))
+        )
+        operations = listen(policy.operations, stack, startup.inherited.sockets)
         served = _Served(as_read, policy, setup)
-        workers = _Workers(served, source, listening, operations, count)
+        workers = _Workers(served, source, listening, operations, count, startup=startup)
+        reload = WorkersReload(workers)
+
+        def stopping() -> None:
+            startup.close()
+            listening.close()
+
         supervisor = Supervisor(
             count,
             workers.work,
             workers.totals.clear,
-            listening.close,
+            stopping,
             hangs=workers.heartbeats.hangs,
-            drain_seconds=lambda: workers.served.policy.limits.drain_seconds,
-            reload=WorkersReload(workers),
+            drain_seconds=lambda: workers.policy.limits.drain_seconds,
+            reload=reload,
         )
-        return supervisor.run(lambda: ready(listening.addresses))
+
+        def serving() -> None:
+            ready(listening.addresses)
+            controlled = ControlledWorkers(
+                workers,
+                reload,
+                supervisor,
+                listening,
+                operations,
+                inherited=startup.inherited,
+            )
+            startup.control(controlled, supervisor.readers)
+            startup.finish()
+
+        return supervisor.run(serving)
 
 
 class _Served(NamedTuple):
@@ -113,8 +143,11 @@ class _Workers:
         listening: Listening,
         operations: Sequence[socket.socket],
         count: int,
+        *,
+        startup: Startup,
     ) -> None:
         self.served = served
+        self._startup = startup
         self._source = source
         self._next = served
         self._listening = listening
@@ -125,8 +158,14 @@ class _Workers:
         self.totals = SharedTotals(count)
         self.heartbeats = Heartbeats(count)
 
+    @property
+    def policy(self) -> Policy:
+        """The policy of new workers."""
+        return self.served.policy
+
     def work(self, number: int, stopping: int, parent: int) -> int:
         """Serve in the process of a worker; return its exit status."""
+        self._startup.close_in_worker()
         shared = SharedByWorkers(
             self._listening.keep_only(number),
             self.totals.of(number),
@@ -201,7 +240,7 @@ async def _serve(
     loop.add_reader(stopping, end)
 
     def take_orders(reload: Reload) -> None:
-        orders.append(Orders(parent, reload, read))
+        orders.append(Orders(parent, reload, read, shared.operations))
         run_in_background(keep_current(CredentialFiles(bridge, reload, read)))
 
     orders: list[Orders] = []
@@ -212,9 +251,10 @@ async def _serve(
     return await serve(bridge, lambda _: report(parent, READY), stop, operations, take_orders)
 
 
-def _listening(policy: Policy, count: int) -> Listening:
+def _listening(policy: Policy, count: int, inherited: Inherited) -> Listening:
+    inherited.close_others(policy.all_addresses)
     try:
-        return Listening([listener.address for listener in policy.listeners], count)
+        return Listening(policy.listen_addresses, count, inherited.sockets)
     except OSError as error:
         raise StartError(error.strerror or str(error)) from error
 

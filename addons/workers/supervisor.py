@@ -26,6 +26,8 @@ from ibcm_bridge.addons.errors import StartError, WorkersError
 from ibcm_bridge.addons.operations.service_manager import WATCHDOG, notify, watchdog_seconds
 from ibcm_bridge.addons.run.serve import ignore_user_signals
 from ibcm_bridge.addons.server.stopping import CLOSE_SECONDS
+from ibcm_bridge.addons.workers.orders import STOP_OPERATIONS
+from ibcm_bridge.addons.workers.poll_readers import PollReaders
 from ibcm_bridge.addons.workers.process import RELOAD_SIGNAL, STOP_SIGNALS, WorkerProcess
 from ibcm_bridge.addons.workers.reload import WorkersReload
 
@@ -76,6 +78,9 @@ class Supervisor:
         self._reload = reload
         self._places = [_Place(number) for number in range(count)]
         self._stop_reading, self._stop_writing = os.pipe()
+        self._handed_over = False
+        self.readers = PollReaders()
+        """The sockets that the parent watches, besides those of the workers."""
 
     def run(self, ready: Callable[[], None]) -> bool:
         """Run until a signal. Return True if no worker has cut off anything.
@@ -95,10 +100,17 @@ class Supervisor:
                 self._stop(signals)
         return all(place.worker is None or not place.worker.status for place in self._places)
 
+    def hand_over(self) -> None:
+        """Stop, because another bridge serves. The first signal then cuts off nothing."""
+        self._handed_over = True
+        for place in self._places:
+            if place.worker is not None:
+                place.worker.order(STOP_OPERATIONS)
+
     def _until(self, signals: _Signals, is_done: Callable[[], bool]) -> None:
         """Wait for a signal to stop, or until `is_done`, called after every change."""
         watchdog = watchdog_seconds()
-        while not signals.stopped and not is_done():
+        while not (signals.stopped or self._handed_over or is_done()):
             due = [place.due for place in self._places if place.due is not None]
             if self._reload is not None and self._reload.due is not None:
                 due.append(self._reload.due)
@@ -122,9 +134,11 @@ class Supervisor:
 
     def _wait(self, signals: _Signals, until: float | None) -> None:
         workers = [place.worker for place in self._places if place.worker is not None]
-        signals.wait([worker.channel for worker in workers if worker.channel >= 0], until)
+        channels = [worker.channel for worker in workers if worker.channel >= 0]
+        readable = signals.wait([*channels, *self.readers.files], until)
         for worker in workers:
             worker.update()
+        self.readers.run(readable)
 
     def _all_ready(self) -> bool:
         for place in self._places:
@@ -175,7 +189,7 @@ class Supervisor:
                 # It has no connections.
                 worker.kill()
         deadline = time.monotonic() + self._drain_seconds() + KILL_SECONDS
-        asked = signals.asked
+        asked = 1 if self._handed_over else signals.asked
         while (running := self._running()) and time.monotonic() < deadline:
             self._wait(signals, deadline)
             if signals.asked > asked:
@@ -227,17 +241,19 @@ class _Signals:
     def stopped(self) -> bool:
         return self.asked > 0
 
-    def wait(self, files: list[int], until: float | None) -> None:
-        """Wait for a signal, until a file is readable, or until a time."""
+    def wait(self, files: list[int], until: float | None) -> list[int]:
+        """Wait for a signal, until a file is readable, or until a time. Return these files."""
         # Not select(2), which has a limit of 1,024 for the numbers of files.
         poll = select.poll()
         for file in (self._pipe, *files):
             poll.register(file, select.POLLIN)
         left = None if until is None else max(0.0, until - time.monotonic()) * 1_000
-        if (self._pipe, select.POLLIN) in poll.poll(left):
+        readable = [file for file, _ in poll.poll(left)]
+        if self._pipe in readable:
             numbers = os.read(self._pipe, 4_096)
             self.reload = self.reload or RELOAD_SIGNAL in numbers
             self.asked += sum(number in STOP_SIGNALS for number in numbers)
+        return readable
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from ibcm_bridge import __version__
-from ibcm_bridge.commands import conformance, demo, export, identity, lab, pki, run
+from ibcm_bridge.commands import conformance, demo, export, identity, lab, pki, reload, run
 from ibcm_bridge.commands.audit import command as audit
 from ibcm_bridge.commands.check import command as check
 from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE
@@ -18,7 +18,20 @@ from ibcm_bridge.commands.init import command as init
 from ibcm_bridge.commands.log_output import log_to_standard_error
 from ibcm_bridge.inspection.parser_warnings import ignore_parser_warnings
 
-COMMANDS = (demo, lab, init, run, check, explain, identity, audit, conformance, export, pki)
+COMMANDS = (
+    demo,
+    lab,
+    init,
+    run,
+    reload,
+    check,
+    explain,
+    identity,
+    audit,
+    conformance,
+    export,
+    pki,
+)
 """Modules in the order of the help text. Each has `add`, which adds its parser and sets `run`."""
 
 AUDIT_POINTS = "ibcm_bridge.addons.audit.points"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from ibcm_bridge.commands.common import (
     read_policy,
 )
 from ibcm_bridge.commands.log_output import say
+from ibcm_bridge.commands.startup import add_options, make_startup
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ def add(commands: Subcommands) -> None:
     )
     add_config(parser)
     add_untested_mitmproxy(parser)
+    add_options(parser)
     parser.add_argument(
         "--verbose", action="store_true", help="also log details, and mitmproxy's debug messages"
     )
@@ -91,13 +94,22 @@ def _port_number(text: str) -> int:
     return int(text)
 
 
-def _read_again(path: Path, text: bytes | None, *, web: bool) -> Policy:
-    """Return the policy for a reload. Raise PolicyError."""
+def _read_again(
+    path: Path, text: bytes | None, *, web: bool, listeners: Collection[Address] | None
+) -> Policy:
+    """Return the policy for a reload, with these listeners if systemd has opened them.
+
+    Raise PolicyError.
+    """
     from ibcm_bridge.policy_file import PolicyError, load_policy
 
     policy = load_policy(path, text)
     if why_not := _connections_refusal(policy) or (web and web_page_refusal(policy)):
         raise PolicyError([why_not])
+    if listeners is not None and set(policy.listen_addresses) != set(listeners):
+        raise PolicyError(
+            ["systemd has opened the listeners; change them in the socket unit too, and restart"]
+        )
     return policy
 
 
@@ -157,19 +169,24 @@ def _run(options: argparse.Namespace) -> int:
         _print_start(addresses, findings)
         notify(READY)
 
-    source = PolicySource(lambda text: _read_again(options.config, text, web=web), _report_reload)
     raise_open_file_limit()
     try:
         if why_not := mitmproxy_refusal(options) or _connections_refusal(policy):
             raise StartError(why_not)
+        startup = make_startup(options, policy)
+        fixed = policy.listen_addresses if startup.inherited.by_service_manager else None
+        source = PolicySource(
+            lambda text: _read_again(options.config, text, web=web, listeners=fixed), _report_reload
+        )
         count = worker_count(policy, web=page is not None)
-        if count == 1:
-            drained = asyncio.run(run(policy, source, ready, page))
-        else:
-            # Only Linux has everything that this imports.
-            from ibcm_bridge.addons.workers.run import run_workers
+        with contextlib.closing(startup):
+            if count == 1:
+                drained = asyncio.run(run(policy, source, ready, startup, page))
+            else:
+                # Only Linux has everything that this imports.
+                from ibcm_bridge.addons.workers.run import run_workers
 
-            drained = run_workers(policy, source, count, ready)
+                drained = run_workers(policy, source, count, ready, startup)
     except (StartError, RuleError, OSError) as error:
         say(f"cannot start: {error}", logging.ERROR)
         return EXIT_PROBLEM

@@ -155,6 +155,17 @@ class Policy:
     operations: Operations | None = None
     """None: no metrics and no probes."""
 
+    @property
+    def listen_addresses(self) -> tuple[Address, ...]:
+        """The addresses of the listeners, in the order of the policy."""
+        return tuple(listener.address for listener in self.listeners)
+
+    @property
+    def all_addresses(self) -> tuple[Address, ...]:
+        """Those of the listeners, and that of the operations."""
+        own = () if self.operations is None else (self.operations.listen,)
+        return (*self.listen_addresses, *own)
+
     def publications(self) -> Iterator[tuple[Address, Publication | PlaintextPublication]]:
         """Every publication with its listen address, in the order of the policy."""
         return published(self.listeners)

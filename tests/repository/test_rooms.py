@@ -94,7 +94,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.connections addons.events addons.layers addons.audit"
         ),
         "addons.run": (
-            "decisions policy policy_file inspection addons.errors addons.events "
+            "decisions policy os_errors policy_file inspection addons.errors addons.events "
             "addons.policy_generation addons.renewal addons.server addons.operations "
             "addons.bridge addons.web"
         ),

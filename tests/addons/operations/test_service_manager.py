@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.addons.operations.service_manager import READY, notify, watchdog_seconds
+from ibcm_bridge.addons.operations.service_manager import (
+    READY,
+    notify,
+    passed_files,
+    watchdog_seconds,
+)
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sockets of systemd")
 
@@ -64,3 +69,39 @@ def test_the_watchdog_is_fed_twice_in_its_interval(
         if value is not None:
             monkeypatch.setenv(name, value)
     assert watchdog_seconds() == seconds
+
+
+# Passed sockets (sd_listen_fds(3))
+
+
+@pytest.fixture
+def third(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files need not be open for their numbers."""
+    monkeypatch.setattr(os, "set_inheritable", lambda *_: None)
+
+
+def passes(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
+    for name in ("PID", "FDS", "FDNAMES"):
+        monkeypatch.delenv(f"LISTEN_{name}", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(f"LISTEN_{name}", value)
+
+
+@pytest.mark.usefixtures("third")
+def test_passed_files_have_names_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes(monkeypatch, PID=str(os.getpid()), FDS="3", FDNAMES="clients::devices")
+    assert passed_files() == [("clients", 3), ("4", 4), ("devices", 5)]
+    assert passed_files() == [], "no process that is started later gets them"
+    passes(monkeypatch, PID=str(os.getpid()), FDS="1")
+    assert passed_files() == [("3", 3)]
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"PID": "1", "FDS": "1"}, {"FDS": "1"}, {"PID": str(os.getpid()), "FDS": "-1"}],
+)
+def test_files_for_another_process_are_left_alone(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    passes(monkeypatch, **variables)
+    assert passed_files() == []
