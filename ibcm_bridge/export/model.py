@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from ibcm_bridge.export.exported import ExportError
 from ibcm_bridge.export.targets import Line, published_directories, target_lines
 from ibcm_bridge.policy.addresses import Address, Network
 from ibcm_bridge.policy.bodies import BodyRule
-from ibcm_bridge.policy.policy import Limits, Policy
+from ibcm_bridge.policy.policy import Limits, PerSource, Policy
 from ibcm_bridge.policy.publications import (
     BridgePublication,
     Listener,
@@ -24,7 +26,7 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.site_systems import SiteSystem
 from ibcm_bridge.policy.tls_settings import TlsSettings
-from ibcm_bridge.policy.trust import CredentialFiles, Trust
+from ibcm_bridge.policy.trust import Credential, CredentialFiles, Trust
 
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]*[a-z0-9_])?")
 _FIELD = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
@@ -43,9 +45,12 @@ class ExportedRole:
     directories: tuple[str, ...]
     """In lower case. Those with Windows authentication are in `users`."""
     users: tuple[str, ...]
+    """If the proxy does not hold legs, these are left out."""
     verbs: Mapping[str, BodyRule]
     fields: tuple[str, ...]
     """The header fields to forward, in lower case, without Host and Content-Length."""
+    repeatable: frozenset[str]
+    """Those of `fields` that may occur more than once."""
     dropped: Mapping[str, tuple[str, ...]]
     """Field -> the verbs with which it is dropped."""
     verbs_requirement: str
@@ -82,6 +87,12 @@ class ExportedTls:
     server: CredentialFiles
     client: CredentialFiles
     """The client certificate of the proxy, for site systems."""
+    server_pem: bytes = field(repr=False)
+    client_pem: bytes = field(repr=False)
+    """Chain and key, for proxies that read both from one file."""
+    client_leaf_pem: bytes = field(repr=False)
+    """The client certificate and its key, without issuers."""
+    client_issuers_pem: bytes
     settings: TlsSettings
     certificates: CertificatePolicy
     client_trust: Trust | None
@@ -121,7 +132,10 @@ class ExportedPolicy:
     listeners: tuple[ExportedListener, ...]
     limits: Limits
     left_out: tuple[str, ...]
-    has_source_limits: bool
+    per_source: PerSource
+    never_fields: tuple[str, ...]
+    never_field_pattern: str
+    """Header fields that no policy can allow."""
 
 
 def exported_policy(policy: Policy, *, holds_legs: bool) -> ExportedPolicy:
@@ -156,9 +170,13 @@ def exported_policy(policy: Policy, *, holds_legs: bool) -> ExportedPolicy:
                 not isinstance(listener, PlaintextListener),
             )
         )
-    limited = (policy.per_source.connections, policy.per_source.handshakes_per_minute)
     return ExportedPolicy(
-        tuple(listeners), policy.limits, tuple(left_out), any(value for value in limited)
+        tuple(listeners),
+        policy.limits,
+        tuple(left_out),
+        policy.per_source,
+        tuple(sorted(name.decode("ascii") for name in policy.never.headers)),
+        policy.never.header_patterns.pattern.decode("ascii"),
     )
 
 
@@ -202,13 +220,12 @@ def _role(role: PublishedRole, holds_legs: bool) -> ExportedRole:
     if users and holds_legs:
         fields |= {b"authorization"}
     names = tuple(sorted(field.decode("ascii") for field in fields))
-    for name in names:
-        if not _FIELD.fullmatch(name):
-            raise ExportError(f"the header field {name!r} cannot be written; remove it")
+    if unsafe := [name for name in names if not _FIELD.fullmatch(name)]:
+        raise ExportError(f"the header field {unsafe[0]!r} cannot be written; remove it")
     dropped: dict[str, list[str]] = {}
     for method, some in profile.dropped_headers.items():
-        for field in some:
-            dropped.setdefault(field.decode("ascii"), []).append(method.decode("ascii"))
+        for name in some:
+            dropped.setdefault(name.decode("ascii"), []).append(method.decode("ascii"))
     site_system = _only(profile.name, role.site_systems.listed)
     _check_host(site_system.address)
     _check_name(site_system.name)
@@ -220,7 +237,8 @@ def _role(role: PublishedRole, holds_legs: bool) -> ExportedRole:
         users,
         {method.decode("ascii"): rule for method, rule in profile.bodies.items()},
         names,
-        {field: tuple(sorted(verbs)) for field, verbs in sorted(dropped.items())},
+        frozenset(name.decode("ascii") for name in fields & profile.repeatable_headers),
+        {name: tuple(sorted(verbs)) for name, verbs in sorted(dropped.items())},
         profile.verbs_requirement,
         profile.headers_requirement,
     )
@@ -246,9 +264,14 @@ def _tls(publication: BridgePublication) -> ExportedTls:
                 f"{publication.name}: other proxies need a CRL of every authority, or of none; "
                 "remove without_crl, or remove all CRLs from a copy of the policy"
             )
+    leaf, *issuers = publication.site_system_credential.chain
     return ExportedTls(
         server,
         client,
+        _pem(publication.credential),
+        _pem(publication.site_system_credential),
+        leaf.public_bytes(Encoding.PEM) + publication.site_system_credential.key_pem,
+        b"".join(issuer.public_bytes(Encoding.PEM) for issuer in issuers),
         publication.client_tls,
         publication.certificate_policy,
         publication.client_trust,
@@ -257,6 +280,10 @@ def _tls(publication: BridgePublication) -> ExportedTls:
         publication.legs_resume,
         publication.send_ca_names,
     )
+
+
+def _pem(credential: Credential) -> bytes:
+    return credential.chain_pem.rstrip() + b"\n" + credential.key_pem.rstrip() + b"\n"
 
 
 def _check_name(name: str) -> None:
@@ -280,11 +307,22 @@ def safe_path(path: Path) -> str:
     return text
 
 
-def needed_bodies(role: ExportedRole) -> Iterator[tuple[str, BodyRule]]:
-    """The verbs that need a body."""
-    return ((verb, rule) for verb, rule in role.verbs.items() if rule.required)
+def body_patterns(role: ExportedRole) -> Iterator[str]:
+    """The allowed bodies, as patterns for `METHOD LENGTH MEDIA-TYPE`. They ignore case."""
+    for verb, rule in role.verbs.items():
+        method = re.escape(verb)
+        if not rule.required:
+            yield f"^{method} 0* "
+        if rule.limit == 0:
+            continue
+        length = f"^{method} 0*[1-9][0-9]* "
+        if not rule.media_types:
+            yield length
+        for media_type in sorted(rule.media_types):
+            found = re.escape(media_type.decode("ascii"))
+            yield f"{length}{found}[ \\t]*(?:;|$)" if found else f"{length}$"
 
 
-def bodiless_verbs(role: ExportedRole) -> Sequence[str]:
-    """The verbs that have no body."""
-    return [verb for verb, rule in role.verbs.items() if rule.limit == 0]
+def one_pattern_for(names: Iterable[str]) -> str:
+    """A group that matches one of these names."""
+    return f"(?:{'|'.join(re.escape(name) for name in names)})"

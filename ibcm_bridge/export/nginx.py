@@ -16,6 +16,7 @@ from ibcm_bridge.export.model import (
     ExportedPublication,
     ExportedRole,
     ExportedTls,
+    body_patterns,
     safe_path,
 )
 from ibcm_bridge.export.nginx_statements import NGINX
@@ -228,19 +229,7 @@ def _role_maps(role: ExportedRole, key: str) -> Iterator[str]:
     yield comment(f"{role.name}: [HTTP-MULTIPART] [{role.verbs_requirement}] bodies by verb.")
     yield f'map "$request_method $http_content_length $content_type" $body_{key} {{'
     yield "    default 0;"
-    for verb, rule in role.verbs.items():
-        any_type = "" if rule.media_types else " "
-        if rule.limit == 0:
-            yield f"    {_quoted(f'~^{verb} 0* ')} 1;"
-            continue
-        if not rule.required:
-            yield f"    {_quoted(f'~^{verb} 0* ')} 1;"
-        if any_type:
-            yield f"    {_quoted(f'~^{verb} 0*[1-9]')} 1;"
-        for media_type in sorted(rule.media_types):
-            found = re.escape(media_type.decode("ascii"))
-            end = "[ \\t]*(?:;|$)" if found else "$"
-            yield f"    {_quoted(f'~*^{verb} 0*[1-9][0-9]* {found}{end}')} 1;"
+    yield from (f"    {_quoted(f'~*{pattern}')} 1;" for pattern in body_patterns(role))
     yield "}"
     names = "|".join(re.escape(name) for name in role.fields)
     yield comment(f"{role.name}: [HTTP-1.1] Connection must not name a field that is forwarded.")

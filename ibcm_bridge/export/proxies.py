@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ibcm_bridge.export import nginx
+from ibcm_bridge.export import apache, envoy, haproxy, nginx
+from ibcm_bridge.export.apache_statements import APACHE
+from ibcm_bridge.export.envoy_statements import ENVOY
 from ibcm_bridge.export.exported import Export
+from ibcm_bridge.export.haproxy_statements import HAPROXY
 from ibcm_bridge.export.model import ExportedPolicy, exported_policy
 from ibcm_bridge.export.nginx_statements import NGINX
 from ibcm_bridge.export.rules import Statements
@@ -52,6 +55,39 @@ PROXIES: Mapping[str, Proxy] = {
             lambda file: ["-c", str(file), "-g", "daemon off;"],
             ["-v"],
             ".conf",
+        ),
+        Proxy(
+            "haproxy",
+            haproxy.export_haproxy,
+            HAPROXY,
+            haproxy.HOLDS_LEGS,
+            "haproxy",
+            lambda file: ["-c", "-q", "-f", str(file)],
+            lambda file: ["-db", "-f", str(file)],
+            ["-v"],
+            ".cfg",
+        ),
+        Proxy(
+            "apache",
+            apache.export_apache,
+            APACHE,
+            apache.HOLDS_LEGS,
+            "apache2",
+            lambda file: ["-t", "-f", str(file)],
+            lambda file: ["-DFOREGROUND", "-f", str(file)],
+            ["-v"],
+            ".conf",
+        ),
+        Proxy(
+            "envoy",
+            envoy.export_envoy,
+            ENVOY,
+            envoy.HOLDS_LEGS,
+            "envoy",
+            lambda file: ["--mode", "validate", "--log-level", "error", "-c", str(file)],
+            lambda file: ["-c", str(file), "--log-level", "warn", "--use-dynamic-base-id"],
+            ["--version"],
+            ".yaml",
         ),
     )
 }

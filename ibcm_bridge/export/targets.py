@@ -32,6 +32,37 @@ class Line:
     """The role that receives the request; empty if the line refuses it."""
     requirement: str
     comment: str
+    users: bool = False
+    """True for a directory with Windows authentication."""
+
+    @property
+    def methods(self) -> str:
+        """A pattern for the methods; empty for any."""
+        return "" if self._is_for_any else self.pattern.removeprefix("^").partition(" ")[0]
+
+    @property
+    def target(self) -> str:
+        """The pattern for the target alone."""
+        any_method = f"^{_ANY}"
+        rest = self.pattern.removeprefix(any_method)
+        return f"^{rest if self._is_for_any else self.pattern.partition(' ')[2]}"
+
+    @property
+    def _is_for_any(self) -> bool:
+        return self.pattern.startswith(f"^{_ANY}")
+
+    @property
+    def cased(self) -> str:
+        """The pattern with a case-sensitive method, for proxies that accept every method."""
+        return with_cased_method(self.pattern)
+
+
+def with_cased_method(pattern: str) -> str:
+    """Return a pattern that ignores case only after the method."""
+    if pattern.startswith(f"^{_ANY}"):
+        return f"^{_ANY}(?i:{pattern.removeprefix(f'^{_ANY}')})"
+    method, _, rest = pattern.partition(" ")
+    return f"{method} (?i:{rest})"
 
 
 SPELLINGS = (
@@ -161,21 +192,23 @@ def _lines_of(profile: RoleProfile, holds_legs: bool) -> Iterator[Line]:
             prefix = f"^{_ANY}/{_any_of(directories)}/[^?]*\\.[^?]*[./][^?]*(?:\\?|$)"
             comment = "a dot elsewhere than before the extension"
             yield Line(prefix, "", profile.verbs_requirement, comment)
-        for name, directory in directories.items():
+        for directory in directories.values():
             for row in directory.resources:
                 if not row.refused and row.dots == dots:
-                    yield _published(profile, name, row)
+                    yield _published(profile, directory, row)
 
 
 def _any_of(directories: Iterable[str]) -> str:
     return f"(?:{'|'.join(raw_literal(name) for name in sorted(directories))})"
 
 
-def _published(profile: RoleProfile, directory: str, row: Resource) -> Line:
+def _published(profile: RoleProfile, directory: Directory, row: Resource) -> Line:
+    name = directory.name
     verbs = "|".join(sorted(method.decode("ascii") for method in row.methods))
     query = "" if row.query is None else f"\\?(?:{raw_pattern(row.query)})"
-    pattern = f"^(?:{verbs}) /{raw_literal(directory)}{_below(row)}{query}$"
-    return Line(pattern, profile.name, profile.verbs_requirement, f"/{directory}")
+    pattern = f"^(?:{verbs}) /{raw_literal(name)}{_below(row)}{query}$"
+    users = directory.authenticates_users
+    return Line(pattern, profile.name, profile.verbs_requirement, f"/{name}", users)
 
 
 def _below(row: Resource) -> str:

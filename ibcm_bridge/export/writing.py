@@ -49,9 +49,20 @@ class Files:
         """Return the file with all revocation lists; None if the policy has none."""
         return self._add("crls", _pem(trust.crls)) if trust.crls else None
 
-    def pair(self, files: CredentialFiles, chain: bytes, key: bytes) -> str:
+    def pair(self, files: CredentialFiles, pem: bytes) -> str:
         """Return the file with a certificate, its chain and its key."""
-        return self._add(f"{files.chain.stem}-with-key", chain + key)
+        return self._add(f"{files.chain.stem}-with-key", pem)
+
+    def chain(self, files: CredentialFiles, pem: bytes) -> str:
+        """Return the file with the issuers of a certificate."""
+        return self._add(f"{files.chain.stem}-issuers", pem)
+
+    def named(self, name: str, content: bytes) -> str:
+        """Return the file with this name."""
+        path = self.folder / name
+        assert self.contents.get(path, content) == content
+        self.contents[path] = content
+        return safe_path(path)
 
     def _add(self, name: str, content: bytes) -> str:
         number = 1
@@ -84,10 +95,15 @@ def comment(text: str, indent: str = "") -> str:
 
 def tunnel_comment(tunnel: ExportedTunnel) -> str:
     """Return the comment at a tunnel."""
+    return comment(tunnel_text(tunnel))
+
+
+def tunnel_text(tunnel: ExportedTunnel) -> str:
+    """Return the text of the comment at a tunnel."""
     text = "[TUNNEL-PASS] [TUNNEL-NO-CERT] [TUNNEL-BLIND]"
     if tunnel.is_for_enrolled:
         text += " [TUNNEL-ENROLLED] [BRIDGE-NOT-ENROLLED]"
-    return comment(f"{text} {tunnel.name}: TLS passes, and its content is not inspected.")
+    return f"{text} {tunnel.name}: TLS passes, and its content is not inspected."
 
 
 def limitations(statements: Statements) -> tuple[Limitation, ...]:
@@ -106,6 +122,7 @@ def header(
     notes: Iterable[str],
     not_enforced: Iterable[Limitation],
     left_out: Iterable[str],
+    tunnels: Iterable[str] = (),
 ) -> str:
     """Return the header of a configuration, as comments."""
     paragraphs = [
@@ -127,6 +144,8 @@ def header(
             f"(USER-WINDOWS-AUTH): {', '.join(listed)}."
         )
         lines += ["#", comment(text)]
+    if listed := list(tunnels):
+        lines += ["#", comment(f"Left out (TUNNEL-PASS): {', '.join(listed)}.")]
     return "\n".join(lines)
 
 

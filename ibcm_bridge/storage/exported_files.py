@@ -1,9 +1,22 @@
-"""Writes the files of an export."""
+"""Writes the files of an export, and finds the program that reads them."""
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
+
+_MORE_PLACES = os.pathsep.join(
+    # The second is for Envoy, which has a Python package.
+    (os.defpath, sysconfig.get_path("scripts"), "/usr/local/sbin", "/usr/sbin", "/sbin")
+)
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a proxy's program; None if it is not installed."""
+    return shutil.which(name) or shutil.which(name, path=_MORE_PLACES)
 
 
 def write_files(files: Mapping[Path, bytes], folder: Path) -> None:

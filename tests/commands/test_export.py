@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ibcm_bridge.commands import export
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.export import nginx
+from ibcm_bridge.export import proxies
+from ibcm_bridge.export.exported import Export
 from ibcm_bridge.export.proxies import PROXIES
 from ibcm_bridge.lab.pki.files import shipped_policy
 
@@ -75,6 +78,9 @@ def test_a_check_needs_the_program(
 
 CHECKED = [
     pytest.param("nginx", marks=pytest.mark.needs("nginx", "nginx-stream")),
+    pytest.param("haproxy", marks=pytest.mark.needs("haproxy")),
+    pytest.param("apache", marks=pytest.mark.needs("apache2", "modsecurity")),
+    pytest.param("envoy", marks=pytest.mark.needs("envoy")),
 ]
 
 
@@ -95,6 +101,12 @@ def test_the_proxy_refuses_another_configuration(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(nginx, "_main", lambda *_, **__: "unknown_directive on;")
+    original = PROXIES[proxy]
+
+    def write(*values: Any) -> Export:
+        made = original.write(*values)
+        return replace(made, text=f"{made.text}\nunknown: directive {{\n")
+
+    monkeypatch.setitem(proxies.PROXIES, proxy, replace(original, write=write))
     assert main(["export", proxy, "--config", str(policy), "--check"]) == 1
     assert "refuses the configuration" in capsys.readouterr().err

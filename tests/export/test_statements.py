@@ -66,8 +66,9 @@ def test_every_other_rule_is_in_the_header(proxy: Proxy, load: Load) -> None:
 @pytest.mark.parametrize("proxy", PROXIES.values(), ids=PROXIES)
 def test_windows_authentication_needs_a_leg_for_one_client(proxy: Proxy, load: Load) -> None:
     export = exported(proxy, load)
-    left_out = ("catalog.internet.example/cmapplicationcatalog",)
-    assert export.left_out == (() if proxy.holds_legs else left_out)
+    left_out = ["catalog.internet.example/cmapplicationcatalog"]
+    directories = [place for place in export.left_out if "/" in place]
+    assert directories == ([] if proxy.holds_legs else left_out)
     statement = proxy.statements[ExportRule.SIGN_IN]
     assert (statement.extent is Extent.YES) == proxy.holds_legs
 

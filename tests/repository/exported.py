@@ -25,9 +25,10 @@ from ibcm_bridge.conformance.subject import Place, Subject
 from ibcm_bridge.export.checks import rules_of
 from ibcm_bridge.export.proxies import Proxy
 from ibcm_bridge.export.rules import Extent
-from ibcm_bridge.lab.bridge.exported_proxy import exported_proxy, program_of
+from ibcm_bridge.lab.bridge.exported_proxy import exported_proxy
 from ibcm_bridge.lab.bridge.process import with_site_systems
 from ibcm_bridge.lab.cases.policy import demo_policy
+from ibcm_bridge.storage.exported_files import find_program
 
 EXPECTED = Path(__file__).parent / "expected"
 HANG_SECONDS = 10.0
@@ -54,7 +55,7 @@ def run_suite(proxy: Proxy) -> list[Result]:
 
 def version_of(proxy: Proxy) -> str:
     """Return the installed version of a proxy."""
-    program = program_of(proxy)
+    program = find_program(proxy.program)
     assert program is not None
     done = subprocess.run([program, *proxy.version], capture_output=True, text=True, check=True)
     found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", done.stdout + done.stderr)

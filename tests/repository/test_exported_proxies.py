@@ -10,7 +10,13 @@ from ibcm_bridge.export.proxies import PROXIES, Proxy
 from tests.needs import demand
 from tests.repository.exported import expected, outcomes, run_suite, unexplained, version_of
 
-NEEDED = {"nginx": ("nginx", "nginx-stream")}
+NEEDED = {
+    "nginx": ("nginx", "nginx-stream"),
+    "haproxy": ("haproxy",),
+    # Root: in a mount namespace, Apache finds the names of the site systems.
+    "apache": ("apache2", "modsecurity", "root"),
+    "envoy": ("envoy",),
+}
 
 
 @pytest.mark.parametrize("proxy", PROXIES.values(), ids=PROXIES)

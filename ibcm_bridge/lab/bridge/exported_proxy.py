@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -21,16 +20,10 @@ from ibcm_bridge.export.writing import Place
 from ibcm_bridge.lab.bridge.process import Listen, free_ports, with_listen_address
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.policy_file import load_policy
-from ibcm_bridge.storage.exported_files import write_files
+from ibcm_bridge.storage.exported_files import find_program, write_files
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
-_SBIN = f"{os.defpath}:/usr/local/sbin:/usr/sbin:/sbin"
-
-
-def program_of(proxy: Proxy) -> str | None:
-    """Return the path of a proxy's program; None if it is not installed."""
-    return shutil.which(proxy.program) or shutil.which(proxy.program, path=_SBIN)
 
 
 class ExportedProxy:
@@ -48,7 +41,7 @@ def exported_proxy(proxy: Proxy, policy: str, folder: Path) -> Iterator[Exported
 
     `folder` has the files that the policy names, and receives its policy file.
     """
-    program = program_of(proxy)
+    program = find_program(proxy.program)
     if program is None:
         raise LabError(f"{proxy.program} is not installed")
     tls, updates, plaintext = free_ports(3)
@@ -67,7 +60,7 @@ def exported_proxy(proxy: Proxy, policy: str, folder: Path) -> Iterator[Exported
         output = place.folder / "output"
         with output.open("wb") as log:
             process = subprocess.Popen(
-                [program, *proxy.start(configuration)],
+                [*_with_hosts(export.hosts, place.folder), program, *proxy.start(configuration)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -75,11 +68,22 @@ def exported_proxy(proxy: Proxy, policy: str, folder: Path) -> Iterator[Exported
                 start_new_session=True,
             )
         try:
-            ports = [port for port in (tls, updates, plaintext) if f":{port}" in export.text]
+            ports = [port for port in (tls, updates, plaintext) if f"{port}" in export.text]
             _wait(proxy, process, ports, output)
             yield ExportedProxy(export, listen.addresses, process.pid)
         finally:
             _stop(process)
+
+
+def _with_hosts(hosts: Mapping[str, str], folder: Path) -> list[str]:
+    """Return a command with which a program finds these names. Without root, it fails."""
+    if not hosts:
+        return []
+    file = folder / "hosts"
+    lines = "".join(f"{address} {name}\n" for name, address in hosts.items())
+    file.write_text(f"127.0.0.1 localhost\n{lines}", "utf-8")
+    own = f'mount --bind {file} /etc/hosts && exec "$@"'
+    return ["unshare", "--mount", "sh", "-c", own, "sh"]
 
 
 def _wait(proxy: Proxy, process: subprocess.Popen[bytes], ports: list[int], output: Path) -> None:
