@@ -131,7 +131,9 @@ class AuditTrail:
         self._point_at = time.monotonic()
         if self._chain.sequence and self._chain.point != self.point:
             self.point = self._chain.point
-            points_logger.info("%s %s", POINT_NAME, self.point)
+            points_logger.info(
+                "%s %s", POINT_NAME, self.point, extra={"fields": self.point._asdict()}
+            )
 
     def _append(self, *parts: audit.Record | str) -> None:
         """Write a line, as the next record of the chain."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,16 +40,21 @@ def mitmproxy_refusal(options: argparse.Namespace) -> str | None:
     return None if options.untested_mitmproxy else why_untested()
 
 
-def read_policy(path: Path) -> Policy | None:
-    """Return the policy, or print its problems and return None."""
+def _print_problem(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def read_policy(path: Path, report: Callable[[str], object] = _print_problem) -> Policy | None:
+    """Return the policy, or report its problems and return None."""
     from ibcm_bridge.policy_file import PolicyError, load_policy
 
     try:
         return load_policy(path)
     except PolicyError as error:
-        print(error, file=sys.stderr)
+        for problem in str(error).splitlines():
+            report(problem)
         number = counted(len(error.problems), "problem")
-        print(f"{number}; the policy was not loaded", file=sys.stderr)
+        report(f"{number}; the policy was not loaded")
         return None
 
 

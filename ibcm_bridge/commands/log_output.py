@@ -1,12 +1,17 @@
-"""The lines of the log: times in UTC, or priorities for journald, which has its own times."""
+"""The lines of the log: with times in UTC, or as JSON, or with priorities for journald.
+
+journald has its own times.
+"""
 
 from __future__ import annotations
 
 import datetime
+import json
 import logging
 import os
 import sys
 from collections.abc import Mapping
+from enum import StrEnum
 
 PRIORITIES: Mapping[int, int] = {
     logging.CRITICAL: 2,
@@ -26,8 +31,7 @@ class UtcFormatter(logging.Formatter):
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802
         """Return the time in UTC, with milliseconds."""
-        moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
-        return moment.isoformat(timespec="milliseconds")
+        return _time(record)
 
 
 class JournalFormatter(logging.Formatter):
@@ -41,11 +45,50 @@ class JournalFormatter(logging.Formatter):
         return _for_journal(super().format(record), record.levelno)
 
 
-def say(text: str, level: int = logging.INFO) -> None:
-    """Print lines about the bridge itself, at every level of the log. journald gets priorities."""
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line, in ASCII. `extra={"fields": {...}}` of a record adds members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of a record. A traceback is a member."""
+        fields = getattr(record, "fields", None)
+        line = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **(fields if isinstance(fields, Mapping) else {}),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def _time(record: logging.LogRecord) -> str:
+    moment = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+    return moment.isoformat(timespec="milliseconds")
+
+
+class LogFormat(StrEnum):
+    """The values of `--log-format`."""
+
+    TEXT = "text"
+    """For people, or for journald."""
+    JSON = "json"
+
+
+_format = LogFormat.TEXT
+"""That of the log of this process."""
+
+
+def say(text: str, level: int = logging.INFO, prefix: str = "ibcm-bridge: ") -> None:
+    """Print lines about the bridge itself, at every level of the log, in its format."""
     if sys.stderr is None:
         return
-    lines = "\n".join(f"ibcm-bridge: {line}" for line in text.splitlines())
+    if _format is LogFormat.JSON:
+        record = logging.LogRecord("ibcm_bridge", level, "", 0, text, None, None)
+        print(JsonFormatter().format(record), file=sys.stderr, flush=True)
+        return
+    lines = "\n".join(f"{prefix}{line}" for line in text.splitlines())
     print(_for_journal(lines, level) if _is_journal() else lines, file=sys.stderr, flush=True)
 
 
@@ -55,10 +98,15 @@ def _for_journal(text: str, level: int) -> str:
     return "\n".join(f"<{PRIORITIES.get(known, 7)}>{line}" for line in text.splitlines() or [""])
 
 
-def log_to_standard_error(level: int) -> None:
+def log_to_standard_error(level: int, log_format: LogFormat = LogFormat.TEXT) -> None:
     """Log to standard error, which may be connected to journald."""
+    global _format  # noqa: PLW0603
+    _format = log_format
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JournalFormatter() if _is_journal() else UtcFormatter())
+    if log_format is LogFormat.JSON:
+        handler.setFormatter(JsonFormatter())
+    else:
+        handler.setFormatter(JournalFormatter() if _is_journal() else UtcFormatter())
     logging.basicConfig(level=level, handlers=[handler])
 
 

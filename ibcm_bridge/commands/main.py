@@ -15,7 +15,7 @@ from ibcm_bridge.commands.check import command as check
 from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE
 from ibcm_bridge.commands.explain import command as explain
 from ibcm_bridge.commands.init import command as init
-from ibcm_bridge.commands.log_output import log_to_standard_error
+from ibcm_bridge.commands.log_output import LogFormat, log_to_standard_error
 from ibcm_bridge.inspection.parser_warnings import ignore_parser_warnings
 
 COMMANDS = (
@@ -50,7 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_USAGE
     ignore_parser_warnings()
     verbose = getattr(options, "verbose", False)
-    log_to_standard_error(logging.DEBUG if verbose else logging.WARNING)
+    log_format = LogFormat(getattr(options, "log_format", LogFormat.TEXT))
+    log_to_standard_error(logging.DEBUG if verbose else logging.WARNING, log_format)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     # Points of the audit, which prove it, belong to every log.
     logging.getLogger(AUDIT_POINTS).setLevel(logging.INFO)

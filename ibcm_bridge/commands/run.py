@@ -18,7 +18,7 @@ from ibcm_bridge.commands.common import (
     mitmproxy_refusal,
     read_policy,
 )
-from ibcm_bridge.commands.log_output import say
+from ibcm_bridge.commands.log_output import LogFormat, say
 from ibcm_bridge.commands.startup import add_options, make_startup
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
 
@@ -47,6 +47,12 @@ def add(commands: Subcommands) -> None:
     add_options(parser)
     parser.add_argument(
         "--verbose", action="store_true", help="also log details, and mitmproxy's debug messages"
+    )
+    parser.add_argument(
+        "--log-format",
+        choices=[*map(str, LogFormat)],
+        default=str(LogFormat.TEXT),
+        help="the lines on standard error: text (default), or one JSON object per line",
     )
     parser.add_argument(
         "--web",
@@ -133,7 +139,7 @@ def _print_start(addresses: list[Address], findings: list[Finding]) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    policy = read_policy(options.config)
+    policy = read_policy(options.config, lambda text: say(text, logging.ERROR, prefix=""))
     if policy is None:
         return EXIT_PROBLEM
     web = options.web is not None

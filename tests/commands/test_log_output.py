@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
@@ -13,10 +14,13 @@ import pytest
 
 from ibcm_bridge.commands.log_output import (
     JournalFormatter,
+    JsonFormatter,
+    LogFormat,
     UtcFormatter,
     log_to_standard_error,
     say,
 )
+from ibcm_bridge.commands.main import main
 from ibcm_bridge.commands.run import _report_reload
 
 
@@ -113,3 +117,41 @@ def test_without_standard_error_the_format_is_that_for_people(
     with root_without_handlers() as root:
         log_to_standard_error(logging.WARNING)
         assert isinstance(root.handlers[0].formatter, UtcFormatter)
+
+
+def test_a_json_line_has_the_time_the_level_and_the_fields() -> None:
+    made = record(logging.ERROR, "one\ntwo \x1b")
+    made.fields = {"writer": "0a"}
+    line = JsonFormatter().format(made)
+    assert line.isascii()
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": "2026-01-02T03:04:05.678+00:00",
+        "level": "error",
+        "logger": "ibcm_bridge.x",
+        "message": "one\ntwo \x1b",
+        "writer": "0a",
+    }
+
+
+def test_a_json_line_has_the_traceback() -> None:
+    made = record()
+    try:
+        raise ValueError("a cause")
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    assert json.loads(JsonFormatter().format(made))["exception"].endswith("ValueError: a cause")
+
+
+def test_every_line_of_run_is_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = tmp_path / "bridge.yaml"
+    policy.write_text("listeners: []\nunknown: 1\n")
+    try:
+        assert main(["run", "--log-format", "json", "--config", str(policy)]) == 1
+    finally:
+        with root_without_handlers():
+            log_to_standard_error(logging.WARNING, LogFormat.TEXT)
+    lines = list(map(json.loads, capsys.readouterr().err.splitlines()))
+    assert {line["level"] for line in lines} == {"error"}
+    assert lines[-1]["message"].endswith("the policy was not loaded")
+    assert len(lines) > 1
