@@ -98,6 +98,7 @@ NEEDS: Mapping[str, Need] = {
     # checks alert rules
     "prometheus": _program("prometheus"),
     "promtool": _program("promtool", "prometheus"),
+    "rsyslogd": _program("rsyslogd", "rsyslog"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "tshark": _program("tshark"),
     "root": Need(_may_make_namespaces, None),

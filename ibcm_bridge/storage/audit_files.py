@@ -12,8 +12,9 @@ from typing import BinaryIO, cast
 MAX_LINE = 1_048_576
 """Bytes. A record of the bridge has less than a tenth; more is not one."""
 
-_ROTATED = re.compile(r"(?:\.[0-9]{1,9}|-[0-9]{8}(?:-?[0-9]{1,10})?)(?:\.gz)?")
-"""What logrotate(8) appends: a number, or a date with `dateext`; `.gz` with `compress`."""
+_ROTATED = re.compile(r"(?:\.[0-9]{1,9}|-[0-9]{4}-?[0-9]{2}-?[0-9]{2}(?:-?[0-9]{1,10})?)(?:\.gz)?")
+"""What logrotate(8) appends: a number; or a date with `dateext`, and seconds with `dateformat`, as
+in deploy/logrotate; `.gz` with `compress`."""
 
 
 class AuditFileError(Exception):

@@ -14,7 +14,7 @@ from ibcm_bridge.storage.audit_files import AuditFileError, read_lines, with_rot
 def test_rotated_files_are_found_by_the_names_that_logrotate_makes(tmp_path: Path) -> None:
     rotated = [
         *("audit.jsonl-20261130", "audit.jsonl-20261130.gz", "audit.jsonl-20261130-1764460800"),
-        *("audit.jsonl.1", "audit.jsonl.2.gz"),
+        *("audit.jsonl.1", "audit.jsonl.2.gz", "audit.jsonl-2026-11-30-1764460800.gz"),
     ]
     others = [
         *(
