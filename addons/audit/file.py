@@ -33,6 +33,8 @@ class Turn(Protocol):
 
     torn: bool
     """True if the last line may be incomplete."""
+    failed: bool
+    """True if the last line of any process could not be written."""
 
     def __enter__(self) -> Self:
         """Wait for the turn. Raise OSError if that fails."""
@@ -51,6 +53,7 @@ class OnlyWriter:
 
     def __init__(self) -> None:
         self.torn = False
+        self.failed = False
 
     def __enter__(self) -> Self:
         return self
@@ -75,25 +78,33 @@ class AuditFile:
         """Append a line that ends in a newline."""
         data = line.encode("ascii")
         with self._turn as turn:
-            self._reopen_if_moved()
-            torn = turn.torn and not self._ends_with_newline()
-            if torn:
-                data = b"\n" + data
-            # Set before the write, for the other processes: this process may be killed during it.
-            turn.torn = True
-            written = 0
+            failed = True
             try:
-                while written < len(data):
-                    count = self._stream.write(data[written:])
-                    if not count:
-                        raise BlockingIOError("no byte could be written")
-                    written += count
-            except OSError:
-                # A record without its newline is complete: the next line begins with one.
-                if written < len(data) - 1:
-                    raise
+                self._append(turn, data)
+                failed = False
             finally:
-                turn.torn = written < len(data) if written else torn
+                turn.failed = failed
+
+    def _append(self, turn: Turn, data: bytes) -> None:
+        self._reopen_if_moved()
+        torn = turn.torn and not self._ends_with_newline()
+        if torn:
+            data = b"\n" + data
+        # Set before the write, for the other processes: this process may be killed during it.
+        turn.torn = True
+        written = 0
+        try:
+            while written < len(data):
+                count = self._stream.write(data[written:])
+                if not count:
+                    raise BlockingIOError("no byte could be written")
+                written += count
+        except OSError:
+            # A record without its newline is complete: the next line begins with one.
+            if written < len(data) - 1:
+                raise
+        finally:
+            turn.torn = written < len(data) if written else torn
 
     def problem(self) -> str | None:
         """Return why the next line could not be written, as far as that is known before."""

@@ -3,8 +3,9 @@
 No other addon writes records, and no record is written twice (`hooks.end_reporting`). If a record
 cannot be written, the hook raises, which ends the connection like any other defect; from then on
 requests are refused until a record can be written. With `when_unwritable: continue` requests are
-not refused. The log reports the failure once, and later a record counts the lost records. `probe`
-finds out without a request that records can be written again.
+not refused. Worker processes share the failure: after one of them failed, all of them refuse. The
+log reports the failure once, and later a record counts the lost records. `probe` finds out without
+a request that records can be written again.
 
 Each process is a writer with its own chain (`audit.chain`). Its first record says that it has
 started, and its last one that it has ended.
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
-from ibcm_bridge.addons.audit.file import AuditFile, Turn
+from ibcm_bridge.addons.audit.file import AuditFile, OnlyWriter, Turn
 from ibcm_bridge.addons.clock import Clock, utc_now
 from ibcm_bridge.addons.connections import ConnectionRecord, ExchangeEnded
 from ibcm_bridge.addons.events import Ended, EndedTunnel, RefusedConnection
@@ -55,7 +56,8 @@ class AuditTrail:
         turn: Turn | None = None,
     ) -> None:
         """Open the file for appending, and begin a chain. Raise OSError if it cannot be opened."""
-        self._file = AuditFile(path, turn)
+        self._turn = turn or OnlyWriter()
+        self._file = AuditFile(path, self._turn)
         self._chain = Chain(secrets.token_hex(WRITER_BYTES))
         self._when_unwritable = when_unwritable
         self._clock = clock
@@ -103,7 +105,7 @@ class AuditTrail:
         self._write(*_parts_of(ended, self._clock()))
 
     def _require_writable(self) -> None:
-        if self._failed and self._when_unwritable is WhenUnwritable.REFUSE:
+        if self._when_unwritable is WhenUnwritable.REFUSE and (self._failed or self._turn.failed):
             # The refusal itself is recorded, so the next attempt finds out if writing works again.
             raise OSError("the audit is not writable")
 

@@ -70,3 +70,12 @@ class WritingTurn:
     @torn.setter
     def torn(self, torn: bool) -> None:
         self._state[0] = torn
+
+    @property
+    def failed(self) -> bool:
+        """True if the last line of any worker could not be written."""
+        return self._state[1] != 0
+
+    @failed.setter
+    def failed(self, failed: bool) -> None:
+        self._state[1] = failed

@@ -19,7 +19,10 @@ if sys.platform != "linux":
     pytest.skip("several workers require Linux", allow_module_level=True)
 
 from ibcm_bridge.addons.audit.file import AuditFile
+from ibcm_bridge.addons.audit.trail import AuditTrail
+from ibcm_bridge.addons.stages import HeadRead
 from ibcm_bridge.addons.workers.writing_turn import WritingTurn
+from ibcm_bridge.policy.policy import WhenUnwritable
 
 # The bridge forks without threads. Here they belong to other tests, and wait.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -152,3 +155,32 @@ def test_a_stopped_process_keeps_others_from_writing_only_once(
         file.write("three\n")
         assert turn._is_ours
     assert path.read_text() == "one\ntwo\nthree\n"
+
+
+def test_a_failure_is_that_of_all_processes_until_one_of_them_can_write(tmp_path: Path) -> None:
+    turn = WritingTurn()
+    trail = AuditTrail(tmp_path / "audit.jsonl", turn=turn)
+    read = cast("HeadRead", object())
+    assert trail.head_read(read) is read
+
+    def fail() -> None:
+        file = AuditFile(Path("/dev/full"), turn)
+        with contextlib.suppress(OSError):
+            file.write("lost\n")
+
+    os.waitpid(forked(fail), 0)
+    with pytest.raises(OSError, match="not writable"):
+        trail.head_read(read)
+    # As the record of the refusal does.
+    trail._file.write("written\n")
+    assert trail.head_read(read) is read
+    trail.close()
+
+
+def test_with_continue_the_failure_of_another_process_refuses_nothing(tmp_path: Path) -> None:
+    turn = WritingTurn()
+    trail = AuditTrail(tmp_path / "audit.jsonl", WhenUnwritable.CONTINUE, turn=turn)
+    turn.failed = True
+    read = cast("HeadRead", object())
+    assert trail.head_read(read) is read
+    trail.close()
