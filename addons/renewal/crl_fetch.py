@@ -8,8 +8,10 @@ of that authority. The folder keeps the lists for the next start.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
+import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -60,14 +62,22 @@ class Fetch:
             raise FetchError("is not a revocation list") from error
         if any(is_of_unknown_issuer(crl, trust.trust) for crl in lists):
             raise FetchError("is the list of a CA that is not configured")
+        # Another worker may have stored a newer list, which this one has not read yet.
+        stored = self.file.read_bytes() if self.file.exists() else b""
+        if stored == data:
+            return
+        held = trust.lists
+        with contextlib.suppress(ValueError):
+            before = [("stored", crl) for crl in parse_crls(stored)]
+            held = renew(held, trust.trust, before, trust.clock()).lists
         fetched = [("fetched", crl) for crl in lists]
-        renewed = renew(trust.lists, trust.trust, fetched, trust.clock())
+        renewed = renew(held, trust.trust, fetched, trust.clock())
         if renewed.problems and not renewed.early:
             raise FetchError(renewed.problems[0].removeprefix("fetched: "))
-        if self.file.exists() and self.file.read_bytes() == data:
-            return
-        # The watch must not read a partly written file, nor must another worker write to it.
-        partial = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        # The watch must not read a partly written file. Another worker, or another trust with the
+        # same URL and folder, writes its own.
+        own = f"{os.getpid()}.{threading.get_ident()}"
+        partial = self.file.with_name(f".{self.file.name}.{own}")
         partial.write_bytes(data)
         partial.replace(self.file)
 

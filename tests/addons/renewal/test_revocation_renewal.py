@@ -308,6 +308,47 @@ def test_a_list_is_fetched_stored_and_used(
     assert kept.read_bytes() == newer, "for the next start"
 
 
+def test_an_older_list_does_not_replace_that_of_another_worker(
+    held: Held, publisher: Publisher, now: datetime
+) -> None:
+    newer, older = (
+        held.pki.issuing_crl([7], number, this_update=now - age * HOUR).public_bytes(Encoding.DER)
+        for number, age in ((7, 0), (6, 1))
+    )
+    publisher.responses |= {"/good.crl": (200, newer)}
+    # The other worker has stored the list, and this one has not read it yet.
+    assert fetch(held, publisher, "/good.crl") is None
+    assert held.number == 5
+    publisher.responses |= {"/good.crl": (200, older)}
+    assert "is older than the current one" in (fetch(held, publisher, "/good.crl") or "")
+    (kept,) = held.folder.glob("fetched-*.crl")
+    assert kept.read_bytes() == newer
+
+
+def test_fetches_at_the_same_time_store_a_whole_list(
+    held: Held, publisher: Publisher, now: datetime
+) -> None:
+    # Large, so that a write takes a while.
+    lists = [
+        held.pki.issuing_crl(range(8, 3_000 + number), number, this_update=now).public_bytes(
+            Encoding.DER
+        )
+        for number in (6, 7)
+    ]
+    publisher.responses |= {f"/{index}.crl": (200, data) for index, data in enumerate(lists)}
+    fetches = [Fetch(f"{publisher.url}/{index}.crl", held.folder) for index in (0, 1) * 4]
+    for each in fetches:
+        each.file = fetches[0].file
+
+    async def run_all() -> list[str | None]:
+        return await asyncio.gather(*(each.run(held.trust) for each in fetches))
+
+    problems = asyncio.run(run_all())
+    assert {problem and "is older" in problem for problem in problems} <= {None, True}
+    assert fetches[0].file.read_bytes() in lists
+    assert not list(held.folder.glob(".*"))
+
+
 @pytest.mark.parametrize(
     ("path", "text"),
     [
