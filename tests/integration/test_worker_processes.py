@@ -22,10 +22,11 @@ from typing import Any
 import pytest
 import yaml
 
+from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import RunningBridge, free_port
 from ibcm_bridge.lab.clients.device import Device
-from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
+from ibcm_bridge.lab.clients.life_cycle import LIFE, REGISTRATION, run_steps
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.pki.files import shipped_policy
@@ -35,7 +36,9 @@ from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
 from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, TUNNELED
 from ibcm_bridge.lab.site_systems.registrations import client_guid
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.storage.audit_files import read_lines
+from ibcm_bridge.storage.binding_registry import Registry
 from tests.audit.chains import problems, verified
 from tests.integration.credentials import Credentials
 from tests.integration.reading import until
@@ -243,6 +246,97 @@ def test_the_lines_of_the_audit_are_whole_while_workers_are_killed(
     # A record is written after the response, so each connection of a killed worker may lack one.
     assert len(allowed) >= len(acknowledged) - 2 * 4
     assert all(record["status"] == 200 for record in allowed)
+
+
+def test_killed_workers_lose_no_acknowledged_binding_and_let_nothing_pass(
+    own: Callable[..., Workers],
+    tmp_path: Path,
+    credentials: Credentials,
+    site_systems: SiteSystems,
+) -> None:
+    bridge = own(messages={"identity": "enforce", "bindings": "bindings.sqlite"})
+    names = [f"killed{number}.corp.example" for number in range(8)]
+    computers = [bridge.pki.computer(name) for name in names]
+    bound: dict[str, LabCredential] = {}
+    stop, refused = threading.Event(), []
+
+    def register(credential: LabCredential, name: str) -> None:
+        device = Device.of(credential, name)
+        while True:
+            with (
+                contextlib.suppress(ConnectionEnded, HandshakeRefused, OSError),
+                bridge.client(credential) as client,
+            ):
+                (done,) = run_steps(client.send, device, (REGISTRATION,))
+                assert done.good, done.response
+                guid = read_guid(done.device.guid)
+                assert guid is not None
+                bound[guid] = credential
+                return
+
+    def use_those_of_others() -> None:
+        while not stop.is_set():
+            for guid in list(bound):
+                with (
+                    contextlib.suppress(ConnectionEnded, HandshakeRefused, OSError),
+                    bridge.client(credentials.other) as client,
+                ):
+                    refused.append(post(client, report(guid)).status)
+
+    with ThreadPoolExecutor(4) as pool:
+        stealing = pool.submit(use_those_of_others)
+        registering = [pool.submit(register, *pair) for pair in zip(computers, names, strict=True)]
+        for count in (2, 5):
+            until(lambda count=count: len(bound) >= count, "registrations", SOON)
+            bridge.kill_a_worker()
+        for future in registering:
+            future.result(SOON)
+        tried = len(refused)
+        until(lambda: len(refused) > tried + len(names), "refusals", SOON)
+        stop.set()
+        stealing.result(SOON)
+    assert set(refused) == {403}
+    of_another = Reason.IDENTITY_OF_ANOTHER.value
+    thief = [r for r in bridge.audit() if r.get("client_name") == "pc9.corp.example"]
+    assert {record["reason"] for record in thief if record["event"] == "request"} == {of_another}
+    assert not any(b"MP_HinvEndpoint" in request.body for request in site_systems.received())
+    with Registry(tmp_path / "bindings.sqlite") as registry:
+        keys = {guid: registry.find(guid) for guid in bound}
+    assert len(keys) == len(names)
+    for guid, binding in keys.items():
+        assert binding is not None
+        assert binding.key == certificate_facts(bound[guid].certificate).key_sha256
+
+
+def test_no_worker_serves_after_one_could_not_write_the_audit(
+    own: Callable[..., Workers], credentials: Credentials, site_systems: SiteSystems
+) -> None:
+    import resource  # noqa: PLC0415 - Windows has none
+
+    bridge = own()
+
+    def ask() -> int | None:
+        with (
+            contextlib.suppress(ConnectionEnded, HandshakeRefused),
+            bridge.client(credentials.computer) as client,
+        ):
+            return client.request("GET", MP_LIST).status
+        return None
+
+    assert ask() == 200
+    until(bridge.audit, "the record", SOON)
+    before = len(site_systems.received())
+    size = bridge.audit_file.stat().st_size
+    for worker in bridge.workers:
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (size, -1))
+    # The record that fails is written after the response.
+    ask()
+    until(lambda: any("cannot write the audit" in line for line in bridge.lines), "it", SOON)
+    assert 200 not in [ask() for _ in range(MANY)]
+    assert len(site_systems.received()) <= before + 1
+    for worker in bridge.workers:
+        resource.prlimit(worker, resource.RLIMIT_FSIZE, (-1, -1))
+    until(lambda: [ask() for _ in range(4)] == [200] * 4, "service", SOON)
 
 
 def test_an_upload_continues_at_any_worker_after_one_was_killed(
