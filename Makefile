@@ -15,7 +15,7 @@ KERBEROS := $(VENV)/.kerberos$(MITMPROXY)
 QUICK := --hypothesis-profile quick -m 'not slow' \
 	$(addprefix --ignore=tests/,addons fuzzing integration lab repository)
 
-.PHONY: demo test quick needs fuzz lint types images bench cost wheel deb clean help python
+.PHONY: demo test quick needs fuzz lint types images bench comparison cost wheel deb clean help python
 .DEFAULT_GOAL := help
 
 demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
@@ -48,6 +48,9 @@ types: wheel  ## run mypy --strict on the built wheel
 
 bench: $(READY)  ## compare the bridge with mitmdump and other proxies
 	$(BIN)/python -m benchmarks
+
+comparison: needs $(READY)  ## check other proxies with exported policies, and write the comparison
+	$(BIN)/python -m tests.repository.comparison_page
 
 cost: needs $(INSTALLED)  ## count instructions, and compare with the parent commit
 	$(BIN)/python -m benchmarks.cost

@@ -29,7 +29,10 @@ class ExportRule(Enum):
     )
     REVOCATION = "BRIDGE-AUTH-COMPUTER", "A revoked client certificate is refused."
     RENEWAL = "BRIDGE-AUTH-COMPUTER", "New revocation lists apply without a restart."
-    KIND = "BRIDGE-AUTH-USER", "Computer and user certificates are told apart."
+    KIND = (
+        "BRIDGE-AUTH-USER",
+        "A computer certificate is not accepted as a user certificate, nor the reverse.",
+    )
     PURPOSE = "PKI-BOTH-ENDS", "A client certificate is for client authentication."
     HTTP_VERSION = "HTTP-1.1", "Requests are HTTP/1.1."
     FRAMING = "HTTP-1.1", "A head that two parsers could read differently is refused."

@@ -31,7 +31,7 @@ from ibcm_bridge.lab.cases.policy import demo_policy
 from ibcm_bridge.storage.exported_files import find_program
 
 EXPECTED = Path(__file__).parent / "expected"
-HANG_SECONDS = 10.0
+HANG_SECONDS = 30.0
 
 
 def run_suite(proxy: Proxy) -> list[Result]:

@@ -8,6 +8,7 @@ from ibcm_bridge.conformance.collection import all_checks
 from ibcm_bridge.export.checks import mapped_checks, rules_of
 from ibcm_bridge.export.proxies import PROXIES, Proxy
 from tests.needs import demand
+from tests.repository.comparison_page import PAGE, page
 from tests.repository.exported import expected, outcomes, run_suite, unexplained, version_of
 
 NEEDED = {
@@ -43,6 +44,10 @@ def test_a_limit_of_the_proxy_explains_each_failure(proxy: Proxy) -> None:
 def test_a_failure_without_a_limit_is_found() -> None:
     (proxy, *_) = PROXIES.values()
     assert unexplained(proxy, {"verbs::trace": "fail, stopped not at all"}) == ["verbs::trace"]
+
+
+def test_the_page_of_the_comparison_has_the_kept_results() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run: make comparison"
 
 
 def test_each_check_has_a_rule() -> None:
