@@ -23,6 +23,7 @@ from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
+from ibcm_bridge.sources import Elsewhere
 from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 from ibcm_bridge.storage.upload_spool import SpoolError
 
@@ -34,6 +35,7 @@ class SharedByWorkers:
     sockets: Mapping[Address, Sequence[socket.socket]]
     """The sockets at which a listener listens in this process."""
     totals: Totals
+    sources: Elsewhere
     turn: Turn
     operations: OperationsSetup
     setup: EngineSetup
@@ -78,11 +80,13 @@ class Bridge:
         `shared` what this has as one of several workers.
         """
         limits, totals = policy.limits, shared.totals if shared else ONE_PROCESS
+        elsewhere = shared.sources if shared else None
         self.sockets = dict(shared.sockets if shared else sockets or {})
         self.reloads = ReloadState()
         self.draining = False
         """True from the signal to stop to the end of the process."""
-        self.connections = Connections(Capacity(limits.connections, limits.buffered_bytes, totals))
+        capacity = Capacity(limits.connections, limits.buffered_bytes, totals)
+        self.connections = Connections(capacity, elsewhere)
         with contextlib.ExitStack() as opened:
             registry = opened.enter_context(_registry(policy))
             uploads = opened.enter_context(contextlib.closing(_upload_assembly(policy)))

@@ -34,7 +34,7 @@ from ibcm_bridge.policy.publications import (
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.head import RequestHead
 from ibcm_bridge.shares import Hold, Holder, Shares, Total, source_holder
-from ibcm_bridge.sources import Sources
+from ibcm_bridge.sources import Elsewhere, Sources
 
 
 def new_reference() -> str:
@@ -348,11 +348,12 @@ class Capacity:
 class Connections:
     """The records of the open connections, by mitmproxy's connection id."""
 
-    def __init__(self, capacity: Capacity) -> None:
+    def __init__(self, capacity: Capacity, elsewhere: Elsewhere | None = None) -> None:
+        """`elsewhere`: what sources have at other processes of the bridge."""
         self.capacity = capacity
         self.flushing = 0
         """The number of closed connections with data that is still to be sent."""
-        self._sources = Sources()
+        self._sources = Sources(elsewhere)
         self._records: dict[str, ConnectionRecord] = {}
         self._ending = False
 

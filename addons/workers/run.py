@@ -54,6 +54,7 @@ from ibcm_bridge.addons.workers.process import (
 )
 from ibcm_bridge.addons.workers.reload import NewPolicy, WorkersReload
 from ibcm_bridge.addons.workers.shared_board import SharedBoard
+from ibcm_bridge.addons.workers.shared_sources import SharedSources
 from ibcm_bridge.addons.workers.shared_totals import SharedTotals
 from ibcm_bridge.addons.workers.supervisor import Supervisor
 from ibcm_bridge.addons.workers.writing_turn import WritingTurn
@@ -95,7 +96,7 @@ def run_workers(
         supervisor = Supervisor(
             count,
             workers.work,
-            workers.totals.clear,
+            workers.clear,
             stopping,
             hangs=workers.heartbeats.hangs,
             drain_seconds=lambda: workers.policy.limits.drain_seconds,
@@ -156,6 +157,7 @@ class _Workers:
         self._operations = operations
         self._board = SharedBoard(count)
         self.totals = SharedTotals(count)
+        self.sources = SharedSources(count)
         self.heartbeats = Heartbeats(count)
 
     @property
@@ -163,12 +165,18 @@ class _Workers:
         """The policy of new workers."""
         return self.served.policy
 
+    def clear(self, number: int) -> None:
+        """Release what a worker held that has ended."""
+        self.totals.clear(number)
+        self.sources.clear(number)
+
     def work(self, number: int, stopping: int, parent: int) -> int:
         """Serve in the process of a worker; return its exit status."""
         self._startup.close_in_worker()
         shared = SharedByWorkers(
             self._listening.keep_only(number),
             self.totals.of(number),
+            self.sources.of(number),
             self._turn,
             OperationsSetup(self._operations, self._board.of(number)),
             self.served.setup,

@@ -85,7 +85,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.engines addons.policy_generation"
         ),
         "addons.bridge": (
-            "policy os_errors storage addons.errors addons.clock addons.connections "
+            "policy os_errors sources storage addons.errors addons.clock addons.connections "
             "addons.events addons.engines addons.hooks addons.renewal addons.audit "
             "addons.policy_generation addons.operations"
         ),
@@ -99,8 +99,9 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.bridge addons.web"
         ),
         "addons.workers": (
-            "policy policy_file os_errors inspection storage addons.errors addons.connections "
-            "addons.engines addons.renewal addons.server addons.operations addons.bridge "
+            "policy shares policy_file os_errors inspection storage addons.errors "
+            "addons.connections addons.engines addons.renewal addons.server addons.operations "
+            "addons.bridge "
             "addons.run"
         ),
         "addons.ccm_views": "messages",
