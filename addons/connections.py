@@ -16,6 +16,7 @@ from ibcm_bridge.addons.tls.connection import LegConnection
 from ibcm_bridge.addons.tls.current_trust import WITHOUT_END, Accepted
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
 from ibcm_bridge.addons.tls.verification import CertificationPath
+from ibcm_bridge.audit.shadow import Judged, Outcome
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
@@ -100,6 +101,8 @@ class ConnectionRecord:
     """True while it is a tunnel."""
     may_dial: Address | None = None
     """The only address that may be connected to now, set by a decision."""
+    shadow: ShadowJudge | None = None
+    """Judges its requests by another policy, for the audit."""
     audit_members: str = ""
     """Its fields in the audit records of its requests, after the first of them."""
     written: bool = False
@@ -252,6 +255,8 @@ class ExchangeEnded:
     """The site system that it was sent to, or that was tried last; None if none was tried."""
     inspection_seconds: float | None = None
     """The time to decide on the body; None if that was not reached."""
+    shadow: Outcome | None = None
+    """The outcome of another policy, if it differs."""
     reply_would_refuse: tuple[Observed, ...] = ()
     """The refusals of the response that only the publication's `observe` does not enforce."""
     site_system_seconds: float | None = None
@@ -264,6 +269,15 @@ class ExchangeEnded:
         if isinstance(decision, Deny):
             return ()
         return decision.would_refuse + self.reply_would_refuse
+
+
+class ShadowJudge(Protocol):
+    """Judges requests by another policy, at their end."""
+
+    def judge(
+        self, connection: ConnectionRecord, head: RequestHead, body: bytes, judged: Judged
+    ) -> Outcome | None:
+        """Return the outcome if it differs from that of the policy in use. Never raises."""
 
 
 class UnderWay(Protocol):

@@ -33,6 +33,7 @@ from ibcm_bridge.addons.hooks.client_judgement import ClientJudgement
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.addons.hooks.request_authorization import RequestAuthorization
+from ibcm_bridge.addons.hooks.shadow_judgement import ShadowJudgement
 from ibcm_bridge.addons.hooks.site_system_authentication import SiteSystemAuthentication
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
 from ibcm_bridge.addons.layers.front_door import FrontDoorLayer
@@ -121,6 +122,7 @@ class Generation:
             RulesRenewal(policy, setup, self._renew_rules, shared.check_seconds),
         )
         self._connections = shared.connections
+        self._shadow = ShadowJudgement.of(policy, shared.registry, shared.clock)
         # In calling order. The audit comes before the addons that decide on a head.
         self.hooks = Hooks(
             [
@@ -164,6 +166,7 @@ class Generation:
     def front_door(self, context: Context, hooks: GuardedHooks) -> Layer:
         """Return the first layer of a connection."""
         record = self._connections.of(context.client)
+        record.shadow = self._shadow
         return FrontDoorLayer(context, record, self.policy.limits, hooks, self.site_systems)
 
     def retire(self) -> None:

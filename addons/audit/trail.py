@@ -313,6 +313,7 @@ def _exchange_fields(
         record[audit.DROPPED_HEADERS] = audit.dropped_field(authorized.dropped)
         record[audit.FORWARDED] = ended.forwarded
         record[audit.RESENT] = ended.resent or None
+    record[audit.SHADOW] = audit.shadow_field(ended.shadow)
     record[audit.STATUS] = int(ended.status) if ended.status else None
     record[audit.BYTES_FROM_CLIENT] = len(ended.body)
     record[audit.BYTES_TO_CLIENT] = ended.bytes_out

@@ -52,6 +52,7 @@ from ibcm_bridge.addons.stages import (
     Stage,
     WaitFor,
 )
+from ibcm_bridge.audit.shadow import Judged, Outcome
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason, Refused
@@ -120,6 +121,7 @@ class Exchange:
         """How often the request was sent to the site system."""
         self._status: int | None = None
         self._response: ResponseStream | None = None
+        self._judged = Judged()
         self._observed: tuple[str, ...] = ()
         self._reply_would_refuse: tuple[Observed, ...] = ()
         self._inspection_seconds: float | None = None
@@ -165,6 +167,7 @@ class Exchange:
         if isinstance(judged := (yield from self._judge_client()), Deny):
             return judged
         authorized = yield from _decide(self._hooks, HeadRead(self._client, self._published, head))
+        self._judged.head = authorized
         if isinstance(authorized, Deny):
             return authorized
         self.authorized = authorized
@@ -206,9 +209,12 @@ class Exchange:
         inspected = yield from _decide(
             self._hooks, BodyRead(authorized, body, self._part, self._connection.holder)
         )
+        self._judged.body = inspected
         if isinstance(inspected, Deny):
             return inspected
-        return (yield from _decide(self._hooks, BodyInspected(self._client, inspected)))
+        approved = yield from _decide(self._hooks, BodyInspected(self._client, inspected))
+        self._judged.approved = approved
+        return approved
 
     # 5 to 7: the gate, the leg, sending; and the head of the response
 
@@ -411,9 +417,16 @@ class Exchange:
             note="; ".join(filter(None, (*self._tried.notes, self._note))),
             site_system=self._tried.site_system,
             inspection_seconds=self._inspection_seconds,
+            shadow=self._judge_by_shadow(),
             reply_would_refuse=self._reply_would_refuse,
             site_system_seconds=self._site_system_seconds,
         )
+
+    def _judge_by_shadow(self) -> Outcome | None:
+        connection = self._connection
+        if connection.shadow is None or self.head is None:
+            return None
+        return connection.shadow.judge(connection, self.head, self._body, self._judged)
 
     @property
     def _decided(self) -> Approved | Deny:

@@ -61,6 +61,12 @@ _COUNTER, _GAUGE, _HISTOGRAM = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 _LARGEST, _SMALLEST = Together.LARGEST, Together.SMALLEST
 
 REQUESTS = _metric("requests", _COUNTER, "Ended requests.", PUBLICATION, ROLE, "verdict", REASON)
+SHADOW_DIFFERENCES = _metric(
+    "shadow_differences",
+    _COUNTER,
+    "Requests that the policy of run --shadow judges in another way, by its verdict and reason.",
+    *(PUBLICATION, ROLE, "verdict", REASON),
+)
 REQUEST_SECONDS = _metric(
     "request_seconds",
     _HISTOGRAM,

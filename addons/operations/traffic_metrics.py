@@ -97,6 +97,10 @@ class TrafficMetrics:
             if ended.status is not None:
                 status = f"{ended.status // 100}xx"
                 count(metrics.SITE_SYSTEM_RESPONSES, publication, role, status)
+        if (shadow := ended.shadow) is not None:
+            reason = shadow.denial.reason.value if shadow.denial is not None else ""
+            verdict = _DENY if shadow.enforced else _OBSERVED if reason else _ALLOW
+            count(metrics.SHADOW_DIFFERENCES, publication, role, verdict, reason)
         observe(metrics.REQUEST_SECONDS, time.monotonic() - ended.began, publication, role)
         if ended.inspection_seconds is not None:
             observe(metrics.INSPECTION_SECONDS, ended.inspection_seconds, publication, role)

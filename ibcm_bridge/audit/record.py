@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from enum import StrEnum
 
+from ibcm_bridge.audit.shadow import Outcome
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.observing import Observed
@@ -71,6 +72,7 @@ NAMES_ANOTHER = "names_another"
 UPLOAD = "upload"
 OBSERVED = "observed"
 WOULD_REFUSE = "would_refuse"
+SHADOW = "shadow"
 INSPECTED = "inspected"
 FORWARDED = "forwarded"
 RESENT = "resent"
@@ -158,6 +160,24 @@ def observed_fields(would_refuse: tuple[Observed, ...]) -> Record:
             for finding in would_refuse[:MAX_ITEMS]
         ],
     }
+
+
+NOT_JUDGED = "not_judged"
+"""A key of `shadow_field`: what the shadow would still judge."""
+
+
+def shadow_field(outcome: Outcome | None) -> Fields | None:
+    """The outcome of another policy, with the keys of a record; None if it does not differ."""
+    if outcome is None:
+        return None
+    denial = outcome.denial
+    verdict = Verdict.ALLOW if denial is None else Verdict.OBSERVED
+    fields = {VERDICT: (Verdict.DENY if outcome.enforced else verdict).value}
+    if denial is not None:
+        fields |= {REASON: denial.reason.value, RULE: denial.rule, DETAIL: denial.detail}
+    if not outcome.body_judged:
+        fields[NOT_JUDGED] = "body"
+    return fields
 
 
 def certificate_field(facts: CertificateFacts) -> dict[str, str]:

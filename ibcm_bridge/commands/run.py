@@ -55,6 +55,13 @@ def add(commands: Subcommands) -> None:
         help="the lines on standard error: text (default), or one JSON object per line",
     )
     parser.add_argument(
+        "--shadow",
+        type=Path,
+        metavar="FILE",
+        help="another policy that judges each request, too, without any effect on it; the audit "
+        "has what differs, and `ibcm-bridge audit diff` counts it. A reload reads it again",
+    )
+    parser.add_argument(
         "--web",
         type=_port_number,
         nargs="?",
@@ -101,15 +108,20 @@ def _port_number(text: str) -> int:
 
 
 def _read_again(
-    path: Path, text: bytes | None, *, web: bool, listeners: Collection[Address] | None
+    options: argparse.Namespace, text: bytes | None, *, listeners: Collection[Address] | None
 ) -> Policy:
     """Return the policy for a reload, with these listeners if systemd has opened them.
 
     Raise PolicyError.
     """
+    import dataclasses
+
     from ibcm_bridge.policy_file import PolicyError, load_policy
 
-    policy = load_policy(path, text)
+    policy = load_policy(options.config, text)
+    if options.shadow is not None:
+        policy = dataclasses.replace(policy, shadow=load_policy(options.shadow))
+    web = options.web is not None
     if why_not := _connections_refusal(policy) or (web and web_page_refusal(policy)):
         raise PolicyError([why_not])
     if listeners is not None and set(policy.listen_addresses) != set(listeners):
@@ -138,8 +150,25 @@ def _print_start(addresses: list[Address], findings: list[Finding]) -> None:
             say(finding_line(finding))
 
 
+def _read_policies(options: argparse.Namespace) -> Policy | None:
+    """Return the policy, with that of --shadow. None after printing their problems."""
+    import dataclasses
+
+    def complain(text: str) -> None:
+        say(text, logging.ERROR, prefix="")
+
+    policy = read_policy(options.config, complain)
+    if policy is None or options.shadow is None:
+        return policy
+    if (shadow := read_policy(options.shadow, complain)) is None:
+        return None
+    text = f"{options.shadow} judges each request, too, without any effect on it"
+    say(f"--shadow: {text}")
+    return dataclasses.replace(policy, shadow=shadow)
+
+
 def _run(options: argparse.Namespace) -> int:
-    policy = read_policy(options.config, lambda text: say(text, logging.ERROR, prefix=""))
+    policy = _read_policies(options)
     if policy is None:
         return EXIT_PROBLEM
     web = options.web is not None
@@ -182,7 +211,7 @@ def _run(options: argparse.Namespace) -> int:
         startup = make_startup(options, policy)
         fixed = policy.listen_addresses if startup.inherited.by_service_manager else None
         source = PolicySource(
-            lambda text: _read_again(options.config, text, web=web, listeners=fixed), _report_reload
+            lambda text: _read_again(options, text, listeners=fixed), _report_reload
         )
         count = worker_count(policy, web=page is not None)
         with contextlib.closing(startup):

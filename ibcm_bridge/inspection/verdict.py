@@ -122,6 +122,22 @@ def conclude(
     return _decide(authorized, body, result)
 
 
+def inspected_again(
+    authorized: Authorized, body: bytes, other: Authorized, result: Inspected | Deny | None
+) -> Inspected | Deny | None:
+    """The result for a body by the result for another authorization of the same request.
+
+    None if there is none, or if the body would be inspected in another way.
+    """
+    subject = _subject(authorized, body, None)
+    if result is None or subject != _subject(other, body, None):
+        return None
+    if isinstance(result, Deny):
+        return result
+    would_refuse = authorized.would_refuse + result.would_refuse[len(other.would_refuse) :]
+    return Inspected(authorized, body, result.views, result.message, result.missed, would_refuse)
+
+
 def _has_views(subject: Subject) -> bool:
     """Return whether there could be any view to scan."""
     if subject.body_rule.inspection is Inspection.SCEP_QUERY:

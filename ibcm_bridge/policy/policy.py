@@ -150,6 +150,8 @@ class Policy:
     """The text of the policy file."""
     digest: str = ""
     """The first 16 hexadecimal digits of the SHA-256 of the policy file."""
+    shadow: Policy | None = None
+    """Another policy, which judges each request without any effect (`run --shadow`)."""
     web_because: str | None = None
     """The reason for allowing the traffic page outside a lab; None: it is not allowed."""
     operations: Operations | None = None

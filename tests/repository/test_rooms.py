@@ -40,14 +40,14 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "inspection": "decisions messages policy request uploads",
         "identity": "decisions messages policy authentication request inspection",
         "site_system_leg": "decisions policy request identity",
-        "audit": "decisions messages authentication request identity",
+        "audit": "decisions messages policy authentication request inspection identity",
         "storage": "decisions messages shares request uploads identity",
         "addons.errors": "",
         "addons.tested_mitmproxy": "",
         "addons.clock": "",
         "addons.tls": "decisions policy authentication addons.clock",
         "addons.connections": (
-            "decisions policy shares sources authentication request identity addons.tls"
+            "decisions policy shares sources authentication request identity audit addons.tls"
         ),
         "addons.events": "decisions policy addons.connections",
         "addons.stages": (
@@ -56,12 +56,12 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "addons.layers": (
             "decisions policy os_errors routing authentication request uploads inspection identity "
-            "site_system_leg addons.tls addons.connections addons.events addons.stages"
+            "site_system_leg audit addons.tls addons.connections addons.events addons.stages"
         ),
         "addons.engines": ("decisions policy shares policy_file inspection storage"),
         "addons.hooks": (
             "decisions messages policy shares authentication request uploads inspection identity "
-            "storage "
+            "audit storage "
             "addons.clock addons.tls addons.connections addons.events "
             "addons.stages addons.layers"
         ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.commands.audit import summary, verify
+from ibcm_bridge.commands.audit import diff, summary, verify
 from ibcm_bridge.commands.common import Subcommands
 
-ACTIONS = (summary, verify)
+ACTIONS = (summary, diff, verify)
 """Modules in the order of the help text. Each has `add`, which adds its parser and sets `run`."""
 
 
