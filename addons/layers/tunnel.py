@@ -71,7 +71,8 @@ class RelayLayer(Layer):
             yield from self._deadline.move(self._idle_seconds)
             self._count(event.connection, event.count)
         elif isinstance(event, events.DataReceived):
-            yield from self._deadline.move(self._idle_seconds)
+            if self._ahead is None:
+                yield from self._deadline.move(self._idle_seconds)
             yield from self._forward(event)
         elif isinstance(event, events.ConnectionClosed):
             yield from self._close_direction(event)
@@ -135,6 +136,7 @@ class RelayLayer(Layer):
             yield from self._not_connected(not_connected(event.reply, self._site_system))
             return
         self._state_of(self._site_system).connected()
+        yield from self._deadline.move(self._idle_seconds)
         client, server = self.context.client, self.context.server
         ahead, self._ahead = self._ahead, None
         if ahead:

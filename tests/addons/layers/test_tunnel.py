@@ -73,6 +73,82 @@ def test_both_directions_may_be_forwarded_once_the_site_system_is_connected(
     assert (ended(relay).bytes_from_client, ended(relay).bytes_to_client) == (15, 3200)
 
 
+@pytest.fixture
+def several(lab: Lab, clock: Clock) -> Driver:
+    """A relay layer with two site systems, not started. The test completes the dials."""
+    context, record = open_connection(lab, TUNNELED)
+    publication = dataclasses.replace(tunnel_publication(lab), site_systems=(ONE, OTHER))
+    layer = RelayLayer(context, record, publication, LIMITS, SiteSystemStates(lab.policy))
+    relay = Driver(layer, context.client, clock)
+    relay.hold_dial = True
+    return relay
+
+
+ONE, OTHER = ("10.0.0.1", 443), ("10.0.0.2", 443)
+REFUSED = "[Errno 111] Connect call failed"
+
+
+def test_a_tunnel_gets_the_data_at_the_site_system_that_accepts_it(several: Driver) -> None:
+    several.start()
+    several.receive(b"hello")
+    several.complete_dial(REFUSED)
+    several.receive(b" there")
+    several.complete_dial()
+    assert several.server.address == OTHER
+    assert several.to(several.server) == b"hello there"
+    several.close()
+    several.close(several.server)
+    assert ended(several).site_system == OTHER
+    assert ended(several).notes == (
+        "another site system was tried: connection refused by 10.0.0.1:443",
+    )
+
+
+def test_a_tunnel_that_was_opened_is_not_moved(several: Driver) -> None:
+    several.start()
+    several.complete_dial()
+    several.close(several.server)
+    several.close()
+    assert ended(several).site_system == ONE
+    assert not several.dialling
+
+
+def test_if_no_site_system_accepts_the_tunnel_is_refused(several: Driver) -> None:
+    several.start()
+    several.complete_dial(REFUSED)
+    several.complete_dial(REFUSED)
+    denial = ended(several).denial
+    assert denial is not None
+    assert (denial.reason, denial.detail) == (
+        Reason.SITE_SYSTEM_UNREACHABLE,
+        "connection refused by 10.0.0.2:443",
+    )
+    assert several.gone
+
+
+def test_a_tunnel_leaves_time_for_the_next_site_system(several: Driver) -> None:
+    several.start()
+    several.receive(b"hello")
+    several.advance(LIMITS.connect_seconds / 2)
+    given_up, command = several.dialling
+    assert given_up.connection in several.closed
+    assert command.connection.address == OTHER
+    several.complete_dial("connection cancelled")
+    several.complete_dial()
+    assert several.to(several.server) == b"hello"
+    several.advance(LIMITS.connect_seconds)
+    assert not several.gone, "then the limit of an idle tunnel applies"
+
+
+def test_a_tunnel_that_no_site_system_accepts_in_time_is_refused(several: Driver) -> None:
+    several.start()
+    several.advance(LIMITS.connect_seconds / 2)
+    several.advance(LIMITS.connect_seconds / 2)
+    denial = ended(several).denial
+    assert denial is not None
+    assert denial.detail == "connection to 10.0.0.2:443 timed out"
+
+
 def test_nothing_may_be_forwarded_to_a_site_system_that_was_not_reached(relay: Driver) -> None:
     relay.refuse_dial = "refused"
     relay.start()

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
+from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -14,8 +15,9 @@ from ibcm_bridge.lab.protocol import ccm
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import Listener
-from ibcm_bridge.policy.site_systems import SiteSystems
+from ibcm_bridge.policy.site_systems import Order, SiteSystem, SiteSystems
 from ibcm_bridge.policy_file import load_policy
+from ibcm_bridge.site_system_leg.selection import preferred
 from tests.commands.explain.questions import LIST, MP, NAMED, ask, bridged, reason, trusting
 
 GUID = "5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
@@ -214,6 +216,31 @@ def test_the_site_system_is_shown_with_brackets_around_ipv6(
         dataclasses.replace(policy, listeners=(listener,)), "GET", f"{MP}:8443{LIST}", computer
     )
     assert f"mp01.corp.example at {text}, with" in explanation.steps[-1]
+
+
+@pytest.mark.parametrize("order", Order)
+def test_of_several_site_systems_the_one_for_this_client_is_shown(
+    policy: Policy, computer: LabCredential, order: Order
+) -> None:
+    listed = tuple(
+        SiteSystem(("192.0.2.1", 443), f"mp0{n}.corp.example", "mp.corp.example") for n in (1, 2, 3)
+    )
+    site_systems = SiteSystems(listed, order)
+    publication = bridged(policy)
+    directories = {
+        name: dataclasses.replace(role, site_systems=site_systems)
+        for name, role in publication.directories.items()
+    }
+    several = dataclasses.replace(publication, directories=directories)
+    listener = Listener(("::1", 8443), {several.name: several})
+    explanation = ask(
+        dataclasses.replace(policy, listeners=(listener,)), "GET", f"{MP}:8443{LIST}", computer
+    )
+    key = certificate_facts(computer.certificate).public_key
+    names = [each.name for each in preferred(site_systems, key)]
+    assert explanation.record()["site_system"] == names[0]
+    text = " at 192.0.2.1:443 or, if it cannot be connected to, ".join(names)
+    assert f"forwards the request to {text} at 192.0.2.1:443, with" in explanation.steps[-1]
 
 
 def test_a_host_in_brackets_is_shown_whole(policy: Policy, computer: LabCredential) -> None:
