@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # To test with an older mitmproxy: make MITMPROXY=12.2.3 test
 MITMPROXY ?=
+# A short soak: make MINUTES=3 soak
+MINUTES ?= 20
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 # One stamp file for each set of packages, and for each MITMPROXY.
@@ -15,7 +17,7 @@ KERBEROS := $(VENV)/.kerberos$(MITMPROXY)
 QUICK := --hypothesis-profile quick -m 'not slow' \
 	$(addprefix --ignore=tests/,addons fuzzing integration lab repository)
 
-.PHONY: demo test quick needs fuzz lint types images bench comparison cost wheel deb clean help python
+.PHONY: demo test quick needs fuzz soak lint types images bench comparison cost wheel deb clean help python
 .DEFAULT_GOAL := help
 
 demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
@@ -34,6 +36,9 @@ needs: python  ## install the programs that the tests need (Debian, Ubuntu)
 fuzz: $(READY)  ## fuzz every parser (Linux on x86-64)
 	$(call install,[fuzz])
 	$(BIN)/pytest tests/fuzzing
+
+soak: $(READY)  ## run for MINUTES (20) under load, and install the Debian package (root)
+	$(BIN)/pytest --minutes $(MINUTES) tests/soak
 
 images: $(READY)  ## make the images of the documentation (needs Chromium)
 	$(BIN)/python docs/images/make.py

@@ -93,6 +93,7 @@ NEEDS: Mapping[str, Need] = {
     "nginx": _program("nginx"),
     "nginx-stream": _file("/usr/lib/nginx/modules/ngx_stream_module.so", "libnginx-mod-stream"),
     "openssl": _program("openssl"),
+    "debootstrap": _program("debootstrap"),
     "faketime": _program("faketime"),
     "logrotate": _program("logrotate"),
     # checks alert rules

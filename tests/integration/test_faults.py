@@ -25,7 +25,12 @@ from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm, documents
-from ibcm_bridge.lab.protocol.client import LabClient, Response
+from ibcm_bridge.lab.protocol.client import (
+    ConnectionEnded,
+    HandshakeRefused,
+    LabClient,
+    Response,
+)
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
@@ -41,12 +46,15 @@ type Start = Callable[..., FaultyBridge]
 
 @pytest.fixture
 def start(tmp_path: Path, pki: LabPki, site_systems: SiteSystems) -> Iterator[Start]:
-    """Start a bridge with a prefix and settings; it must stop without a traceback."""
+    """Start a bridge with a prefix and settings. It may log a traceback only if that is given."""
     with ExitStack() as stack:
 
-        def started(prefix: tuple[str, ...] = (), **settings: Any) -> FaultyBridge:
+        def started(
+            prefix: tuple[str, ...] = (), *, traceback: bool = False, **settings: Any
+        ) -> FaultyBridge:
             bridge = FaultyBridge(tmp_path, pki, site_systems, prefix=prefix, **settings)
-            stack.callback(lambda: check_lines(bridge))
+            if not traceback:
+                stack.callback(lambda: check_lines(bridge))
             return stack.enter_context(bridge)
 
         yield started
@@ -154,6 +162,47 @@ def test_a_bridge_without_descriptors_is_not_ready_and_recovers(
     bridge.wait_until_it_serves(credentials.computer)
     until(lambda: bridge.get("/ready")[0] == 200, "ready again", SOON)
     assert len([line for line in bridge.lines if "descriptor" in line]) <= 6
+
+
+# Too little memory
+
+
+def test_a_bridge_without_memory_refuses_and_serves_or_is_not_ready(
+    start: Start, credentials: Credentials
+) -> None:
+    bridge, computer = start(traceback=True), credentials.computer
+    bridge.wait_until_it_serves(computer)
+    pages = int(Path(f"/proc/{bridge.pid}/statm").read_text("ascii").split()[0])
+    most = pages * resource.getpagesize() + 16 * MEBIBYTE
+    resource.prlimit(bridge.pid, resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
+    statuses, ended = list[int](), threading.Event()
+
+    def load() -> None:
+        while not ended.is_set():
+            with (
+                contextlib.suppress(OSError, ConnectionEnded, HandshakeRefused),
+                bridge.client(computer) as client,
+            ):
+                fields = {"Content-Type": ccm.CONTENT_TYPE}
+                body = bytes(3 * MEBIBYTE)
+                response = client.request("CCM_POST", "/ccm_system/request", fields, body)
+                statuses.append(response.status)
+
+    threads = [threading.Thread(target=load) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: "MemoryError" in "".join(bridge.lines), "too little memory", SOON)
+        for _ in range(5):
+            # Never alive and deaf.
+            assert bridge.serves(computer) or bridge.get("/ready")[0] == 503
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join(SOON)
+    assert 200 not in statuses
+    resource.prlimit(bridge.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+    bridge.wait_until_it_serves(computer)
 
 
 # ClamAV

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from ibcm_bridge.lab.pki.authorities import LabPki
 from tests.integration.reading import until
@@ -22,6 +23,7 @@ from tests.integration.reading import until
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "ibcm-bridge.service"
+SOCKETS = DEPLOY / "systemd" / "ibcm-bridge.socket"
 POLICY = DEPLOY / "bridge.yaml"
 EXPOSURE = 20
 """In tenths: `systemd-analyze security` calls more than 50 unsafe."""
@@ -51,7 +53,8 @@ def unit(tmp_path: Path) -> Path:
 
 @pytest.mark.needs("systemd-analyze")
 def test_systemd_verifies_the_unit(unit: Path) -> None:
-    done = analyzed("verify", str(unit))
+    sockets = shutil.copy(SOCKETS, unit.parent)
+    done = analyzed("verify", str(unit), str(sockets))
     assert (done.returncode, done.stderr) == (0, "")
     unit.write_text(unit.read_text("utf-8").replace("KillMode=mixed", "KillMode=some"), "utf-8")
     assert "kill mode" in analyzed("verify", str(unit)).stderr
@@ -69,6 +72,12 @@ def test_the_exposure_of_the_unit_is_low(unit: Path) -> None:
 def test_the_unit_starts_the_bridge_with_the_policy_of_the_service() -> None:
     (command,) = directives()["ExecStart"]
     assert command == "/opt/ibcm-bridge/bin/ibcm-bridge run --config /etc/ibcm-bridge/bridge.yaml"
+
+
+def test_the_socket_unit_has_the_listeners_of_the_policy() -> None:
+    listened = re.findall(r"^ListenStream=(\S+)$", SOCKETS.read_text("utf-8"), re.MULTILINE)
+    policy = yaml.safe_load(POLICY.read_text("utf-8"))
+    assert listened == [publication["listen"] for publication in policy["publications"]]
 
 
 def test_the_policy_writes_only_to_folders_of_the_unit() -> None:

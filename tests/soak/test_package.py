@@ -1,0 +1,85 @@
+"""The Debian package is built, installed and purged in a new Debian system."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.needs import demand
+
+ROOT = Path(__file__).parents[2]
+RELEASE = "trixie"
+PACKAGES = "adduser,ca-certificates,logrotate,python3,python3-venv,systemd"
+POLICY = "/etc/ibcm-bridge/bridge.yaml"
+
+
+class System:
+    """A Debian system in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        environment = ["env", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
+        whole = ["chroot", str(self.folder), *environment, *command]
+        return subprocess.run(whole, capture_output=True, text=True, check=False)
+
+    def must(self, *command: str) -> str:
+        done = self.run(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    demand("debootstrap", "root")
+    folder = tmp_path_factory.mktemp("debian")
+    bootstrap = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(folder)]
+    subprocess.run(bootstrap, check=True, capture_output=True)
+    # Behind a proxy that inspects TLS, pip needs the authorities of this machine.
+    shutil.copy("/etc/ssl/certs/ca-certificates.crt", folder / "etc/ssl/certs")
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    for name in filter(None, tracked.stdout.decode().split("\0")):
+        target = folder / "source" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target)
+    subprocess.run(["mount", "-t", "proc", "proc", folder / "proc"], check=True)
+    try:
+        yield System(folder)
+    finally:
+        subprocess.run(["umount", folder / "proc"], check=True)
+        shutil.rmtree(folder)
+
+
+def test_the_package_is_built_installed_and_purged(system: System) -> None:
+    system.must(
+        "sh", "-c", "PIP_CERT=/etc/ssl/certs/ca-certificates.crt /source/deploy/debian/build"
+    )
+    (package,) = (system.folder / "source" / "dist").glob("*.deb")
+    assert "ibcm-bridge check --config" in system.must("dpkg", "-i", f"/source/dist/{package.name}")
+    assert system.must("dpkg", "--verify", "ibcm-bridge") == ""
+    assert system.must("stat", "-c", "%U:%G %a", "/etc/ibcm-bridge") == "root:ibcm-bridge 750\n"
+
+    # The certificates that the policy names are missing; then the lab's are there.
+    missing = system.run("ibcm-bridge", "check", "--config", POLICY)
+    assert (missing.returncode, "No such file" in missing.stderr) == (1, True)
+    system.must("ibcm-bridge", "pki", "/etc/ibcm-bridge")
+    system.must("mkdir", "-p", "/var/lib/ibcm-bridge", "/var/log/ibcm-bridge")
+    assert "0 problems" in system.must("ibcm-bridge", "check", "--config", POLICY)
+    unit = "/usr/lib/systemd/system/ibcm-bridge.service"
+    assert system.must("systemd-analyze", "--man=no", "verify", unit) == ""
+
+    # A changed policy survives an upgrade.
+    policy = system.folder / POLICY.removeprefix("/")
+    policy.write_text(text := policy.read_text("utf-8") + "workers: 1\n", "utf-8")
+    system.must("dpkg", "-i", f"/source/dist/{package.name}")
+    assert policy.read_text("utf-8") == text
+
+    system.must("dpkg", "--purge", "ibcm-bridge")
+    for gone in ("opt/ibcm-bridge", "usr/bin/ibcm-bridge", "var/log/ibcm-bridge"):
+        assert not (system.folder / gone).exists()
+    assert (system.folder / "etc/ibcm-bridge/pki").exists()
