@@ -39,6 +39,7 @@ APACHE: Statements = {
         "HttpProtocolOptions Strict refuses most such heads, but Apache joins folded fields, and "
         "several fields with one name"
     ),
+    ExportRule.HEAD_SIZE: yes("LimitRequestFieldSize and LimitRequestFields (400)"),
     ExportRule.CODING: yes("Transfer-Encoding is refused (411)"),
     ExportRule.CONNECTION: yes("Connection is compared with the fields of the role (400)"),
     ExportRule.MEDIA_TYPE: yes("SecRule on verb, length and media type (415)"),

@@ -36,6 +36,7 @@ ENVOY: Statements = {
     ExportRule.FRAMING: part(
         "Envoy refuses most such heads, but accepts and corrects some spellings"
     ),
+    ExportRule.HEAD_SIZE: yes("max_request_headers_kb, and max_headers_count (431)"),
     ExportRule.CODING: yes("the Lua filter refuses Transfer-Encoding (411)"),
     ExportRule.CONNECTION: no(
         "Envoy removes Connection before its filters, and forwards a field that it names"

@@ -32,6 +32,9 @@ HAPROXY: Statements = {
     ExportRule.FRAMING: part(
         "HAProxy refuses most such heads, but accepts and corrects some spellings"
     ),
+    ExportRule.HEAD_SIZE: yes(
+        "tune.bufsize limits the size, tune.http.maxhdr the number of fields (400)"
+    ),
     ExportRule.CODING: yes("Transfer-Encoding is refused (411)"),
     ExportRule.CONNECTION: yes("Connection is compared with the fields of the role (400)"),
     ExportRule.MEDIA_TYPE: yes("a map of verb, length and media type (415)"),

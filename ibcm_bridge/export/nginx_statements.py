@@ -33,6 +33,9 @@ NGINX: Statements = {
         "nginx refuses most such heads, but ignores a line without a colon, a name with an "
         "underscore, and carriage returns that are missing"
     ),
+    ExportRule.HEAD_SIZE: part(
+        "large_client_header_buffers limits the size; the number of fields has no limit"
+    ),
     ExportRule.CODING: yes("$http_transfer_encoding is refused (411)"),
     ExportRule.CONNECTION: yes("$http_connection is compared with the fields of the role (400)"),
     ExportRule.MEDIA_TYPE: yes("a map of verb and media type (415)"),

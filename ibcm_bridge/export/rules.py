@@ -36,6 +36,7 @@ class ExportRule(Enum):
     PURPOSE = "PKI-BOTH-ENDS", "A client certificate is for client authentication."
     HTTP_VERSION = "HTTP-1.1", "Requests are HTTP/1.1."
     FRAMING = "HTTP-1.1", "A head that two parsers could read differently is refused."
+    HEAD_SIZE = "HTTP-1.1", "The size of a head and the number of its fields are limited."
     CODING = "HTTP-1.1", "A request has no transfer coding."
     CONNECTION = "HTTP-1.1", "Connection does not name a field that is forwarded."
     MEDIA_TYPE = "HTTP-MULTIPART", "Only the listed media types of a verb are forwarded."

@@ -105,6 +105,79 @@ def two_client_guids(subject: Subject) -> Judgement:
     return refused(subject.send(plain("GET", _LIST, *fields)))
 
 
+def forwarded_for(subject: Subject) -> Judgement:
+    """X-Forwarded-For of a client MUST NOT arrive: servers take it for an address.
+
+    Requirement: HEADER-MP. Source: RFC 7239 8.1.
+    """
+    return _dropped(subject, ("X-Forwarded-For", "10.0.0.1"))
+
+
+def forwarded(subject: Subject) -> Judgement:
+    """Forwarded of a client MUST NOT arrive: servers take it for an address.
+
+    Requirement: HEADER-MP. Source: RFC 7239 8.1.
+    """
+    return _dropped(subject, ("Forwarded", "for=10.0.0.1"))
+
+
+def via_of_a_client(subject: Subject) -> Judgement:
+    """Via of a client SHOULD NOT arrive.
+
+    Requirement: HEADER-MP. Source: RFC 9110 7.6.3.
+    """
+    return _dropped(subject, ("Via", "1.1 inside"))
+
+
+def proxy_authorization(subject: Subject) -> Judgement:
+    """Proxy-Authorization MUST NOT arrive: it is for a proxy.
+
+    Requirement: HEADER-MP. Source: RFC 9110 11.7.2.
+    """
+    return _dropped(subject, ("Proxy-Authorization", "Basic bGFi"))
+
+
+def cookie(subject: Subject) -> Judgement:
+    """Cookie SHOULD NOT arrive: clients of a management point have none.
+
+    Requirement: HEADER-MP. Source: requirements.md, HTTP.
+    """
+    return _dropped(subject, ("Cookie", "a=b"))
+
+
+def source_of_a_script(subject: Subject) -> Judgement:
+    """Translate SHOULD NOT arrive with GET: it asks for the source of a script.
+
+    Requirement: HEADER-MP. Source: MS-WDV 2.2.3.
+    """
+    return _dropped(subject, ("Translate", "f"))
+
+
+def destination(subject: Subject) -> Judgement:
+    """Destination SHOULD NOT arrive: only MOVE and COPY have it.
+
+    Requirement: HEADER-MP. Source: RFC 4918 10.3.
+    """
+    return _dropped(subject, ("Destination", "/SMS_MP/x"))
+
+
+def field_of_200_kilobytes(subject: Subject) -> Judgement:
+    """A field of 200 kilobytes SHOULD be refused.
+
+    Requirement: HTTP-1.1. Source: RFC 9110 5.4.
+    """
+    return refused(subject.send(plain("GET", _LIST, ("X-Lab", "x" * 200_000))))
+
+
+def a_thousand_fields(subject: Subject) -> Judgement:
+    """A head with a thousand fields SHOULD be refused.
+
+    Requirement: HTTP-1.1. Source: RFC 9110 5.4.
+    """
+    fields = [(f"X-Lab-{number}", "x") for number in range(1_000)]
+    return refused(subject.send(plain("GET", _LIST, *fields)))
+
+
 def _dropped(subject: Subject, field: tuple[str, str]) -> Judgement:
     return _refused_or_without(subject.send(plain("GET", _LIST, field)), field[0])
 

@@ -68,3 +68,64 @@ def plaintext_on_the_tls_port(subject: Subject) -> Judgement:
     Requirement: BRIDGE-HTTPS-ONLY. Source: requirements.md, Bridging.
     """
     return refused(subject.send(plaintext))
+
+
+def host_with_an_address(subject: Subject) -> Judgement:
+    """A Host with an address instead of the name MUST be refused.
+
+    Requirement: DNS-INTERNET-FQDN. Source: RFC 9110 7.4.
+    """
+    return refused(subject.send(plain("GET", _TARGET, ("Host", "127.0.0.1"))))
+
+
+def host_with_a_user(subject: Subject) -> Judgement:
+    """A Host with a user name MUST be refused.
+
+    Requirement: DNS-INTERNET-FQDN. Source: RFC 9110 7.2.
+    """
+    name = subject.place("management-point").name
+    return refused(subject.send(plain("GET", _TARGET, ("Host", f"user@{name}"))))
+
+
+def host_with_a_path(subject: Subject) -> Judgement:
+    """A Host with a path MUST be refused.
+
+    Requirement: DNS-INTERNET-FQDN. Source: RFC 9110 7.2.
+    """
+    name = subject.place("management-point").name
+    return refused(subject.send(plain("GET", _TARGET, ("Host", f"{name}/x"))))
+
+
+def host_with_a_list(subject: Subject) -> Judgement:
+    """A Host with a list of names MUST be refused.
+
+    Requirement: DNS-INTERNET-FQDN. Source: RFC 9110 7.2.
+    """
+    name = subject.place("management-point").name
+    return refused(subject.send(plain("GET", _TARGET, ("Host", f"{name}, mp01.corp.example"))))
+
+
+def empty_host(subject: Subject) -> Judgement:
+    """An empty Host MUST be refused: the server name is known.
+
+    Requirement: DNS-INTERNET-FQDN. Source: RFC 9110 7.2.
+    """
+    return refused(subject.send(plain("GET", _TARGET, ("Host", ""))))
+
+
+def host_of_another_publication(subject: Subject) -> Judgement:
+    """A Host of another publication SHOULD be refused: its clients are others.
+
+    Requirement: DNS-INTERNET-FQDN. Source: RFC 9110 7.4.
+    """
+    host = subject.place("management-point-users").name
+    return refused(subject.send(plain("GET", _TARGET, ("Host", host))))
+
+
+def server_name_in_upper_case(subject: Subject) -> Judgement:
+    """A server name in upper case MUST be accepted.
+
+    Requirement: DNS-INTERNET-FQDN. Source: RFC 6066 3.
+    """
+    name = subject.place("management-point").name
+    return passed(subject.send(plain("GET", _TARGET, ("Host", name)), name=name.upper()))

@@ -112,3 +112,115 @@ def directory_in_another_case(subject: Subject) -> Judgement:
     Requirement: VERB-MP. Source: protocol.md 4.
     """
     return passed(subject.send(plain("GET", "/sms_mp/.sms_aut?MPCERT")))
+
+
+def escaped_letter(subject: Subject) -> Judgement:
+    """An escaped letter MUST NOT hide a directory.
+
+    Requirement: BRIDGE-INSPECT. Source: RFC 3986 6.2.2.2.
+    """
+    return refused(subject.send(plain("GET", "/%43CM_Client/ccmsetup.exe")))
+
+
+def two_slashes(subject: Subject) -> Judgement:
+    """Two slashes MUST NOT hide a directory.
+
+    Requirement: BRIDGE-INSPECT. Source: RFC 3986 3.3.
+    """
+    return refused(subject.send(plain("GET", "//CCM_Client/ccmsetup.exe")))
+
+
+def dot_segment_at_the_start(subject: Subject) -> Judgement:
+    """A dot segment at the start MUST NOT hide a directory.
+
+    Requirement: BRIDGE-INSPECT. Source: RFC 3986 5.2.4.
+    """
+    return refused(subject.send(plain("GET", "/./CCM_Client/ccmsetup.exe")))
+
+
+def parameter_of_a_segment(subject: Subject) -> Judgement:
+    """Dot segments with a parameter SHOULD be refused: some servers remove it.
+
+    Requirement: BRIDGE-INSPECT. Source: RFC 3986 3.3.
+    """
+    return refused(subject.send(plain("GET", "/SMS_MP/..;/CCM_Client/ccmsetup.exe")))
+
+
+def overlong_utf_8(subject: Subject) -> Judgement:
+    """Overlong UTF-8 MUST be refused: it hides dots.
+
+    Requirement: BRIDGE-INSPECT. Source: RFC 3629 3.
+    """
+    return refused(subject.send(plain("GET", "/SMS_MP/%c0%ae%c0%ae/CCM_Client/ccmsetup.exe")))
+
+
+def escape_with_u(subject: Subject) -> Judgement:
+    """An escape with %u SHOULD be refused: only some servers decode it.
+
+    Requirement: BRIDGE-INSPECT. Source: RFC 3986 2.1.
+    """
+    return refused(subject.send(plain("GET", "/SMS_MP/%u002e%u002e/CCM_Client/ccmsetup.exe")))
+
+
+def incomplete_escape(subject: Subject) -> Judgement:
+    """An incomplete escape SHOULD be refused.
+
+    Requirement: BRIDGE-INSPECT. Source: RFC 3986 2.1.
+    """
+    return refused(subject.send(plain("GET", "/SMS_MP/.sms_aut%2?MPCERT")))
+
+
+def short_name(subject: Subject) -> Judgement:
+    """The short name of a directory (8.3) MUST NOT be published.
+
+    Requirement: BRIDGE-INSPECT. Source: protocol.md 4.
+    """
+    return refused(subject.send(plain("GET", "/CCM_CL~1/ccmsetup.exe")))
+
+
+def dot_after_a_directory(subject: Subject) -> Judgement:
+    """A dot after a directory MUST NOT lead to it: Windows removes it.
+
+    Requirement: BRIDGE-INSPECT. Source: protocol.md 4.
+    """
+    return refused(subject.send(plain("GET", "/CCM_Client./ccmsetup.exe")))
+
+
+def root(subject: Subject) -> Judgement:
+    """The root of the server MUST NOT be published.
+
+    Requirement: BRIDGE-INSPECT. Source: requirements.md, HTTP.
+    """
+    return refused(subject.send(plain("GET", "/")))
+
+
+def unknown_query(subject: Subject) -> Judgement:
+    """A query that no client sends SHOULD be refused.
+
+    Requirement: BRIDGE-INSPECT. Source: protocol.md 4.
+    """
+    return refused(subject.send(plain("GET", "/SMS_MP/.sms_aut?../web.config")))
+
+
+def certificate_of_the_site(subject: Subject) -> Judgement:
+    """The certificate of the site MUST be readable: clients verify policies with it.
+
+    Requirement: VERB-MP. Source: protocol.md 4.
+    """
+    return passed(subject.send(plain("GET", "/SMS_MP/.sms_aut?SITESIGNCERT")))
+
+
+def trusted_root_key(subject: Subject) -> Judgement:
+    """The trusted root key MUST be readable.
+
+    Requirement: VERB-MP. Source: protocol.md 4.
+    """
+    return passed(subject.send(plain("GET", "/SMS_MP/.sms_aut?MPTRK")))
+
+
+def management_points_of_a_site(subject: Subject) -> Judgement:
+    """The management points of a site MUST be readable.
+
+    Requirement: VERB-MP. Source: protocol.md 4.
+    """
+    return passed(subject.send(plain("GET", "/SMS_MP/.sms_aut?MPLIST2&LAB")))

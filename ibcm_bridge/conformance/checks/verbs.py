@@ -119,3 +119,92 @@ def put_of_an_application_catalog(subject: Subject) -> Judgement:
     request = plain("PUT", "/CMApplicationCatalog/", TICKET)
     to = "application-catalog-website-point"
     return refused(subject.send(request, to=to, client=Client.NONE))
+
+
+def options_of_a_management_point(subject: Subject) -> Judgement:
+    """OPTIONS MUST NOT be forwarded to a management point.
+
+    Requirement: VERB-MP. Source: requirements.md, HTTP.
+    """
+    return refused(subject.send(plain("OPTIONS", _LIST)))
+
+
+def patch_of_a_management_point(subject: Subject) -> Judgement:
+    """PATCH MUST NOT be forwarded to a management point.
+
+    Requirement: VERB-MP. Source: requirements.md, HTTP.
+    """
+    return refused(subject.send(plain("PATCH", _LIST)))
+
+
+def post_to_a_management_point(subject: Subject) -> Judgement:
+    """POST MUST NOT be forwarded to a management point.
+
+    Requirement: VERB-MP. Source: requirements.md, HTTP.
+    """
+    return refused(subject.send(plain("POST", _LIST)))
+
+
+def get_of_messages(subject: Subject) -> Judgement:
+    """GET of the directory of messages SHOULD be refused: clients only post to it.
+
+    Requirement: VERB-MP. Source: protocol.md 1.2.
+    """
+    return refused(subject.send(plain("GET", "/ccm_system/request")))
+
+
+def delete_of_a_file(subject: Subject) -> Judgement:
+    """DELETE MUST NOT be forwarded to a distribution point.
+
+    Requirement: VERB-DP. Source: requirements.md, HTTP, RFC 4918 9.
+    """
+    return refused(subject.send(plain("DELETE", PACKAGE), to=_DP))
+
+
+def move_of_a_file(subject: Subject) -> Judgement:
+    """MOVE MUST NOT be forwarded to a distribution point.
+
+    Requirement: VERB-DP. Source: requirements.md, HTTP, RFC 4918 9.
+    """
+    return refused(subject.send(plain("MOVE", PACKAGE), to=_DP))
+
+
+def copy_of_a_file(subject: Subject) -> Judgement:
+    """COPY MUST NOT be forwarded to a distribution point.
+
+    Requirement: VERB-DP. Source: requirements.md, HTTP, RFC 4918 9.
+    """
+    return refused(subject.send(plain("COPY", PACKAGE), to=_DP))
+
+
+def lock_of_a_file(subject: Subject) -> Judgement:
+    """LOCK MUST NOT be forwarded to a distribution point.
+
+    Requirement: VERB-DP. Source: requirements.md, HTTP, RFC 4918 9.
+    """
+    return refused(subject.send(plain("LOCK", PACKAGE), to=_DP))
+
+
+def proppatch_of_a_file(subject: Subject) -> Judgement:
+    """PROPPATCH MUST NOT be forwarded to a distribution point.
+
+    Requirement: VERB-DP. Source: requirements.md, HTTP, RFC 4918 9.
+    """
+    return refused(subject.send(plain("PROPPATCH", PACKAGE), to=_DP))
+
+
+def mkcol_of_a_file(subject: Subject) -> Judgement:
+    """MKCOL MUST NOT be forwarded to a distribution point.
+
+    Requirement: VERB-DP. Source: requirements.md, HTTP, RFC 4918 9.
+    """
+    return refused(subject.send(plain("MKCOL", PACKAGE), to=_DP))
+
+
+def bits_post_to_a_distribution_point(subject: Subject) -> Judgement:
+    """BITS_POST MUST NOT be forwarded to a distribution point.
+
+    Requirement: VERB-DP. Source: requirements.md, HTTP.
+    """
+    fields = (("BITS-Packet-Type", "Create-Session"), ("Content-Length", "0"))
+    return refused(subject.send(plain("BITS_POST", PACKAGE, *fields), to=_DP))
