@@ -5,6 +5,7 @@ A client that is no longer accepted gets no further request through; another goe
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import socket
 import ssl
@@ -349,3 +350,21 @@ def test_a_defect_before_a_request_refuses_it(
         assert ask(client).status == 500
     assert not lab.site.received()
     running.wait_for_reason("bridge-defect")
+
+
+def test_many_clients_are_judged_in_slices(
+    lab: Lab, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each slice has one client here. Others are served in between, and all are judged."""
+    monkeypatch.setattr(client_judgement, "SLICE_SECONDS", 0.0)
+    other = lab.pki.computer("pc2.corp.example")
+    with contextlib.ExitStack() as opened:
+        idle = [opened.enter_context(running.client()) for _ in range(60)]
+        kept = opened.enter_context(running.client(credential=other))
+        assert [ask(client).status for client in (*idle, kept)] == [200] * 61
+        revoke(lab, running, lab.computer)
+        assert ask(kept).status == 200
+        for client in idle:
+            assert_closed(client)
+        assert ask(kept).status == 200
+    assert running.reasons().count("certificate-revoked") == 60
