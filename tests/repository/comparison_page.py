@@ -13,7 +13,7 @@ from typing import Any
 from ibcm_bridge.conformance.collection import all_checks
 from ibcm_bridge.export.proxies import PROXIES
 from ibcm_bridge.export.rules import ExportRule, Extent
-from tests.repository.exported import expected, write_expected
+from tests.repository.exported import expected, write_expected, write_plain_results
 
 PAGE = Path(__file__).parents[2] / "docs" / "comparison.md"
 
@@ -106,6 +106,7 @@ def main() -> None:
         print(f"{proxy.name} ...", flush=True)  # noqa: T201 - the suite takes a minute
         write_expected(proxy)
     PAGE.write_text(page(), "utf-8")
+    write_plain_results()
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ the wheel: a run takes half a minute for each proxy, and the wheel has the same 
 from __future__ import annotations
 
 import json
-import re
-import subprocess
 import tempfile
 from collections.abc import Mapping
 from ipaddress import IPv4Address
@@ -28,7 +26,15 @@ from ibcm_bridge.export.rules import Extent
 from ibcm_bridge.lab.bridge.exported_proxy import exported_proxy
 from ibcm_bridge.lab.bridge.process import with_site_systems
 from ibcm_bridge.lab.cases.policy import demo_policy
-from ibcm_bridge.storage.exported_files import find_program
+from ibcm_bridge.lab.cases.table import CASES
+from ibcm_bridge.lab.comparison.outcomes import PlainResult
+from ibcm_bridge.lab.comparison.plain_proxy import (
+    RECORDED,
+    plain_path,
+    recorded_text,
+    version_of,
+)
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 
 EXPECTED = Path(__file__).parent / "expected"
 HANG_SECONDS = 30.0
@@ -51,16 +57,6 @@ def run_suite(proxy: Proxy) -> list[Result]:
                 features = frozenset(("windows-authentication",) if proxy.holds_legs else ())
                 subject = Subject(places, kit, site, seconds=HANG_SECONDS, features=features)
                 return list(run_checks(list(all_checks().values()), subject, {}))
-
-
-def version_of(proxy: Proxy) -> str:
-    """Return the installed version of a proxy."""
-    program = find_program(proxy.program)
-    assert program is not None
-    done = subprocess.run([program, *proxy.version], capture_output=True, text=True, check=True)
-    found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", done.stdout + done.stderr)
-    assert found is not None
-    return found[0]
 
 
 def outcomes(results: list[Result]) -> dict[str, str]:
@@ -89,6 +85,31 @@ def unexplained(proxy: Proxy, results: Mapping[str, str]) -> list[str]:
         if outcome.startswith(("fail", "hang"))
         and all(proxy.statements[rule].extent is Extent.YES for rule in rules_of(check))
     ]
+
+
+def plain_results() -> dict[str, PlainResult]:
+    """Send the cases of the demo through nginx, and return the results by case."""
+    results = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Perimeter(Path(folder)) as lab,
+        plain_path(Path(folder), lab.pki.root, lab.clients, lab.site, must_run=True) as plain,
+    ):
+        for case in CASES:
+            # The bridge also sends the requests before this one.
+            lab.comparison.result(case)
+            found = plain.result(case)
+            assert found is not None
+            results[case.id] = found
+    return results
+
+
+def write_plain_results() -> None:
+    """Record the results of the demo's third path, which are a file of the package."""
+    results = plain_results()
+    proxy = next(iter(results.values())).proxy
+    file = Path(__file__).parents[2] / "ibcm_bridge" / "lab" / "comparison" / RECORDED
+    file.write_text(recorded_text(proxy, results), "utf-8")
 
 
 def write_expected(proxy: Proxy) -> None:

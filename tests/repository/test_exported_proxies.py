@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ibcm_bridge.conformance.collection import all_checks
 from ibcm_bridge.export.checks import mapped_checks, rules_of
 from ibcm_bridge.export.proxies import PROXIES, Proxy
+from ibcm_bridge.lab.cases.table import CASES
+from ibcm_bridge.lab.comparison.plain_proxy import RecordedPath, version_of
 from tests.needs import demand
 from tests.repository.comparison_page import PAGE, page
-from tests.repository.exported import expected, outcomes, run_suite, unexplained, version_of
+from tests.repository.exported import expected, outcomes, plain_results, run_suite, unexplained
 
 NEEDED = {
     "nginx": ("nginx", "nginx-stream"),
@@ -44,6 +48,14 @@ def test_a_limit_of_the_proxy_explains_each_failure(proxy: Proxy) -> None:
 def test_a_failure_without_a_limit_is_found() -> None:
     (proxy, *_) = PROXIES.values()
     assert unexplained(proxy, {"verbs::trace": "fail, stopped not at all"}) == ["verbs::trace"]
+
+
+def test_the_demo_has_the_recorded_results_of_nginx() -> None:
+    demand(*NEEDED["nginx"])
+    path = RecordedPath()
+    recorded = {case.id: path.result(case) for case in CASES}
+    found = {name: replace(result, recorded=True) for name, result in plain_results().items()}
+    assert found == recorded, "run: make comparison"
 
 
 def test_the_page_of_the_comparison_has_the_kept_results() -> None:

@@ -117,8 +117,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "lab.capture": "lab.site_systems",
         "lab.cases": "decisions policy lab.pki lab.protocol lab.site_systems lab.clients",
         "lab.comparison": (
-            "decisions policy lab.namespaces lab.pki lab.protocol lab.site_systems lab.bridge "
-            "lab.capture lab.cases"
+            "decisions policy export storage lab.errors lab.namespaces lab.pki lab.protocol "
+            "lab.site_systems lab.bridge lab.capture lab.cases"
         ),
         "lab.wire": "lab.capture",
         "lab.picture": "lab.cases lab.comparison",

@@ -153,7 +153,7 @@ class Comparison:
         version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
     ) -> Outcome:
         session = self._begin_session(case, destination)
-        request = _of_session(request, session)
+        request = of_session(request, session)
         self._site_systems.clear()
         if self._recording is not None:
             self._recording.begin()
@@ -195,7 +195,7 @@ class Comparison:
         """Send the preceding requests; return the id of the upload session, or an empty string."""
         session = ""
         for client, make in case.session_requests:
-            request = _of_session(make(self.senders(client)), session)
+            request = of_session(make(self.senders(client)), session)
             response = self._send_before(client, request, destination)
             session = response.header("BITS-Session-Id") or session
         return session
@@ -205,7 +205,7 @@ class Comparison:
     ) -> ClientResult:
         if request.plaintext:
             address = self._addresses[destination.port]
-            return _plaintext_result(address, request, destination.name, self._namespace)
+            return plaintext_result(address, request, destination.name, self._namespace)
         try:
             with client:
                 return client.send(request)
@@ -251,7 +251,7 @@ class Comparison:
                 self._problems.append("the bytes of the range are wrong")
 
 
-def _of_session(request: Request, session: str) -> Request:
+def of_session(request: Request, session: str) -> Request:
     """Return the packet with the session id of the server in place of `SESSION`."""
     fields = tuple(
         (name, session if value == SESSION else value) for name, value in request.headers
@@ -259,9 +259,10 @@ def _of_session(request: Request, session: str) -> Request:
     return replace(request, headers=fields)
 
 
-def _plaintext_result(
+def plaintext_result(
     address: tuple[str, int], request: Request, name: str, namespace: Namespace
 ) -> ClientResult:
+    """Send a request without TLS; return its result."""
     # The response ends with the connection.
     headers = (*request.headers, ("Connection", "close"))
     sent = request_bytes(request.method, request.target, headers, request.body, name)

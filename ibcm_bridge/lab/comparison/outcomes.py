@@ -55,6 +55,25 @@ class Outcome:
 
 
 @dataclass(frozen=True)
+class PlainResult:
+    """The result through a plain reverse proxy with the same policy."""
+
+    proxy: str
+    """Its name and version."""
+    disposition: Disposition
+    client_received: str
+    dropped_arrived: bool
+    """True if the site system received a field that the bridge must remove."""
+    recorded: bool = False
+    """True for the result of an earlier run, because the proxy is not installed."""
+
+    @property
+    def name(self) -> str:
+        """The proxy, and whether the result is recorded."""
+        return f"{self.proxy}, recorded" if self.recorded else self.proxy
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """A case and its results on both paths."""
 
@@ -64,6 +83,8 @@ class CaseResult:
     tunnel: Outcome | None
     problems: tuple[str, ...]
     """Deviations from the requirement."""
+    plain: PlainResult | None = None
+    """The third path, if it was compared."""
 
 
 NO_TUNNEL = "Plain HTTP cannot be tunneled: a tunnel is selected by the TLS server name."

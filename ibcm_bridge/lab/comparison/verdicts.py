@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ibcm_bridge.lab.cases.case import Case, Disposition
-from ibcm_bridge.lab.comparison.outcomes import CaseResult, Outcome
+from ibcm_bridge.lab.comparison.outcomes import CaseResult, Outcome, PlainResult
 
 
 class Grade(StrEnum):
@@ -106,6 +106,33 @@ def _tunnel(case: Case, found: Disposition) -> Verdict:
     if found is Disposition.REFUSED_BY_SITE_SYSTEM:
         return Verdict(Grade.LATE, *_STOPPED_INSIDE)
     return Verdict(Grade.LATE, *_HAPPENED[found])
+
+
+def judge_plain(case: Case, plain: PlainResult) -> Verdict:
+    """Return the verdict on a plain reverse proxy."""
+    found, required = plain.disposition, case.bridge.disposition
+    wanted = required is Disposition.ACCEPTED
+    if found is Disposition.ACCEPTED:
+        right = wanted and not plain.dropped_arrived
+        return Verdict(Grade.RIGHT, *_HAPPENED[found]) if right else _wrong(_NOT_STOPPED)
+    if wanted:
+        return _wrong(("NOT AS REQUIRED", found.value))
+    if found is Disposition.REFUSED_BY_PROXY or found is required:
+        return Verdict(Grade.RIGHT, *_HAPPENED[found])
+    if found is Disposition.REFUSED_BY_SITE_SYSTEM:
+        return Verdict(Grade.LATE, *_STOPPED_INSIDE)
+    return Verdict(Grade.LATE, *_HAPPENED[found])
+
+
+def _wrong(words: tuple[str, str]) -> Verdict:
+    return Verdict(Grade.WRONG, *words)
+
+
+def plain_score(results: Iterable[CaseResult]) -> Counter[str]:
+    """Count the labels of the plain reverse proxy."""
+    return Counter(
+        judge_plain(result.case, result.plain).label for result in results if result.plain
+    )
 
 
 def score(results: Iterable[CaseResult]) -> dict[str, Counter[str]]:

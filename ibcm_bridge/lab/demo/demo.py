@@ -2,7 +2,8 @@
 
 1. The demo creates certificates and simulated site systems, and starts `ibcm-bridge run` as a
    process with the shipped policy and the additions of `cases.policy`.
-2. It sends each case twice, to the bridged and to the tunneled name (`comparison`).
+2. It sends each case to the bridged and to the tunneled name (`comparison`), and through nginx with
+   the same policy (`plain_proxy`).
 3. The exit status is 1 if a case deviates from its requirement.
 """
 
@@ -14,11 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.comparison.outcomes import CaseResult
+from ibcm_bridge.lab.comparison.plain_proxy import plain_path
 from ibcm_bridge.lab.demo.captures import write_captures
 from ibcm_bridge.lab.demo.printed import Printed, PrintedJson, PrintedTable
 from ibcm_bridge.lab.demo.report import write_report
@@ -117,11 +119,13 @@ def _results(
         with (
             tempfile.TemporaryDirectory(prefix="ibcm-bridge-demo-") as name,
             Perimeter(Path(name), untested=untested, recorded=recorded) as perimeter,
+            plain_path(Path(name), perimeter.pki.root, perimeter.clients, perimeter.site) as plain,
         ):
             for family, cases in FAMILIES.items():
                 for case in cases:
                     progress.begin(case.title)
-                    yield family, perimeter.comparison.result(case)
+                    result = perimeter.comparison.result(case)
+                    yield family, replace(result, plain=plain.result(case))
     except (OSError, RuntimeError) as error:
         # None until the first temporary file.
         folder = tempfile.tempdir or "the temporary folder"

@@ -11,8 +11,8 @@ from typing import Any
 
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.cases.table import NOT_SHOWN
-from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
-from ibcm_bridge.lab.comparison.verdicts import Grade, judge, score
+from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome, PlainResult
+from ibcm_bridge.lab.comparison.verdicts import Grade, judge, judge_plain, plain_score, score
 from ibcm_bridge.lab.demo.files import write_whole
 from ibcm_bridge.lab.picture.drawing import css, picture
 
@@ -56,6 +56,19 @@ def case_data(family: str, result: CaseResult) -> dict[str, Any]:
         "problems": list(result.problems),
         "bridge": _outcome_data(result, result.bridge),
         "tunnel": _outcome_data(result, result.tunnel) if result.tunnel else None,
+        "plain_proxy": _plain_data(result, result.plain) if result.plain else None,
+    }
+
+
+def _plain_data(result: CaseResult, plain: PlainResult) -> dict[str, Any]:
+    verdict = judge_plain(result.case, plain)
+    return {
+        "proxy": plain.proxy,
+        "recorded": plain.recorded,
+        "grade": verdict.grade.value,
+        "verdict": verdict.word,
+        "outcome": plain.disposition.value,
+        "client_received": plain.client_received,
     }
 
 
@@ -93,13 +106,20 @@ def _page(families: Families) -> Iterator[str]:
     for path, labels in score(every).items():
         counted = ", ".join(f"{count} {label}" for label, count in labels.most_common())
         yield f'<p class="lead score">Through the {path}: {escape(counted)}.</p>'
+    if plain := next((result.plain for result in every if result.plain), None):
+        counts = plain_score(every).most_common()
+        counted = ", ".join(f"{count} {label}" for label, count in counts)
+        yield (
+            f'<p class="lead score">Through a plain reverse proxy with the same policy '
+            f"({escape(plain.name)}): {escape(counted)}.</p>"
+        )
     yield from _handout(every)
     yield '<div class="screen"><label class="filter"><input type="checkbox" id="differ">'
     yield "Only the cases where bridge and tunnel differ</label>"
     yield f'<table class="cases">{_HEADINGS}'
     for family, results in families.items():
         yield f'<tbody class="{_kind(results)}"><tr>'
-        yield f'<th colspan="4" class="family" scope="rowgroup">{escape(family)}</th></tr>'
+        yield f'<th colspan="5" class="family" scope="rowgroup">{escape(family)}</th></tr>'
         yield from map(_summary_row, results)
         yield "</tbody>"
     yield "</table>"
@@ -114,7 +134,7 @@ def _page(families: Families) -> Iterator[str]:
 
 _HEADINGS = (
     "<thead><tr><th>Case</th><th>Requirement</th><th>Through the bridge</th>"
-    "<th>Through the tunnel</th></tr></thead>"
+    "<th>Through nginx</th><th>Through the tunnel</th></tr></thead>"
 )
 
 HANDOUT = (
@@ -161,6 +181,7 @@ def _summary_row(result: CaseResult, lesson: str = "") -> str:
         f'<td><a href="#{escape(case.id)}">{escape(case.title)}</a>{sentence}</td>'
         f'<td class="requirement">{escape(case.requirement)}</td>'
         f"{_summary_cell(result, result.bridge, 'bridge')}"
+        f"{_plain_cell(result)}"
         f"{_summary_cell(result, result.tunnel, 'tunnel')}</tr>"
     )
 
@@ -172,6 +193,17 @@ def _summary_cell(result: CaseResult, outcome: Outcome | None, path: str) -> str
     return (
         f'<td class="{verdict.grade}" data-path="{path}"><strong>{verdict.label}</strong><br>'
         f"{escape(outcome.client_received)}</td>"
+    )
+
+
+def _plain_cell(result: CaseResult) -> str:
+    if result.plain is None:
+        return '<td class="none" data-path="nginx">not compared</td>'
+    verdict = judge_plain(result.case, result.plain)
+    recorded = " (recorded)" if result.plain.recorded else ""
+    return (
+        f'<td class="{verdict.grade}" data-path="nginx"><strong>{verdict.label}</strong>{recorded}'
+        f"<br>{escape(result.plain.client_received)}</td>"
     )
 
 
@@ -198,7 +230,20 @@ def _section(result: CaseResult) -> str:
         f'{problems}{picture(result)}<div class="paths">'
         f"{_path('Through the bridge', result, result.bridge)}"
         f"{_path('Through the tunnel', result, result.tunnel)}"
+        f"{_plain_path(result)}"
         "</div></section>"
+    )
+
+
+def _plain_path(result: CaseResult) -> str:
+    plain = result.plain
+    if plain is None:
+        return ""
+    verdict = judge_plain(result.case, plain)
+    return (
+        f'<div class="path {verdict.grade}"><h4>Through {escape(plain.name)}</h4>'
+        f'<p class="verdict">{verdict.label}</p><p class="explanation">{verdict.detail}</p>'
+        f"<dl><dt>The client received</dt><dd>{escape(plain.client_received)}</dd></dl></div>"
     )
 
 

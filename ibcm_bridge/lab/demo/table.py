@@ -1,4 +1,4 @@
-"""The demo as a table: three columns, or stacked on a terminal with fewer than 100."""
+"""The demo as a table: four columns, or stacked on a terminal with fewer than 100."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import textwrap
 from collections.abc import Iterable, Sequence
 
 from ibcm_bridge.lab.comparison.outcomes import CaseResult, Outcome, tunneled_bytes
-from ibcm_bridge.lab.comparison.verdicts import NO_TUNNEL, Grade, judge, score
+from ibcm_bridge.lab.comparison.verdicts import (
+    NO_TUNNEL,
+    Grade,
+    judge,
+    judge_plain,
+    plain_score,
+    score,
+)
 from ibcm_bridge.lab.demo.terminal import Terminal
 
 STACKED_BELOW = 100
@@ -26,15 +33,16 @@ class Table:
 
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
-        rest = terminal.width - 6
-        self._widths = (rest * 28 // 100, rest * 42 // 100, rest * 30 // 100)
+        rest = terminal.width - 9
+        shares = (24, 34, 20, 22)
+        self._widths = tuple(rest * share // 100 for share in shares)
         self._stacked = terminal.width < STACKED_BELOW
 
     def heading(self) -> list[str]:
         """Return the headings of the columns."""
         if self._stacked:
             return []
-        titles = ("Case", "Through the bridge", "Through the tunnel")
+        titles = ("Case", "Through the bridge", "Through nginx", "Through the tunnel")
         return [self._line([(title, None) for title in titles])]
 
     def family(self, name: str) -> list[str]:
@@ -62,6 +70,16 @@ class Table:
             missed.append(f"{late} {Grade.LATE.mark} STOPPED LATE")
         if missed:
             text += f" Tunnel: {', '.join(missed)}."
+        return [*self._plain_score(results), *textwrap.wrap(text, self._terminal.width)]
+
+    def _plain_score(self, results: Sequence[CaseResult]) -> list[str]:
+        name = next((result.plain.name for result in results if result.plain), "")
+        if not name:
+            return []
+        right = Grade.RIGHT.mark
+        counts = plain_score(results).most_common()
+        missed = [f"{count} {label}" for label, count in counts if label[0] != right]
+        text = f"A plain reverse proxy with this policy ({name}): {', '.join(missed)}."
         return textwrap.wrap(text, self._terminal.width)
 
     def _stacked_row(self, result: CaseResult) -> list[str]:
@@ -70,8 +88,14 @@ class Table:
         lines = [self._terminal.bold(line) for line in title]
         if result.problems:
             lines.append(self._terminal.paint("NOT AS REQUIRED", Grade.WRONG))
-        for path, outcome in (("bridge", result.bridge), ("tunnel", result.tunnel)):
-            for text, grade in _cell(result, outcome, width - len(_INDENT) * 2 - len(path)):
+        room = width - len(_INDENT) * 2 - len("bridge")
+        paths = (
+            ("bridge", _cell(result, result.bridge, room)),
+            ("nginx", _plain_cell(result, room)),
+            ("tunnel", _cell(result, result.tunnel, room)),
+        )
+        for path, cells in paths:
+            for text, grade in cells:
                 lines.append(f"{_INDENT}{path:6}{_INDENT}{self._painted(text, grade)}".rstrip())
                 path = " " * len(path)  # noqa: PLW2901
         return [*lines, ""]
@@ -85,7 +109,8 @@ class Table:
         columns = (
             titles,
             _cell(result, result.bridge, self._widths[1]),
-            _cell(result, result.tunnel, self._widths[2]),
+            _plain_cell(result, self._widths[2]),
+            _cell(result, result.tunnel, self._widths[3]),
         )
         height = max(map(len, columns)) + 1
         padded = [[*column, *[("", None)] * (height - len(column))] for column in columns]
@@ -112,6 +137,15 @@ def _cell(result: CaseResult, outcome: Outcome | None, width: int) -> list[Cell]
     happened = _wrapped(f"{verdict.label}: {outcome.client_received}", width)
     seen = _wrapped(f"saw {saw}", width)
     return [*((line, verdict.grade) for line in happened), *((line, None) for line in seen)]
+
+
+def _plain_cell(result: CaseResult, width: int) -> list[Cell]:
+    if result.plain is None:
+        return []
+    verdict = judge_plain(result.case, result.plain)
+    mark = " (recorded)" if result.plain.recorded else ""
+    text = f"{verdict.label}{mark}: {result.plain.client_received}"
+    return [(line, verdict.grade) for line in _wrapped(text, width)]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

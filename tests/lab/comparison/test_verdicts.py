@@ -8,8 +8,14 @@ import pytest
 
 from ibcm_bridge.lab.cases.case import Case, Disposition
 from ibcm_bridge.lab.cases.table import CASES
-from ibcm_bridge.lab.comparison.outcomes import CaseResult, ClientResult, Observation, outcome
-from ibcm_bridge.lab.comparison.verdicts import Grade, judge, score
+from ibcm_bridge.lab.comparison.outcomes import (
+    CaseResult,
+    ClientResult,
+    Observation,
+    PlainResult,
+    outcome,
+)
+from ibcm_bridge.lab.comparison.verdicts import Grade, judge, judge_plain, score
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, Request, Response
 
 CASE = {case.id: case for case in CASES}
@@ -133,3 +139,22 @@ def test_the_score_counts_the_labels_of_each_path() -> None:
     )
     assert counted["bridge"] == {"✓ REFUSED": 1, "✓ PASSED": 2}
     assert counted["tunnel"] == {"✗ NOT STOPPED": 1, "✓ PASSED": 1, "- NO TUNNEL": 1}
+
+
+@pytest.mark.parametrize(
+    ("case", "found", "dropped_arrived", "grade", "word"),
+    [
+        ("inventory-report", Disposition.ACCEPTED, False, Grade.RIGHT, "PASSED"),
+        ("inventory-report", Disposition.REFUSED_BY_PROXY, False, Grade.WRONG, "NOT AS REQUIRED"),
+        ("forbidden-header", Disposition.ACCEPTED, False, Grade.RIGHT, "PASSED"),
+        ("forbidden-header", Disposition.ACCEPTED, True, Grade.WRONG, "NOT STOPPED"),
+        ("malware-in-zlib", Disposition.ACCEPTED, False, Grade.WRONG, "NOT STOPPED"),
+        ("malware-in-zlib", Disposition.REFUSED_BY_PROXY, False, Grade.RIGHT, "REFUSED"),
+        ("spoofed-guid", Disposition.REFUSED_BY_SITE_SYSTEM, False, Grade.LATE, "STOPPED INSIDE"),
+    ],
+)
+def test_a_plain_proxy_is_judged_like_a_perimeter(
+    case: str, found: Disposition, dropped_arrived: bool, grade: Grade, word: str
+) -> None:
+    verdict = judge_plain(CASE[case], PlainResult("nginx", found, "200 OK", dropped_arrived))
+    assert (verdict.grade, verdict.word) == (grade, word)

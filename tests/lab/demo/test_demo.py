@@ -44,6 +44,17 @@ def test_each_case_is_as_required(finished: tuple[str, Path]) -> None:
     assert f"{len(results)} of {len(results)} cases as required" in printed
 
 
+def test_a_plain_proxy_stops_less_than_the_bridge(finished: tuple[str, Path]) -> None:
+    results = json.loads((finished[1] / "results.json").read_text("utf-8"))["cases"]
+    plain = [case["plain_proxy"] for case in results]
+    assert all(result["proxy"].startswith("nginx ") for result in plain)
+    # Without nginx, each result is marked.
+    assert len({result["recorded"] for result in plain}) == 1
+    grades = {case["id"]: case["plain_proxy"]["grade"] for case in results}
+    assert grades["inventory-report"] == grades["forbidden-verb"] == "right"
+    assert grades["malware-in-zlib"] == "wrong"
+
+
 def test_the_table_fits_a_terminal_of_80_columns(finished: tuple[str, Path]) -> None:
     table = finished[0].partition("\nReport: ")[0]
     assert max(map(len, table.splitlines())) <= 80

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import pytest
 
+from ibcm_bridge.lab.cases.case import Disposition
 from ibcm_bridge.lab.cases.table import CASES
-from ibcm_bridge.lab.comparison.outcomes import CaseResult, Observation, outcome
+from ibcm_bridge.lab.comparison.outcomes import CaseResult, Observation, PlainResult, outcome
 from ibcm_bridge.lab.demo.table import Table
 from ibcm_bridge.lab.demo.terminal import Progress, Terminal
 from ibcm_bridge.lab.protocol.client import Request, Response
@@ -35,7 +37,9 @@ def result() -> CaseResult:
     request = Request("CCM_POST", "/ccm_system/request")
     refused = Observation(Response(403, "Forbidden", (), b""), None, (), 0, DENIED, bridged=True)
     passed = Observation(Response(200, "OK", (), b"x"), None, (), 1, TUNNELED, bridged=False)
-    return CaseResult(SPOOFED, request, outcome(SPOOFED, refused), outcome(SPOOFED, passed), ())
+    both = outcome(SPOOFED, refused), outcome(SPOOFED, passed)
+    plain = PlainResult("nginx 1.22.1", Disposition.ACCEPTED, "200 OK", dropped_arrived=False)
+    return CaseResult(SPOOFED, request, *both, (), plain)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 99, 100, 120, 160])
@@ -97,5 +101,18 @@ def test_the_progress_is_shown_on_a_terminal_only() -> None:
 
 def test_the_score_counts_what_the_tunnel_does_not_stop(result: CaseResult) -> None:
     assert Table(Terminal(80)).score([result, result], 1.0) == [
-        "2 of 2 cases as required, 1 s. Tunnel: 2 ✗ NOT STOPPED."
+        "A plain reverse proxy with this policy (nginx 1.22.1): 2 ✗ NOT STOPPED.",
+        "2 of 2 cases as required, 1 s. Tunnel: 2 ✗ NOT STOPPED.",
     ]
+    without = replace(result, plain=None)
+    assert Table(Terminal(80)).score([without], 1.0) == [
+        "1 of 1 cases as required, 1 s. Tunnel: 1 ✗ NOT STOPPED."
+    ]
+
+
+@pytest.mark.parametrize(("recorded", "mark"), [(False, ""), (True, " (recorded)")])
+def test_a_recorded_result_is_marked(result: CaseResult, recorded: bool, mark: str) -> None:
+    assert result.plain is not None
+    shown = replace(result, plain=replace(result.plain, recorded=recorded))
+    lines = Table(Terminal(80)).row(shown)
+    assert f"    nginx     ✗ NOT STOPPED{mark}: 200 OK" in lines
