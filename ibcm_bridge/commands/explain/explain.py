@@ -112,12 +112,7 @@ def _follow(
     add_findings(authorized.would_refuse)
     if authorized.dropped:
         add_step(f"Dropped header fields (not listed): {', '.join(authorized.dropped)}.")
-    key = client.certificate.public_key if isinstance(client, AuthenticatedClient) else b""
-    first, *others = preferred(authorized.site_systems, key)
-    explanation.site_system = first.name
-    to = " or, if it cannot be connected to, ".join(
-        f"{each.name} at {address_text(each.address)}" for each in (first, *others)
-    )
+    explanation.site_system, to = _site_systems(authorized, client)
     if authorized.packet is not None:
         explanation.body_not_inspected = True
         add_step(f"The request is a BITS {authorized.packet.type} packet.")
@@ -231,6 +226,19 @@ _BINDINGS = {
     BindingStatus.RENEWED: "bound to another certificate of this name until now",
     BindingStatus.ANOTHER_CLIENT: "bound to another client's certificate",
 }
+
+
+def _site_systems(authorized: Authorized, client: Client) -> tuple[str, str]:
+    """Return the name of the site system that the request is sent to, and all in words.
+
+    The name is empty if it depends on the session of an upload.
+    """
+    key = client.certificate.public_key if isinstance(client, AuthenticatedClient) else b""
+    listed = preferred(authorized.site_systems, key)
+    if len(listed) > 1 and authorized.packet is not None and authorized.packet.needs_session:
+        return "", "the site system that has the session"
+    words = (f"{each.name} at {address_text(each.address)}" for each in listed)
+    return listed[0].name, " or, if it cannot be connected to, ".join(words)
 
 
 def _refusal_steps(denial: Deny, verb: str, role_clients: Sequence[RoleClient]) -> Iterator[str]:

@@ -218,10 +218,7 @@ def test_the_site_system_is_shown_with_brackets_around_ipv6(
     assert f"mp01.corp.example at {text}, with" in explanation.steps[-1]
 
 
-@pytest.mark.parametrize("order", Order)
-def test_of_several_site_systems_the_one_for_this_client_is_shown(
-    policy: Policy, computer: LabCredential, order: Order
-) -> None:
+def with_several(policy: Policy, order: Order) -> tuple[Policy, SiteSystems]:
     listed = tuple(
         SiteSystem(("192.0.2.1", 443), f"mp0{n}.corp.example", "mp.corp.example") for n in (1, 2, 3)
     )
@@ -233,14 +230,36 @@ def test_of_several_site_systems_the_one_for_this_client_is_shown(
     }
     several = dataclasses.replace(publication, directories=directories)
     listener = Listener(("::1", 8443), {several.name: several})
-    explanation = ask(
-        dataclasses.replace(policy, listeners=(listener,)), "GET", f"{MP}:8443{LIST}", computer
-    )
+    return dataclasses.replace(policy, listeners=(listener,)), site_systems
+
+
+@pytest.mark.parametrize("order", Order)
+def test_of_several_site_systems_the_one_for_this_client_is_shown(
+    policy: Policy, computer: LabCredential, order: Order
+) -> None:
+    several, site_systems = with_several(policy, order)
+    explanation = ask(several, "GET", f"{MP}:8443{LIST}", computer)
     key = certificate_facts(computer.certificate).public_key
     names = [each.name for each in preferred(site_systems, key)]
     assert explanation.record()["site_system"] == names[0]
     text = " at 192.0.2.1:443 or, if it cannot be connected to, ".join(names)
     assert f"forwards the request to {text} at 192.0.2.1:443, with" in explanation.steps[-1]
+
+
+def test_the_site_system_of_an_upload_depends_on_its_session(
+    policy: Policy, computer: LabCredential
+) -> None:
+    several, _ = with_several(policy, Order.BY_CLIENT)
+    fields = (
+        ("BITS-Packet-Type", "Cancel-Session"),
+        ("BITS-Session-Id", "{01234567-89AB-CDEF-0123-456789ABCDEF}"),
+        ("Content-Length", "0"),
+    )
+    explanation = ask(
+        several, "BITS_POST", f"{MP}:8443/CCM_Incoming/x.msg", computer, headers=fields
+    )
+    assert explanation.steps[-1].endswith("forwards it to the site system that has the session.")
+    assert "site_system" not in explanation.record()
 
 
 def test_a_host_in_brackets_is_shown_whole(policy: Policy, computer: LabCredential) -> None:
