@@ -22,9 +22,10 @@ from ibcm_bridge.addons.policy_generation import Generation, SharedState, build_
 from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.addresses import Address
+from ibcm_bridge.policy.message_policy import Enforcement
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.sources import Elsewhere
-from ibcm_bridge.storage.binding_registry import Registry, RegistryError
+from ibcm_bridge.storage.binding_registry import Registry, RegistryError, no_registry
 from ibcm_bridge.storage.upload_spool import SpoolError
 
 
@@ -123,8 +124,17 @@ class Bridge:
 
 
 def _registry(policy: Policy) -> Registry:
+    messages = policy.messages
+    path = messages.bindings_file
+    # Also for a worker that is started after the file was deleted.
+    if (
+        path is not None
+        and messages.identity is Enforcement.ENFORCE
+        and (why_not := no_registry(path)) is not None
+    ):
+        raise StartError(why_not)
     try:
-        return Registry(policy.messages.bindings_file)
+        return Registry(path)
     except RegistryError as error:
         raise StartError(str(error)) from error
 

@@ -22,7 +22,7 @@ from ibcm_bridge.commands.common import (
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.os_errors import cannot_write
-from ibcm_bridge.storage.binding_registry import Imported, Registry, RegistryError
+from ibcm_bridge.storage.binding_registry import Imported, Registry, RegistryError, no_registry
 from ibcm_bridge.storage.device_list import ListError, read_list, write_list
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def add(commands: Subcommands) -> None:
         made.set_defaults(run=_run, act=act)
         return made
 
+    action("init", _init, "create the file of bindings, without bindings")
     listing = action("list", _list, "list all bindings")
     listing.add_argument(
         "--json", action="store_true", help="print one JSON object per client GUID"
@@ -92,6 +93,29 @@ def _run(options: argparse.Namespace) -> int:
 
 
 type _Act = Callable[[argparse.Namespace, MessagePolicy, Path, datetime.datetime], int]
+
+
+def _init(_: argparse.Namespace, messages: MessagePolicy, path: Path, __: object) -> int:
+    if no_registry(path) is None and path.exists():
+        with Registry(path) as registry:
+            count = sum(1 for _ in registry.all())
+        _complain(f"{path} already exists, with {counted(count, 'binding')}; nothing was changed")
+        return EXIT_PROBLEM
+    Registry(path).close()
+    print(f"{path} was created, without bindings.")
+    print(_AFTER_INIT[str(messages.identity), str(messages.unknown_guids)])
+    return 0
+
+
+_AFTER_INIT = {
+    ("enforce", "learn"): "Each client GUID will be bound to the first client for which a "
+    "management point accepts it.",
+    ("enforce", "refuse"): "Requests with a client GUID are refused (unknown_guids: refuse) until "
+    "it is imported.",
+    ("observe", "learn"): "Bindings are report-only (identity: observe).",
+    ("observe", "refuse"): "Bindings are report-only (identity: observe).",
+}
+"""The meaning of a registry without bindings, by `identity` and `unknown_guids`."""
 
 
 def _list(options: argparse.Namespace, _: MessagePolicy, path: Path, __: object) -> int:
@@ -280,9 +304,7 @@ def _existing(path: Path) -> Registry:
             f"{path} cannot be opened: {error.strerror}; run this as a user with access"
         ) from error
     if not is_there:
-        raise RegistryError(
-            f"{path} does not exist yet; the start of the bridge or an import creates it"
-        )
+        raise RegistryError(f"{path} does not exist yet; identity init or an import creates it")
     return Registry(path)
 
 

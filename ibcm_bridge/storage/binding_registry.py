@@ -49,6 +49,26 @@ class Imported:
     """Conflicts: the stored binding, which was kept, and the imported one."""
 
 
+def no_registry(path: Path) -> str | None:
+    """Return why a bridge that enforces bindings must not start with this file; None if it may.
+
+    With a new file, every client GUID is unbound, and another client could take it. A file that
+    cannot be opened has a better error (`Registry`).
+    """
+    try:
+        if path.stat().st_size:
+            return None
+        what = "is empty"
+    except FileNotFoundError:
+        what = "does not exist"
+    except OSError:
+        return None
+    return (
+        f"{path} {what}: with identity: enforce, a new file would release every client GUID that "
+        "was bound; restore it, or run: ibcm-bridge identity init --config FILE"
+    )
+
+
 class Registry:
     """Client GUID -> `Binding`. For one thread at a time. Every method raises RegistryError."""
 

@@ -71,6 +71,37 @@ def stored(path: Path) -> list[Binding]:
         return [*registry.all()]
 
 
+# init
+
+
+@pytest.mark.parametrize(
+    ("keys", "meaning"),
+    [
+        ("identity: enforce", "will be bound to the first client for which a management point"),
+        ("identity: enforce, unknown_guids: refuse", "are refused (unknown_guids: refuse) until"),
+        ("identity: observe", "Bindings are report-only"),
+    ],
+)
+def test_init_creates_the_file_once(
+    identity: Identity, path: Path, keys: str, meaning: str
+) -> None:
+    path.touch()  # an empty file is none
+    done = identity("init", messages=f"bindings: {path}, {keys}")
+    assert (done.status, done.err) == (0, "")
+    assert done.out.startswith(f"{path} was created, without bindings.\n")
+    assert meaning in done.out
+    assert stored(path) == []
+    again = identity("init", messages=f"bindings: {path}, {keys}")
+    assert (again.status, again.out) == (1, "")
+    assert f"{path} already exists, with 0 bindings; nothing was changed" in again.err
+
+
+def test_init_keeps_bindings(identity: Identity, filled: Path) -> None:
+    done = identity("init")
+    assert "already exists, with 2 bindings; nothing was changed" in done.err
+    assert stored(filled) == [LEARNED, IMPORTED]
+
+
 # list and show
 
 
@@ -334,7 +365,7 @@ def test_an_export_does_not_replace_a_device_or_a_link(identity: Identity, fille
 def test_reading_creates_no_file(identity: Identity, path: Path, arguments: list[str]) -> None:
     done = identity(*arguments)
     assert (done.status, done.out) == (1, "")
-    assert f"{path} does not exist yet; the start of the bridge or an import creates" in done.err
+    assert f"{path} does not exist yet; identity init or an import creates" in done.err
     assert not path.exists()
 
 

@@ -55,7 +55,7 @@ def _run(options: argparse.Namespace) -> int:
         # `run` reports these itself when it starts.
         _untested(options),
         _open_files(policy),
-        check_bindings(policy.messages.bindings_file),
+        check_bindings(policy.messages),
         _connect(policy) if options.connect else (),
     ):
         print(finding_line(finding), flush=True)

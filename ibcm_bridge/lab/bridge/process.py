@@ -20,6 +20,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+import yaml
+
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy, with_addresses, with_ports
@@ -27,6 +29,7 @@ from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT, SHIPPED, TLS_
 from ibcm_bridge.lab.site_systems.site_systems import Address
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 from ibcm_bridge.policy.addresses import host_text
+from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 
 START_SECONDS = 120.0
 """Only a bridge that hangs takes so long; a busy machine compiles its modules for 30 s."""
@@ -104,6 +107,16 @@ def with_site_systems(policy: str, site_systems: HasAddresses) -> str:
     return with_addresses(policy, places)
 
 
+def _create_bindings(policy: str, directory: Path) -> None:
+    """Create the file of bindings, as `identity init` does. A file that exists is kept."""
+    messages = yaml.safe_load(policy).get("messages")
+    name = messages.get("bindings") if isinstance(messages, dict) else None
+    if isinstance(name, str):
+        # If this fails, the bridge reports it.
+        with contextlib.suppress(RegistryError):
+            Registry(directory / name).close()
+
+
 class RunningBridge:
     """`ibcm-bridge run` with the shipped policy and the lab's addresses. A context manager.
 
@@ -139,6 +152,7 @@ class RunningBridge:
         self._read = 0
         self._reading = threading.Lock()
         self._choose_ports()
+        _create_bindings(self._policy, directory)
 
     @property
     def address(self) -> tuple[str, int]:
