@@ -14,6 +14,7 @@ from ibcm_bridge.addons.connections import ONE_PROCESS, Capacity, Connections, T
 from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import TrafficObserver
+from ibcm_bridge.addons.hooks.binding_writes import BindingWrites
 from ibcm_bridge.addons.hooks.client_judgement import ClientJudgement
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
@@ -90,6 +91,7 @@ class Bridge:
         self.connections = Connections(capacity, elsewhere)
         with contextlib.ExitStack() as opened:
             registry = opened.enter_context(_registry(policy))
+            writes = _binding_writes(registry, opened)
             uploads = opened.enter_context(contextlib.closing(_upload_assembly(policy)))
             trail = _audit_trail(policy, clock, shared.turn if shared else None)
             audit = opened.enter_context(contextlib.closing(trail))
@@ -101,6 +103,7 @@ class Bridge:
                 judgement=ClientJudgement(self.connections, ends.connection_refused, clock),
                 uploads=uploads,
                 registry=registry,
+                binding_writes=writes,
                 observers=observers,
                 clock=clock,
                 check_seconds=check_seconds,
@@ -135,6 +138,16 @@ def _registry(policy: Policy) -> Registry:
         raise StartError(why_not)
     try:
         return Registry(path)
+    except RegistryError as error:
+        raise StartError(str(error)) from error
+
+
+def _binding_writes(registry: Registry, opened: contextlib.ExitStack) -> BindingWrites | None:
+    """Return what changes a file. In memory, changes are made at once."""
+    if registry.path is None:
+        return None
+    try:
+        return opened.enter_context(contextlib.closing(BindingWrites(registry.path)))
     except RegistryError as error:
         raise StartError(str(error)) from error
 

@@ -26,6 +26,7 @@ from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import TrafficObserver
+from ibcm_bridge.addons.hooks.binding_writes import BindingWrites
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS, ClientAuthentication
 from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
@@ -61,6 +62,8 @@ class SharedState:
     judgement: ClientJudgement
     uploads: UploadAssembly
     registry: Registry
+    binding_writes: BindingWrites | None
+    """Changes the registry, if it is in a file."""
     observers: Sequence[TrafficObserver]
     clock: Clock
     check_seconds: float
@@ -134,7 +137,9 @@ class Generation:
                 shared.uploads,
                 self._inspection,
                 ReplyInspection(policy.messages),
-                ClientIdentification(shared.registry, policy.messages, shared.clock),
+                ClientIdentification(
+                    shared.registry, policy.messages, shared.clock, shared.binding_writes
+                ),
                 SiteSystemAuthentication(shared.connections),
             ],
             shared.observers,

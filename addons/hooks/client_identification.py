@@ -6,9 +6,11 @@ It also learns bindings from the replies of management points: `identity.learnin
 from __future__ import annotations
 
 import logging
-from typing import TypeGuard
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeGuard
 
 from ibcm_bridge.addons.clock import Clock
+from ibcm_bridge.addons.hooks.binding_writes import BindingWrites
 from ibcm_bridge.addons.stages import BodyInspected, Learned, ReplyAllowed
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
@@ -42,6 +44,10 @@ def _is_bound(decided: Approved | Deny) -> bool:
     return isinstance(decided, Approved) and decided.identity.binding_status is BindingStatus.BOUND
 
 
+type Later[Result] = Result | Coroutine[Any, Any, Result]
+"""A decision, or the wait for it."""
+
+
 class ClientIdentification:
     """Makes the last decision on a request; only this approves it."""
 
@@ -50,34 +56,58 @@ class ClientIdentification:
         registry: Registry,
         message_policy: MessagePolicy,
         clock: Clock,
+        writes: BindingWrites | None = None,
     ) -> None:
+        """`writes` is for a registry in a file. Without it, changes are made at once."""
         self._registry = registry
         self._message_policy = message_policy
         self._clock = clock
+        self._writes = writes
 
-    def body_inspected(self, known: BodyInspected) -> Approved | Deny:
+    def body_inspected(self, known: BodyInspected) -> Later[Approved | Deny]:
         """Approve or refuse an inspected request."""
+        try:
+            decided = self._approve(known.inspected, known.client)
+        except RegistryError as error:
+            return _unavailable(error)
+        return self._now(self._recognized(known, decided)) if _is_recognized(decided) else decided
+
+    async def _recognized(self, known: BodyInspected, decided: Approved) -> Approved | Deny:
         inspected, client = known.inspected, known.client
         try:
-            decided = self._approve(inspected, client)
-            if _is_recognized(decided):
-                self._update_binding(decided.identity.guid, client)
-                again = self._approve(inspected, client)
-                # Another client may have been bound in between.
-                if not _is_bound(again):
-                    decided = again
+            await self._update_binding(decided.identity.guid, client)
+            again = self._approve(inspected, client)
         except RegistryError as error:
-            return Deny(Reason.IDENTITY_UNAVAILABLE, rules.MESSAGES_BINDINGS, str(error)[:200])
-        return decided
+            return _unavailable(error)
+        # Another client may have been bound in between.
+        return decided if _is_bound(again) else again
 
-    def reply_allowed(self, known: ReplyAllowed) -> Learned | Deny:
+    def reply_allowed(self, known: ReplyAllowed) -> Later[Learned | Deny]:
         """Learn a binding from the reply of a management point that accepted the client."""
         try:
-            doubt = self._learn(known)
+            lesson = self._lesson(known)
         except RegistryError as error:
-            # The site accepted the client. A later reply can be used as well.
-            logger.warning("cannot record a client GUID binding: %s", error)
-            return Learned()
+            return _not_recorded(error)
+        if lesson is not None and not isinstance(lesson, Deny):
+            return self._now(self._learn(known, *lesson))
+        return self._learned(known, lesson)
+
+    async def _learn(
+        self, known: ReplyAllowed, before: Binding | None, new: Binding
+    ) -> Learned | Deny:
+        stored: Binding | None
+        try:
+            if before is None:
+                stored = await self._write(lambda registry: registry.add(new))
+            else:
+                stored = await self._write(lambda registry: registry.replace(before, new))
+            # Another client may have been bound in between.
+            lesson = None if stored == new else self._lesson(known)
+        except RegistryError as error:
+            return _not_recorded(error)
+        return self._learned(known, lesson if isinstance(lesson, Deny) else None)
+
+    def _learned(self, known: ReplyAllowed, doubt: Deny | None) -> Learned | Deny:
         if doubt is None:
             return Learned()
         if self._message_policy.identity is Enforcement.OBSERVE:
@@ -86,7 +116,8 @@ class ClientIdentification:
         refusal = observation.enforce(doubt)
         return Learned(would_refuse=observation.found) if refusal is None else refusal
 
-    def _learn(self, known: ReplyAllowed) -> Deny | None:
+    def _lesson(self, known: ReplyAllowed) -> tuple[Binding | None, Binding] | Deny | None:
+        """Return the binding before, and the one that a reply confirms."""
         reply = read_registration_reply(known.message)
         registered = (
             reply.guid
@@ -104,20 +135,41 @@ class ClientIdentification:
             renewal=self._message_policy.renewal,
             now=self._clock(),
         )
-        if not isinstance(new, Binding):
-            return new
-        if binding is None:
-            self._registry.add(new)
-        else:
-            self._registry.replace(binding, new)
-        return None
+        return (binding, new) if isinstance(new, Binding) else new
+
+    async def _write[Result](self, change: Callable[[Registry], Result]) -> Result:
+        if self._writes is None:
+            return change(self._registry)
+        return await self._writes.do(change)
+
+    def _now[Result](self, work: Coroutine[Any, Any, Result]) -> Later[Result]:
+        """Return the result of work that waits for nothing, or else the work."""
+        if self._writes is not None:
+            return work
+        try:
+            work.send(None)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
+        raise AssertionError("a change in memory does not wait")
 
     def _approve(self, inspected: Inspected, client: Client) -> Approved | Deny:
         return approve(inspected, client, self._registry.find, self._message_policy, self._clock())
 
-    def _update_binding(self, guid: str, client: Client) -> None:
+    async def _update_binding(self, guid: str, client: Client) -> None:
         binding = self._registry.find(guid)
         renewal = self._message_policy.renewal
         new = binding and updated_binding(binding, client, renewal, self._clock())
         if binding is not None and new is not None:
-            self._registry.replace(binding, new)
+            before, after = binding, new
+            await self._write(lambda registry: registry.replace(before, after))
+
+
+def _unavailable(error: RegistryError) -> Deny:
+    return Deny(Reason.IDENTITY_UNAVAILABLE, rules.MESSAGES_BINDINGS, str(error)[:200])
+
+
+def _not_recorded(error: RegistryError) -> Learned:
+    """The site accepted the client. A later reply can be used as well."""
+    logger.warning("cannot record a client GUID binding: %s", error)
+    return Learned()

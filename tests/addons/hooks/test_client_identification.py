@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import datetime
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.addons.audit.trail import exchange_record
 from ibcm_bridge.addons.clock import utc_now
+from ibcm_bridge.addons.hooks.binding_writes import BindingWrites
 from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
 from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.authentication.client import AuthenticatedClient
@@ -36,21 +41,41 @@ STRANGER = "0" * 64
 Rule = Callable[[MessagePolicy], None]
 
 
-@pytest.fixture
-def registry() -> Iterator[Registry]:
-    with Registry(None) as made:
+@pytest.fixture(params=["memory", "file"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+    path = tmp_path / "bindings.sqlite" if request.param == "file" else None
+    with Registry(path) as made:
         yield made
 
 
 @pytest.fixture
-def rule(exchange: ExchangeDriver, registry: Registry) -> Rule:
+def writes(registry: Registry) -> Iterator[BindingWrites | None]:
+    if registry.path is None:
+        yield None
+    else:
+        with contextlib.closing(BindingWrites(registry.path)) as made:
+            yield made
+
+
+def waited(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A decision, after the wait for it."""
+
+    def decided(known: Any) -> Any:
+        found = decide(known)
+        return asyncio.run(found) if asyncio.iscoroutine(found) else found
+
+    return decided
+
+
+@pytest.fixture
+def rule(exchange: ExchangeDriver, registry: Registry, writes: BindingWrites | None) -> Rule:
     """A function that sets the rules of the exchange."""
 
     def by(rules: MessagePolicy) -> None:
-        identity = ClientIdentification(registry, rules, lambda: NOW)
-        exchange.hooks["body_inspected"] = identity.body_inspected
+        identity = ClientIdentification(registry, rules, lambda: NOW, writes)
+        exchange.hooks["body_inspected"] = waited(identity.body_inspected)
         exchange.hooks["reply_collected"] = ReplyInspection(rules).reply_collected
-        exchange.hooks["reply_allowed"] = identity.reply_allowed
+        exchange.hooks["reply_allowed"] = waited(identity.reply_allowed)
 
     by(ENFORCE)
     return by
@@ -260,3 +285,24 @@ def test_a_reply_is_forwarded_even_if_its_binding_cannot_be_recorded(
     exchange.receive(reply_bytes(REGISTERED), exchange.server)
     assert exchange.to_client() == reply_bytes(REGISTERED)
     assert "cannot record a client GUID binding" in caplog.text
+
+
+def test_a_client_that_is_bound_in_between_keeps_its_guid(
+    exchange: ExchangeDriver,
+    rule: Rule,
+    registry: Registry,
+    running_lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process learns the client GUID after this one has looked."""
+    other, add = anothers(exchange), Registry.add
+
+    def slower(self: Registry, binding: Binding) -> Binding:
+        add(self, other)
+        return add(self, binding)
+
+    monkeypatch.setattr(Registry, "add", slower)
+    exchange.receive(registration(running_lab))
+    exchange.receive(reply_bytes(REGISTERED), exchange.server)
+    assert exchange.reason() == "identity-of-another"
+    assert registry.find(GUID) == other

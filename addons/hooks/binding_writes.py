@@ -1,0 +1,34 @@
+"""Writes bindings in a thread: a disk, or another process that writes, may take a second.
+
+The event loop serves other connections meanwhile. It reads with a connection of its own, which
+never waits (`storage.database`). A request that waits for a write is one of a connection, so the
+number of writes is bounded by `limits.connections`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from ibcm_bridge.storage.binding_registry import Registry
+
+
+class BindingWrites:
+    """Changes of the bindings in a file, one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file. Raise RegistryError."""
+        self._registry = Registry(path)
+        self._thread = ThreadPoolExecutor(1, "bindings")
+
+    async def do[Result](self, change: Callable[[Registry], Result]) -> Result:
+        """Return the result of a change, when it is stored. Raise RegistryError."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, change, self._registry)
+
+    def close(self) -> None:
+        """Finish the changes under way, and close the file."""
+        self._thread.shutdown()
+        self._registry.close()
