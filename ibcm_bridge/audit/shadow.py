@@ -14,7 +14,7 @@ nothing, opens no upload session and scans nothing:
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import Client, admit_anonymous, authenticate
@@ -59,8 +59,8 @@ class JudgedRequest:
     certificate: CertificateFacts | None
     """The certificate that the client presented, if the policy in use accepted it."""
     head: RequestHead
-    body: bytes
-    judged: Judged
+    body: bytes = b""
+    judged: Judged = field(default_factory=Judged)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,12 @@ class Outcome:
     """True if it is refused."""
     body_judged: bool = True
     """False if the body would still be judged."""
+
+    @classmethod
+    def of(cls, reason: str, rule: str, *, enforced: bool) -> Outcome:
+        """Return the outcome that a record of the audit has. An unknown reason is none."""
+        known = reason in Reason._value2member_map_
+        return cls(Deny(Reason(reason), rules.Rule(rule)) if known else None, enforced)
 
     def differs_from(self, other: Outcome) -> bool:
         """Return whether the audit would have another verdict, reason or rule."""
@@ -104,12 +110,9 @@ class Shadow:
     def _outcome(
         self, request: JudgedRequest, find: FindBinding, now: datetime.datetime
     ) -> Outcome:
-        publication = _publication(self.policy, request)
-        if isinstance(publication, Deny):
-            return Outcome(publication, enforced=True)
-        if isinstance(publication, TunnelPublication):
+        head = authorize_by(self.policy, request)
+        if head is None:
             return Outcome()  # nothing is inspected
-        head = _authorize(publication, self.policy, request)
         if isinstance(head, Deny):
             return Outcome(head, enforced=True)
         was_read = request.judged.body is not None or not head.head.length
@@ -234,9 +237,13 @@ def _client(publication: HttpPublication, certificate: CertificateFacts | None) 
     return authenticate(publication, certificate)
 
 
-def _authorize(
-    publication: HttpPublication, policy: Policy, request: JudgedRequest
-) -> Authorized | Deny:
+def authorize_by(policy: Policy, request: JudgedRequest) -> Authorized | Deny | None:
+    """Authorize the head of a request by a policy; None if the policy tunnels it."""
+    publication = _publication(policy, request)
+    if isinstance(publication, Deny):
+        return publication
+    if isinstance(publication, TunnelPublication):
+        return None
     client = _client(publication, request.certificate)
     if isinstance(client, Deny):
         return client

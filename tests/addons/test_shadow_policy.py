@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.audit.shadow import Shadow
+from ibcm_bridge.commands.explain.recorded import Unknown, judge_again
 from tests.addons.stand_ins.lab import BRIDGED, GOOD, Lab, changed, message
 from tests.addons.stand_ins.running import Running, wait_for
 
@@ -30,6 +31,14 @@ def test_only_what_differs_is_in_the_audit(running: Running) -> None:
         assert client.request("CCM_POST", "/ccm_system/request", **sent()).status == 200
         # A head without a body, so the shadow judges all of it.
         assert client.request("DELETE", "/SMS_DP_SMSPKG$/LAB00001").status == 405
+    records = wait_for(lambda: len(running.audit()) == 3 and running.audit())
+    # The same policy judges the records as it judged the requests.
+    for record in records:
+        again = judge_again(running.policy, record)
+        assert again is not None
+        assert again.outcome is not None
+        assert again.outcome.enforced == (record["verdict"] == "deny")
+        assert (again.unknown is Unknown.BODY) == (record["method"] == "CCM_POST")
     allowed, posted, refused = wait_for(lambda: len(running.audit()) == 3 and running.audit())
     assert "shadow" not in allowed
     assert "shadow" not in posted

@@ -52,9 +52,9 @@ def _run(options: argparse.Namespace) -> int:
         complain(str(error))
         return EXIT_PROBLEM
     if options.json:
-        print(json.dumps(_as_json(differences, options.rows)))
+        print(json.dumps(difference_fields(differences, options.rows)))
     else:
-        for line in _lines(differences, options.rows, len(paths)):
+        for line in difference_lines(differences, options.rows, len(paths)):
             print(line.rstrip())
     return 0
 
@@ -67,9 +67,9 @@ _HEADINGS = {
 _INDENT = " " * 10
 
 
-def _lines(differences: Differences, rows: int, files: int) -> Iterator[str]:
+def difference_lines(differences: Differences, rows: int, files: int) -> Iterator[str]:
     yield f"{differences.requests:,} requests in {counted(files, 'file')}"
-    yield f"{differences.different:,} with another outcome under the shadow policy"
+    yield f"{differences.different:,} with another outcome under the other policy"
     if differences.not_judged:
         yield f"{differences.not_judged:,} of these without a judgement of the body"
     for change, found in differences.most(rows):
@@ -102,7 +102,7 @@ def _outcome(verdict: str, reason: str, rule: str) -> str:
 _NAMES = (audit.VERDICT, audit.REASON, audit.RULE)
 
 
-def _as_json(differences: Differences, rows: int) -> dict[str, object]:
+def difference_fields(differences: Differences, rows: int) -> dict[str, object]:
     found = dict(differences.most(rows))
     return {
         "requests": differences.requests,

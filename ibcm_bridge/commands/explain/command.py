@@ -56,6 +56,15 @@ def add(commands: Subcommands) -> None:
         metavar="FILE",
         help="evaluate each request in a mitmproxy flow file (mitmdump -w), instead of VERB URL",
     )
+    parser.add_argument(
+        "--audit",
+        type=Path,
+        action="append",
+        metavar="FILE",
+        help="judge the requests of an audit file, and its rotated files, again; can be repeated, "
+        "instead of VERB URL. The output has what the policy judges in another way than the audit, "
+        "and what the audit does not tell",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object per request")
     parser.add_argument("method", metavar="VERB", nargs="?", help="HTTP method, such as GET")
     parser.add_argument(
@@ -70,8 +79,14 @@ def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.storage.binding_registry import RegistryError
 
     target = (options.method, options.url)
-    if None in target if options.flow is None else any((*target, options.body, options.header)):
-        usage = "use either VERB URL (with --header, --body) or --flow FILE"
+    if options.audit and not any((*target, options.body, options.header, options.flow)):
+        from ibcm_bridge.commands.explain.audit_again import explain_audit
+
+        policy = read_policy(options.config)
+        return EXIT_PROBLEM if policy is None else explain_audit(policy, options)
+    one_request = any((*target, options.body, options.header))
+    if options.audit or (None in target if options.flow is None else one_request):
+        usage = "use either VERB URL (with --header, --body), or --flow FILE, or --audit FILE"
         print(f"ibcm-bridge explain: {usage}", file=sys.stderr)
         return EXIT_USAGE
     policy = read_policy(options.config)

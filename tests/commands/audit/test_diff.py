@@ -25,7 +25,7 @@ def test_the_output_has_both_outcomes_in_80_columns(
     assert main(["audit", "diff", str(audit)]) == 0
     output = capsys.readouterr().out
     assert output.startswith(
-        "3 requests in 1 file\n3 with another outcome under the shadow policy\n"
+        "3 requests in 1 file\n3 with another outcome under the other policy\n"
     )
     for line in (
         "WOULD BE REFUSED",
