@@ -133,6 +133,9 @@ def listens(address: tuple[str, int]) -> bool:
         socket.create_connection(address, SOON).close()
     except ConnectionRefusedError:
         return False
+    except ConnectionResetError:
+        # It was accepted by a listener that is being closed.
+        return True
     return True
 
 

@@ -72,7 +72,7 @@ def reloaded(running: Running, path: Path) -> Steps:
 
     on_the_loop(steps.begin())
     assert running.reload(lambda: load_policy(path)) == ()
-    # What a new generation does first, such as its renewals, belongs to the reload.
+    # The first renewals of the new generation belong to the reload.
     on_the_loop(asyncio.sleep(0.1))
     on_the_loop(steps.end())
     return steps

@@ -86,3 +86,57 @@ def test_the_address_of_another_machine_is_refused() -> None:
     with pytest.raises(ListenError) as refused:
         Listening([("192.0.2.1", 8443)], 2)
     assert "is not an address of this machine" in str(refused.value.strerror)
+
+
+# Inherited sockets
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (1, 3), (2, 2), (2, 3), (3, 2), (4, 1)])
+def test_no_waiting_connection_is_lost_with_another_number_of_workers(
+    before: int, after: int
+) -> None:
+    address = (HERE, 0)
+    with contextlib.ExitStack() as opened:
+        first = opened.enter_context(contextlib.closing(Listening([address], before)))
+        waiting = [
+            opened.enter_context(socket.create_connection(first.addresses[0], 10))
+            for _ in range(32)
+        ]
+        # As they come from another process: own files of the same sockets.
+        inherited = {key: [own.dup() for own in found] for key, found in first.sockets.items()}
+        second = opened.enter_context(contextlib.closing(Listening([address], after, inherited)))
+        assert second.addresses == first.addresses
+        first.close()
+        accepted = []
+        for number in range(after):
+            # Each worker closes the sockets of the others, and must not lose its own.
+            for listener in second.of[number][address]:
+                assert not listener.getblocking()
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        accepted.append(opened.enter_context(listener.accept()[0]))
+        assert len(accepted) == len(waiting)
+
+
+def test_workers_that_share_a_queue_have_their_own_files(other: socket.socket) -> None:
+    address = (HERE, 0)
+    other.bind(address)
+    other.listen()
+    other.setblocking(False)
+    with (
+        contextlib.closing(Listening([address], 3, {address: [other.dup()]})) as listening,
+        socket.create_connection(listening.addresses[0], 10),
+    ):
+        (kept,) = listening.keep_only(2)[address]
+        accepted, _ = kept.accept()
+        accepted.close()
+
+
+def test_an_inherited_listener_is_not_bound_again_and_others_are(other: socket.socket) -> None:
+    other.bind((HERE, 0))
+    other.listen()
+    inherited, new = other.getsockname(), (HERE, free_port())
+    sockets = {inherited: [other.dup()], ("127.0.0.9", 1): [other.dup()]}
+    with contextlib.closing(Listening([inherited, new], 2, sockets)) as listening:
+        assert listening.addresses == [inherited, new]
+    sockets["127.0.0.9", 1][0].close()

@@ -151,3 +151,23 @@ def test_a_worker_that_ends_during_a_reload_ends_the_reload(reloading: Reloading
     reloading.workers[1].status = 1
     reloading.go_on(b"1\nprepared")
     assert reloading.parent.done == ["drop", "worker 2 ended during the reload"]
+
+
+def test_those_who_asked_before_a_reload_began_get_its_outcome(reloading: Reloading) -> None:
+    outcomes: list[tuple[str, Sequence[str]]] = []
+
+    def asked_by(name: str) -> Callable[[Sequence[str]], None]:
+        return lambda problems: outcomes.append((name, problems))
+
+    reloading._reload.ask(asked_by("first"))
+    reloading._reload.ask(asked_by("second"))
+    reloading.go_on()
+    reloading._reload.ask(asked_by("late"))
+    reloading.go_on(b"1\nprepared", b"1\nno file")
+    assert outcomes == [("first", ["no file"]), ("second", ["no file"])]
+    reloading.go_on()
+    reloading.go_on(b"2\nprepared", b"2\nprepared")
+    assert outcomes[2:] == [("late", [])]
+    reloading.ask()
+    reloading.go_on(b"3\nprepared", b"3\nprepared")
+    assert len(outcomes) == 3
