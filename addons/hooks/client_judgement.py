@@ -8,8 +8,8 @@
 3. Every second, due connections without a request are judged too. Those whose client is refused
    are closed and recorded. A response under way ends first.
 
-A client is judged by the policy of new connections, whatever policy its connection began with: its
-listener must still have the publication. Tunnels have no client that could be judged.
+A client is judged by the policy of new connections, whatever policy its connection began with: that
+must still publish the server name, at this or another address. Tunnels have no client to judge.
 """
 
 from __future__ import annotations
@@ -160,14 +160,18 @@ class ClientJudgement:
         return client
 
     def _publication(self, record: ConnectionRecord) -> HttpPublication | Deny:
-        """Return the publication of a connection in the policy of new connections."""
-        before, listener = record.publication, self._policy.listeners.get(record.listener.address)
+        """Return the publication of a connection in the policy of new connections.
+
+        The listener can have another address now. If several publish the name, that of the
+        connection comes first.
+        """
+        before, listeners = record.publication, self._policy.listeners
         assert before is not None
-        if isinstance(listener, PlaintextListener):
-            publication: object = listener.publication
-        else:
-            publication = listener and listener.publications.get(before.name.lower())
-        if isinstance(publication, HttpPublication) and type(publication) is type(before):
-            return publication
-        text = "the policy no longer publishes this server name here over HTTP"
+        own = listeners.get(record.listener.address)
+        for listener in (*((own,) if own is not None else ()), *listeners.values()):
+            for publication in listener.published:
+                is_same = (publication.name, type(publication)) == (before.name, type(before))
+                if is_same and isinstance(publication, HttpPublication):
+                    return publication
+        text = "the policy no longer publishes this server name over HTTP"
         return Deny(Reason.UNKNOWN_NAME, rules.LISTENER_PUBLICATIONS, text)

@@ -20,6 +20,7 @@ from ibcm_bridge.addons.hooks import client_judgement
 from ibcm_bridge.addons.policy_generation import Generation
 from ibcm_bridge.addons.tls.current_trust import ClientTrust
 from ibcm_bridge.authentication.revocation import renew
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient, Response, request_bytes
 from ibcm_bridge.policy.policy import Policy
@@ -223,6 +224,12 @@ def without_the_publication(_lab: Lab, policy: Policy) -> Policy:
     )
 
 
+def at_another_address(_lab: Lab, policy: Policy) -> Policy:
+    (listener,) = policy.listeners
+    moved = dataclasses.replace(listener, address=("127.0.0.1", free_port()))
+    return dataclasses.replace(policy, listeners=(moved,))
+
+
 def with_more_requests(_lab: Lab, policy: Policy) -> Policy:
     return dataclasses.replace(
         policy, limits=dataclasses.replace(policy.limits, connection_requests=7)
@@ -237,6 +244,7 @@ def with_more_requests(_lab: Lab, policy: Policy) -> Policy:
         (without_certificates, "certificate-untrusted"),
         (without_the_publication, "unknown-name"),
         (with_more_requests, None),
+        (at_another_address, None),
     ],
 )
 def test_a_newer_policy_judges_connected_clients(
