@@ -11,7 +11,7 @@ from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.cases.case import Case
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
-from ibcm_bridge.lab.comparison.verdicts import judge
+from ibcm_bridge.lab.comparison.verdicts import judge, judge_plain
 from ibcm_bridge.lab.demo.report import case_data
 from ibcm_bridge.lab.picture.drawing import picture
 from ibcm_bridge.lab.protocol.client import Request, Response
@@ -50,6 +50,7 @@ def summary(result: CaseResult, faults: Sequence[str] = ()) -> dict[str, Any]:
         "id": result.case.id,
         "bridge": _short(result, result.bridge, faults),
         "tunnel": _short(result, result.tunnel, faults),
+        "plain_proxy": _plain_proxy(result),
         "problems": list(result.problems),
         "faults": list(faults),
         "announcement": _announcement(result, faults),
@@ -87,6 +88,20 @@ def _short(
         **_verdict(result, outcome, faults),
         "client_received": outcome.client_received,
         "reference": str(outcome.audit.get("reference", "")),
+    }
+
+
+def _plain_proxy(result: CaseResult) -> dict[str, str] | None:
+    """Return the result through a plain reverse proxy, which no fault changes."""
+    if result.plain is None:
+        return None
+    verdict = judge_plain(result.case, result.plain)
+    return {
+        "proxy": result.plain.name,
+        "grade": verdict.grade.value,
+        "mark": verdict.grade.mark,
+        "word": verdict.word,
+        "client_received": result.plain.client_received,
     }
 
 

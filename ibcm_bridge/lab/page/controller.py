@@ -14,6 +14,7 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +30,7 @@ from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
 from ibcm_bridge.lab.comparison.comparison import ConnectionsByName
+from ibcm_bridge.lab.comparison.plain_proxy import RecordedPath
 from ibcm_bridge.lab.page import case_view
 from ibcm_bridge.lab.page.captures import Captures, Path
 from ibcm_bridge.lab.page.message_view import message_view
@@ -80,6 +82,8 @@ class Controller:
         self._perimeter = perimeter
         self._preview = preview
         self._publish = publish
+        self._recorded = RecordedPath()
+        """The third path. The lab starts no other proxy, so its results are recorded."""
         self._queue: queue.Queue[_Action | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._summaries: dict[str, dict[str, Any]] = {}
@@ -187,6 +191,7 @@ class Controller:
 
     def _send(self, family: str, case: Case) -> None:
         result = self._perimeter.comparison.result(case)
+        result = replace(result, plain=self._recorded.result(case))
         for path, outcome in ((Path.BRIDGE, result.bridge), (Path.TUNNEL, result.tunnel)):
             wire = outcome.observation.wire if outcome else None
             self.captures.keep(case.id, path, wire, sent=outcome is not None)

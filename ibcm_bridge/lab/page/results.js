@@ -35,10 +35,10 @@ function row(item, result) {
   const cell = (path) => {
     if (!result) return make("td", {}, "…");
     const outcome = result[path];
-    if (!outcome) return make("td", {}, "- NO TUNNEL");
+    if (!outcome) return make("td", {}, path === "tunnel" ? "- NO TUNNEL" : "–");
     return make("td", { class: outcome.grade }, make("strong", {}, `${outcome.mark} ${outcome.word}`), ` ${outcome.client_received}`);
   };
-  return make("tr", { "data-row": item.id }, make("th", { scope: "row" }, make("a", { href: `#${item.id}` }, item.title)), cell("bridge"), cell("tunnel"));
+  return make("tr", { "data-row": item.id }, make("th", { scope: "row" }, make("a", { href: `#${item.id}` }, item.title)), cell("bridge"), cell("plain_proxy"), cell("tunnel"));
 }
 
 // Renders the totals and some rows of the shown table again. The whole table takes too long for one frame.
@@ -53,11 +53,11 @@ export function showResults(cases, results, grades) {
   const legend = make("p", { class: "requirement" }, grades.map((grade) => `${grade.mark} ${grade.meaning}`).join(" · "));
   let family = "";
   const rows = cases.flatMap((item) => {
-    const begins = item.family === family ? [] : [make("tr", {}, make("th", { colspan: "3", scope: "rowgroup", class: "rowgroup" }, item.family))];
+    const begins = item.family === family ? [] : [make("tr", {}, make("th", { colspan: "4", scope: "rowgroup", class: "rowgroup" }, item.family))];
     family = item.family;
     return [...begins, row(item, results[item.id])];
   });
-  const head = ["Case", "Bridge", "Tunnel"].map((title) => make("th", { scope: "col" }, title));
+  const head = ["Case", "Bridge", "nginx (recorded)", "Tunnel"].map((title) => make("th", { scope: "col" }, title));
   return [
     make("div", { id: "totals" }, ...totals(cases, results)), legend,
     make("table", { id: "results" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)),

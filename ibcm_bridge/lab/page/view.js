@@ -96,6 +96,11 @@ function drawn(picture) {
 
 const PATHS = [["Bridge", "bridge"], ["Tunnel", "tunnel"]];
 
+function plainProxy(plain) {
+  return make("p", { class: "plain-proxy" }, `Through a plain reverse proxy with the same policy (${plain.proxy}): `,
+    make("strong", { class: plain.grade }, `${plain.mark} ${plain.word}`), `, ${plain.client_received}`);
+}
+
 export function showCase(item, { send, copy, address }) {
   const result = item.result;
   const paths = result ? result.paths : { bridge: null, tunnel: null };
@@ -115,6 +120,7 @@ export function showCase(item, { send, copy, address }) {
       make("a", { href: `#${item.id}`, id: "address" }, "Link to this case"),
       make("button", { onclick: () => copy(address) }, "Copy link")),
   ], [
+    result && result.plain_proxy ? plainProxy(result.plain_proxy) : "",
     result ? make("div", { class: "paths" }, ...PATHS.map(([title, name]) => column(title, name, paths[name], item))) : "",
     make("h3", {}, "Requirements"), cite(item.requirement), ...item.other_requirements.map(cite),
     make("p", {}, make("code", { id: "line" }, request.line), ` from a client with ${item.client}`),

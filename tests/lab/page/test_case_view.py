@@ -24,6 +24,7 @@ from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.cases.table import CASES, FAMILIES
 from ibcm_bridge.lab.comparison import curl
 from ibcm_bridge.lab.comparison.outcomes import CaseResult, Observation, Outcome, outcome
+from ibcm_bridge.lab.comparison.plain_proxy import RecordedPath
 from ibcm_bridge.lab.page.case_view import MAX_VIEW, card, details, sent, summary
 from ibcm_bridge.lab.page.guard import Guard
 from ibcm_bridge.lab.page.tour import LIFE_CYCLE, TOUR, tour
@@ -278,3 +279,11 @@ def test_curl_cannot_send_a_request_that_it_would_change() -> None:
     chunked = Request("POST", "/", (("Transfer-Encoding", "chunked"),), b"0\r\n\r\n")
     assert "chunks" in curl.why_not(chunked)
     assert curl.why_not(Request("POST", "/", (), b"x")) == ""
+
+
+def test_the_result_of_a_plain_proxy_is_shown_as_recorded(denied: CaseResult) -> None:
+    assert summary(denied)["plain_proxy"] is None
+    plain = RecordedPath().result(denied.case)
+    shown = summary(dataclasses.replace(denied, plain=plain))["plain_proxy"]
+    assert shown["proxy"].endswith(", recorded")
+    assert (shown["grade"], shown["word"]) == ("wrong", "NOT STOPPED")
