@@ -12,14 +12,10 @@ from pathlib import Path
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-def tree(pid: int) -> list[int]:
-    """A process and its descendants."""
-    found = [pid]
-    for parent in found:
-        with contextlib.suppress(OSError):
-            children = Path(f"/proc/{parent}/task/{parent}/children").read_text("ascii")
-            found += map(int, children.split())
-    return found
+def children(pid: int) -> list[int]:
+    with contextlib.suppress(OSError):
+        return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split())]
+    return []
 
 
 @dataclass(frozen=True)
@@ -28,23 +24,28 @@ class Sample:
 
     seconds: float
     rss: int
-    """Bytes of resident memory, of all processes."""
+    """Bytes of resident memory of the parent and its workers. Those that inspect come and go."""
+    processes: int
     descriptors: int
     files: int
     """In the folder of the bridge and in its temporary folder."""
     latency: float
     """Of one request on a new connection, in seconds."""
+    direct: float
+    """The same without the bridge: the machine may be busy with something else."""
 
 
-def measure(seconds: float, pid: int, folders: Sequence[Path], latency: float) -> Sample:
+def measure(
+    seconds: float, pid: int, folders: Sequence[Path], latency: float, direct: float
+) -> Sample:
+    lasting = [pid, *children(pid)]
+    processes = lasting + [child for worker in lasting[1:] for child in children(worker)]
     rss = descriptors = 0
-    for process in tree(pid):
-        # One that inspects may end meanwhile.
-        with contextlib.suppress(OSError):
-            rss += int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1]) * PAGE
-            descriptors += sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
+    for process in lasting:
+        rss += int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1]) * PAGE
+        descriptors += sum(1 for _ in Path(f"/proc/{process}/fd").iterdir())
     files = sum(len(names) for folder in folders for _, _, names in os.walk(folder))
-    return Sample(seconds, rss, descriptors, files, latency)
+    return Sample(seconds, rss, len(processes), descriptors, files, latency, direct)
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,18 @@ class Growth:
 
 
 def _floor(values: Sequence[float]) -> float:
-    """The lower quartile: bodies in inspection and other load come and go, a leak stays."""
+    """The lower quartile: requests and other load come and go, a leak stays."""
     return statistics.quantiles(values, n=4)[0] if len(values) > 1 else values[0]
 
 
 LIMITS = (
     Growth("resident memory, MB", lambda sample: sample.rss / 1e6, 0.03, 8),
+    Growth("processes", lambda sample: sample.processes, 0, 2),
     Growth("file descriptors", lambda sample: sample.descriptors, 0, 12),
     Growth("files", lambda sample: sample.files, 0, 2),
-    Growth("latency, ms", lambda sample: sample.latency * 1e3, 0.5, 5),
+    Growth(
+        "latency beside a direct request", lambda sample: sample.latency / sample.direct, 0.5, 1
+    ),
 )
 
 
@@ -87,11 +91,12 @@ def problems(samples: Sequence[Sample], seconds: float) -> list[str]:
 
 def table(samples: Sequence[Sample], rows: int = 12) -> str:
     """Some of the samples, for people."""
-    lines = ["   time      RSS  descriptors  files  latency"]
+    lines = ["   time      RSS  processes  descriptors  files  latency   direct"]
     step = max(1, len(samples) // rows)
     for sample in samples[::step]:
         lines.append(
-            f"{sample.seconds:6.0f} s  {sample.rss / 1e6:5.0f} MB  {sample.descriptors:8}"
-            f"  {sample.files:8}  {sample.latency * 1e3:5.1f} ms"
+            f"{sample.seconds:6.0f} s  {sample.rss / 1e6:5.0f} MB  {sample.processes:9}"
+            f"  {sample.descriptors:11}  {sample.files:5}"
+            f"  {sample.latency * 1e3:5.1f} ms {sample.direct * 1e3:5.1f} ms"
         )
     return "\n".join(lines)

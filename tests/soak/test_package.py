@@ -38,6 +38,8 @@ class System:
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     demand("debootstrap", "root")
     folder = tmp_path_factory.mktemp("debian")
+    # The root of the system, which its users other than root must enter.
+    folder.chmod(0o755)
     bootstrap = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(folder)]
     subprocess.run(bootstrap, check=True, capture_output=True)
     # Behind a proxy that inspects TLS, pip needs the authorities of this machine.

@@ -9,7 +9,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,7 @@ from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential
-from ibcm_bridge.lab.protocol.client import HandshakeRefused
+from ibcm_bridge.lab.protocol.client import HandshakeRefused, LabClient
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.published import TUNNELED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
@@ -158,12 +158,25 @@ def connections(bridge: FaultyBridge) -> float:
     return sum(sample.value for sample in samples if sample.name == "ibcm_connections")
 
 
-def probe(bridge: FaultyBridge, credential: LabCredential) -> float:
+def direct_client(
+    bridge: FaultyBridge, site_systems: SiteSystems, credential: LabCredential
+) -> LabClient:
+    return LabClient(
+        site_systems.management_point,
+        "mp01.corp.example",
+        trust=bridge.pki.root,
+        credential=credential,
+        timeout=SOON,
+    )
+
+
+def probe(client: Callable[[], LabClient]) -> float:
     """The time of a request on a new connection: the median of a few."""
     times = []
     for _ in range(5):
         began = time.monotonic()
-        assert bridge.serves(credential)
+        with client() as connected:
+            assert connected.request("GET", MP_LIST).status == 200
         times.append(time.monotonic() - began)
     return statistics.median(times)
 
@@ -181,9 +194,10 @@ def test_memory_descriptors_files_and_latency_do_not_grow(
     began = time.monotonic()
     with load:
         while (seconds := time.monotonic() - began) < minutes * 60:
-            latency = probe(bridge, credentials.computer)
+            latency = probe(lambda: bridge.client(credentials.computer))
+            direct = probe(lambda: direct_client(bridge, site_systems, credentials.computer))
             folders = (bridge.directory, folder)
-            samples.append(measure(seconds, bridge.pid, folders, latency))
+            samples.append(measure(seconds, bridge.pid, folders, latency, direct))
             operator.act(seconds)
             # The records of the stand-ins would fill the memory of this process.
             site_systems.clear()
