@@ -74,12 +74,6 @@ class Outcome:
     body_judged: bool = True
     """False if the body would still be judged."""
 
-    @classmethod
-    def of(cls, reason: str, rule: str, *, enforced: bool) -> Outcome:
-        """Return the outcome that a record of the audit has. An unknown reason is none."""
-        known = reason in Reason._value2member_map_
-        return cls(Deny(Reason(reason), rules.Rule(rule)) if known else None, enforced)
-
     def differs_from(self, other: Outcome) -> bool:
         """Return whether the audit would have another verdict, reason or rule."""
         return self._compared != other._compared

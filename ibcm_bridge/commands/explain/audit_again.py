@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.audit.differences import Change, Differences
 from ibcm_bridge.audit.record import Verdict
-from ibcm_bridge.audit.shadow import Outcome
 from ibcm_bridge.audit.summary import Fields, text
 from ibcm_bridge.commands.audit.diff import difference_fields, difference_lines
 from ibcm_bridge.commands.audit.files import WIDTH, complain, read_records
@@ -56,18 +55,17 @@ def _add(
         return
     if again.unknown is not None:
         unknown[again.unknown] += 1
-    found = again.outcome
-    differs = found is not None and found.differs_from(_recorded(record))
-    differences.add({**record, audit.SHADOW: audit.shadow_field(found if differs else None)})
+    found = audit.shadow_field(again.outcome)
+    differs = found is not None and _compared(found) != _compared(record)
+    differences.add({**record, audit.SHADOW: found if differs else None})
 
 
-def _recorded(record: Fields) -> Outcome:
-    """The outcome in the audit."""
-    return Outcome.of(
-        text(record, audit.REASON),
-        text(record, audit.RULE),
-        enforced=text(record, audit.VERDICT) == Verdict.DENY,
-    )
+def _compared(fields: Fields) -> tuple[str, ...]:
+    """The verdict, and the reason and rule unless it is `allow`, whose rule is a role and a verb."""
+    verdict = text(fields, audit.VERDICT)
+    if verdict == Verdict.ALLOW:
+        return (verdict,)
+    return verdict, text(fields, audit.REASON), text(fields, audit.RULE)
 
 
 def _unknown_lines(unknown: Counter[Unknown]) -> Iterator[str]:
