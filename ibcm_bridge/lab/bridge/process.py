@@ -109,11 +109,12 @@ def with_site_systems(policy: str, site_systems: HasAddresses) -> str:
 
 def _create_bindings(policy: str, directory: Path) -> None:
     """Create the file of bindings, as `identity init` does. A file that exists is kept."""
-    messages = yaml.safe_load(policy).get("messages")
-    name = messages.get("bindings") if isinstance(messages, dict) else None
-    if isinstance(name, str):
-        # If this fails, the bridge reports it.
-        with contextlib.suppress(RegistryError):
+    # The bridge reports what is wrong with the policy or the file.
+    with contextlib.suppress(yaml.YAMLError, RegistryError):
+        keys = yaml.safe_load(policy)
+        messages = keys.get("messages") if isinstance(keys, dict) else None
+        name = messages.get("bindings") if isinstance(messages, dict) else None
+        if isinstance(name, str):
             Registry(directory / name).close()
 
 
