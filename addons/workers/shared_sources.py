@@ -3,8 +3,8 @@
 The sources are not known before, so a table has a fixed number of cells, and a source uses one in
 each of `ROWS` rows: a count-min sketch (Cormode, Muthukrishnan: "An improved data stream summary",
 2005). Other sources that use the same cell can only make it larger, so the least of the cells
-counts. That is too large only if other sources use all of them: with 5,000 sources, for one in
-30,000. The places depend on a secret, so nobody can choose addresses that collide.
+counts. That is too large only if other sources use all of them: with 5,000 sources, in one
+case of 30,000. The places depend on a secret, so nobody can choose addresses that collide.
 
 A number of connections is written by one worker only. The times of handshakes are written by all,
 without a lock: of two handshakes in the same moment, one may not count.

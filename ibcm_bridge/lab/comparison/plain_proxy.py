@@ -97,7 +97,7 @@ class RunningPath:
         self._site_systems = site_systems
 
     def result(self, case: Case) -> PlainResult | None:
-        """Send a case. The requests before it have been sent on the path of the bridge."""
+        """Send a case, whose preceding requests took the path of the bridge."""
         session = ""
         for sender, make in case.session_requests:
             packet = of_session(make(self._senders[sender]), session)
