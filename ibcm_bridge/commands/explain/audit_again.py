@@ -61,7 +61,7 @@ def _add(
 
 
 def _compared(fields: Fields) -> tuple[str, ...]:
-    """The verdict, and the reason and rule unless it is `allow`, whose rule is a role and a verb."""
+    """The verdict, and the reason and the rule of a refusal. The rule of `allow` is a verb."""
     verdict = text(fields, audit.VERDICT)
     if verdict == Verdict.ALLOW:
         return (verdict,)
