@@ -13,7 +13,7 @@ from tests.needs import demand
 
 ROOT = Path(__file__).parents[2]
 RELEASE = "trixie"
-PACKAGES = "adduser,ca-certificates,logrotate,python3,python3-venv,systemd"
+PACKAGES = "adduser,ca-certificates,curl,dbus,logrotate,python3,python3-venv,systemd,systemd-sysv"
 POLICY = "/etc/ibcm-bridge/bridge.yaml"
 
 
