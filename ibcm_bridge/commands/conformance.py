@@ -84,6 +84,9 @@ def _add_run(actions: Subcommands) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report to FILE")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML to FILE")
     parser.add_argument(
+        "--html", type=Path, metavar="DIR", help="write a page for each check to DIR"
+    )
+    parser.add_argument(
         "--yes",
         action="store_true",
         help="also send to addresses that are neither loopback nor private",
@@ -138,7 +141,14 @@ def _run(options: argparse.Namespace) -> int:
 
     return conformance_run(
         options.file,
-        RunOptions(options.only, options.failures_only, options.json, options.junit, options.yes),
+        RunOptions(
+            options.only,
+            options.failures_only,
+            options.json,
+            options.junit,
+            options.yes,
+            options.html,
+        ),
     )
 
 

@@ -13,6 +13,7 @@ from ibcm_bridge.conformance.collection import Check, Level, all_checks
 from ibcm_bridge.conformance.evidence import RemoteEvidence
 from ibcm_bridge.conformance.judgement import Outcome
 from ibcm_bridge.conformance.kit import Kit, now, read_kit, records_address
+from ibcm_bridge.conformance.pages import pages
 from ibcm_bridge.conformance.report import Report, difference, reproduction, write_request
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.subject import Place, Subject
@@ -57,6 +58,7 @@ class RunOptions:
     json: Path | None = None
     junit: Path | None = None
     yes: bool = False
+    html: Path | None = None
 
 
 def conformance_list() -> int:
@@ -121,6 +123,10 @@ def conformance_run(file: Path, options: RunOptions) -> int:
             options.json.write_text(json.dumps(report.as_json(), indent=1) + "\n", "utf-8")
         if options.junit is not None:
             options.junit.write_bytes(report.as_junit())
+        if options.html is not None:
+            options.html.mkdir(exist_ok=True)
+            for name, text in pages(report.as_json()):
+                (options.html / name).write_text(text, "utf-8")
     except OSError as error:
         return _problem(f"{error.filename}: {error.strerror}")
     print_summary(report)

@@ -43,7 +43,7 @@ def test_a_run_reports_both_ends(subject: Path, tmp_path: Path, capsys: Text) ->
     status = run(
         subject,
         *("--only", f"{NAME}another_computer", "--only", f"{NAME}revoked"),
-        *("--json", str(report), "--junit", str(junit)),
+        *("--json", str(report), "--junit", str(junit), "--html", str(tmp_path / "pages")),
     )
     printed = capsys.readouterr().out
     assert (status, printed.count("pass  ")) == (0, 2), printed
@@ -62,6 +62,8 @@ def test_a_run_reports_both_ends(subject: Path, tmp_path: Path, capsys: Text) ->
     suite = ET.parse(junit).getroot()
     assert suite is not None
     assert (suite.get("tests"), suite.get("failures")) == ("2", "0")
+    page = (tmp_path / "pages" / "certificates-another_computer.html").read_text("utf-8")
+    assert "CN=bridge.perimeter.example" in page
 
 
 def test_a_failure_has_a_command_that_sends_the_request_again(
