@@ -167,6 +167,30 @@ class Subject:
         with self._open(place, client) as opened:
             yield send
 
+    def send_resumed(
+        self, make: MakeRequest, *, after: MakeRequest, at: str, client: Client
+    ) -> Exchange:
+        """Send a request to the management point, with the session of a connection to `at`.
+
+        `after` is the request on that connection: its response has the session.
+        """
+        to = "management-point"
+        place, other = self.place(to), self.place(at)
+        senders = self.senders(client)
+        with self._open(other, client) as first:
+            self._collect(
+                after(senders),
+                at,
+                client,
+                self._result(first, lambda: first.send(after(senders))),
+                "",
+            )
+            opened = first.with_its_session(place.address, place.name)
+            with opened:
+                result = self._result(opened, lambda: opened.send(make(senders)))
+        version = opened.handshake.version if opened.handshake else ""
+        return self._collect(make(senders), to, client, result, version)
+
     def send_bytes(
         self, data: bytes, *, to: str = "management-point", client: Client = Client.COMPUTER
     ) -> Exchange:

@@ -104,6 +104,8 @@ _CHECKS: Mapping[str, tuple[Rule, ...]] = {
     "verbs::put_of_a_file": (Rule.VERBS_DP,),
     "verbs::put_of_an_application_catalog": (Rule.VERBS_CATALOG,),
     "versions::refusal_after_a_valid_request": (Rule.DIRECTORIES,),
+    "versions::resumed_session": (Rule.TLS,),
+    "versions::session_of_another_publication": (Rule.CERTIFICATE, Rule.RESUMPTION),
     "versions::tls_1_2": (Rule.TLS,),
 }
 

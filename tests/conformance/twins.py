@@ -322,6 +322,8 @@ _OF_CHECK = {
     "verbs::propfind_of_a_package": _STRICT,
     "versions::no_version": "tolerant head",
     "versions::refusal_after_a_valid_request": "every head",
+    "versions::resumed_session": _STRICT,
+    "versions::session_of_another_publication": "anonymous+unverified",
     "versions::several_requests": _STRICT,
     "versions::tls_1_2": _STRICT,
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ssl
 
 from ibcm_bridge.conformance.judgement import Judgement, all_of, holds, passed, refused
+from ibcm_bridge.conformance.kit import Client
 from ibcm_bridge.conformance.subject import Subject
-from ibcm_bridge.lab.cases.requests import plain
+from ibcm_bridge.lab.cases.requests import plain, scep
 
 _TARGET = "/SMS_MP/.sms_aut?MPCERT"
 
@@ -44,6 +45,27 @@ def tls_1_2(subject: Subject) -> Judgement:
     exchange = subject.send(plain("GET", _TARGET), maximum_version=ssl.TLSVersion.TLSv1_2)
     version = "" if exchange.tls_version == "TLS 1.2" else f"{exchange.tls_version} was used"
     return all_of(passed(exchange), holds("TLS 1.2", version))
+
+
+def resumed_session(subject: Subject) -> Judgement:
+    """A client that offers its TLS session again MUST be accepted, resumed or not.
+
+    Requirement: BRIDGE-TERMINATE. Source: RFC 8446 2.2.
+    """
+    get = plain("GET", _TARGET)
+    exchange = subject.send_resumed(get, after=get, at="management-point", client=Client.COMPUTER)
+    return passed(exchange)
+
+
+def session_of_another_publication(subject: Subject) -> Judgement:
+    """A session of a publication without client certificates MUST NOT replace a certificate.
+
+    Requirement: BRIDGE-AUTH-COMPUTER. Source: CVE-2025-23419.
+    """
+    exchange = subject.send_resumed(
+        plain("GET", _TARGET), after=scep, at="policy-module", client=Client.NONE
+    )
+    return refused(exchange)
 
 
 def several_requests(subject: Subject) -> Judgement:

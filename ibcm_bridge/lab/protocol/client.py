@@ -18,6 +18,7 @@ ssl.SSLCertVerificationError: this client does not trust the server's certificat
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import http.client
 import os
@@ -139,6 +140,8 @@ class LabClient:
             load_credential(self._context, credential)
         if key_log is not None:
             self._context.keylog_filename = str(key_log)
+        self._session: ssl.SSLSession | None = None
+        """The session to resume."""
         self._socket: ssl.SSLSocket | None = None
         self._connecting: ssl.SSLSocket | None = None
         self.presented: x509.Certificate | None = None
@@ -158,6 +161,18 @@ class LabClient:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def with_its_session(self, address: tuple[str, int], server_name: str) -> LabClient:
+        """Return a client that offers the session of this one to another server.
+
+        The session is complete after a response (RFC 8446 4.6.1).
+        """
+        other = copy.copy(self)
+        other._address, other._server_name = address, server_name
+        other._session = None if self._socket is None else self._socket.session
+        other._socket = other._connecting = other.presented = other.handshake = None
+        other._has_response = other._ended = False
+        return other
 
     @property
     def ended(self) -> bool:
@@ -189,7 +204,10 @@ class LabClient:
                 _request_tunnel(plain, self._connect_to)
             began = time.perf_counter()
             self._connecting = connecting = self._context.wrap_socket(
-                plain, server_hostname=self._server_name, do_handshake_on_connect=False
+                plain,
+                server_hostname=self._server_name,
+                do_handshake_on_connect=False,
+                session=self._session,
             )
             try:
                 connecting.do_handshake()
