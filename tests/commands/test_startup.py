@@ -171,10 +171,10 @@ def test_a_takeover_and_sockets_of_systemd_exclude_each_other(tmp_path: Path, pa
 
 
 def test_a_reload_cannot_change_the_listeners_of_systemd(tmp_path: Path) -> None:
-    path = write(tmp_path, 8_443)
+    options = _parser().parse_args(["run", "--config", str(write(tmp_path, 8_443))])
     listeners = [("127.0.0.1", 8_443)]
-    assert _read_again(path, None, web=False, listeners=listeners).listen_addresses == (*listeners,)
+    assert _read_again(options, None, listeners=listeners).listen_addresses == (*listeners,)
     write(tmp_path, 8_443, 8_444)
-    assert len(_read_again(path, None, web=False, listeners=None).listeners) == 2
+    assert len(_read_again(options, None, listeners=None).listeners) == 2
     with pytest.raises(PolicyError, match="systemd has opened the listeners"):
-        _read_again(path, None, web=False, listeners=listeners)
+        _read_again(options, None, listeners=listeners)

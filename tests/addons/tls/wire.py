@@ -12,6 +12,7 @@ from mitmproxy.proxy.layers.tls import TlsStartServerHook
 from OpenSSL import SSL
 
 from ibcm_bridge.addons.layers.site_system_leg import Closed, Opened, Received, SiteSystemLeg
+from ibcm_bridge.addons.layers.site_system_states import SiteSystemKey, SiteSystemState
 from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.connection import LegConnection
 from ibcm_bridge.addons.tls.context import VERSIONS
@@ -56,6 +57,7 @@ class Wire:
                 NAME,
                 LegTls(NAME, settings),
             ),
+            SiteSystemState(SiteSystemKey(publication.name, "management-point", NAME)),
         )
         self.carry_out(self.leg.open())
         self.until_quiet()
