@@ -13,7 +13,7 @@ from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.layers.site_system_leg import LegServer
 from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.connection import LegConnection
-from ibcm_bridge.addons.tls.kept_session import SiteSystemKey
+from ibcm_bridge.addons.tls.kept_session import SessionKey
 
 
 class SiteSystemAuthentication:
@@ -42,7 +42,7 @@ class SiteSystemAuthentication:
         )
         connection = LegConnection(publication_tls.site_system_contexts[settings], None)
         site_system_leg.expect_name(connection, server_name, verify_name)
-        key = SiteSystemKey(terms.address, server_name, verify_name, settings)
+        key = SessionKey(terms.address, server_name, verify_name, settings)
         kept = publication_tls.site_system_sessions.of(key)
         if kept is not None:
             site_system_leg.resume_session(connection, kept)

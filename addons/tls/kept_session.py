@@ -23,7 +23,7 @@ SESSION_SECONDS = 3_600.0
 """After this time a full handshake proves again that the site system has its key."""
 
 
-class SiteSystemKey(NamedTuple):
+class SessionKey(NamedTuple):
     """What a session may be used for."""
 
     address: Address
@@ -77,9 +77,9 @@ class KeptSessions:
 
     def __init__(self, *, resume: bool) -> None:
         self._resume = resume
-        self._sessions: dict[SiteSystemKey, KeptSession] = {}
+        self._sessions: dict[SessionKey, KeptSession] = {}
 
-    def of(self, key: SiteSystemKey) -> KeptSession | None:
+    def of(self, key: SessionKey) -> KeptSession | None:
         """Return the place of the session with a site system; None if legs resume no session."""
         if not self._resume:
             return None

@@ -16,7 +16,7 @@ from ibcm_bridge.addons.layers import site_system_leg as leg_layer
 from ibcm_bridge.addons.tls import site_system_leg
 from ibcm_bridge.addons.tls.client_leg import is_resumed
 from ibcm_bridge.addons.tls.current_trust import JudgedPath
-from ibcm_bridge.addons.tls.kept_session import SESSION_SECONDS, KeptSession, SiteSystemKey
+from ibcm_bridge.addons.tls.kept_session import SESSION_SECONDS, KeptSession, SessionKey
 from ibcm_bridge.authentication.revocation import renew
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.publications import BridgePublication
@@ -96,7 +96,7 @@ def assert_legs(legs: list[bool], *resumed: bool) -> None:
     legs.clear()
 
 
-def sessions(running: Running) -> dict[SiteSystemKey, KeptSession]:
+def sessions(running: Running) -> dict[SessionKey, KeptSession]:
     return running.bridge.generation.publication_tls[0].site_system_sessions._sessions
 
 
@@ -256,8 +256,8 @@ def test_a_failed_handshake_ends_the_session(
     assert_legs(legs, False, True)
 
 
-def key(**changes: Any) -> SiteSystemKey:
-    usual = SiteSystemKey(("192.0.2.1", 443), "mp01.example", "mp01.example", DEFAULT_TLS)
+def key(**changes: Any) -> SessionKey:
+    usual = SessionKey(("192.0.2.1", 443), "mp01.example", "mp01.example", DEFAULT_TLS)
     return usual._replace(**changes)
 
 
@@ -272,7 +272,7 @@ def key(**changes: Any) -> SiteSystemKey:
     ],
 )
 def test_a_session_is_for_one_address_name_and_settings(
-    running: Running, other: SiteSystemKey
+    running: Running, other: SessionKey
 ) -> None:
     kept = running.bridge.generation.publication_tls[0].site_system_sessions
     assert kept.of(key()) is kept.of(key())
