@@ -53,13 +53,15 @@ class Rotation:
         until(self._audit.exists, "a new file", SOON)
 
     def records(self) -> list[str]:
-        """Return the references of all records, in all files."""
+        """Return the references of all requests, in all files."""
         every = []
         for path in self._audit.parent.glob("audit.jsonl*"):
             text = path.read_bytes()
             if path.suffix == ".gz":
                 text = subprocess.run(["gzip", "-cd", path], stdout=-1, check=True).stdout
-            every += [json.loads(line)["reference"] for line in text.splitlines()]
+            records = map(json.loads, text.splitlines())
+            # A process also records its start.
+            every += [record["reference"] for record in records if "reference" in record]
         return every
 
 

@@ -73,7 +73,7 @@ def good(*actions: ActionResult) -> list[ActionResult]:
 
 
 @pytest.mark.parametrize("own_key", [False, True], ids=["pki", "own key"])
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", SCENARIOS)
 def test_each_scenario_succeeds(lab: RunningLab, new: New, mode: Mode, own_key: bool) -> None:
     client = new(mode, own_key=own_key)
     scenarios = SCENARIOS[mode]
