@@ -5,12 +5,10 @@ tests/lab/commands/test_client.py plays them with a bridge.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -30,8 +28,6 @@ from ibcm_bridge.lab.simulated.network import HTTPS
 from ibcm_bridge.lab.simulated.running_lab import LabAddresses, RunningLab
 from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT, TLS_PORT, UPDATE_PORT
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
-
-PAGE = Path(__file__).parents[3] / "docs" / "lab.md"
 
 
 @pytest.fixture(scope="module")
@@ -106,24 +102,6 @@ def test_a_scene_names_a_requirement_and_a_sentence(scene: Scene) -> None:
     assert scene.requirement in REQUIREMENTS
     assert re.fullmatch(r"[a-z-]{4,24}", scene.name)
     assert scene.sentence.endswith(".")
-
-
-def test_the_page_lists_all_scenes() -> None:
-    rows = ["| scene | requirement | what the page says, restated |\n", "|---|---|---|\n"]
-    rows += [
-        f"| `{scene.name}` | {scene.requirement} | {scene.title}. {scene.sentence} |\n"
-        for scene in SCENES.values()
-    ]
-    page = PAGE.read_text("utf-8")
-    made = re.sub(
-        r"(<!-- scenes -->\n).*?(<!-- /scenes -->)",
-        lambda found: found[1] + "".join(rows) + found[2],
-        page,
-        flags=re.DOTALL,
-    )
-    if os.environ.get("WRITE_DOCS"):
-        PAGE.write_text(made, "utf-8")
-    assert page == made, "run: WRITE_DOCS=1 pytest tests/lab/scenes"
 
 
 def test_scenes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
