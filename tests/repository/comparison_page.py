@@ -31,9 +31,9 @@ _INTRODUCTION = """\
 
 `ibcm-bridge export` writes a configuration of nginx, HAProxy, Apache (with ModSecurity) and Envoy
 from a policy ([how](conformance.md#export-a-policy-to-another-proxy)). This page shows what each of
-them enforces, and why not the rest. It is generated: `make comparison` runs the
+them enforces, and why it cannot enforce the rest. It is generated: `make comparison` runs the
 [conformance suite](conformance.md) against each proxy with the exported policy of the demo, and
-writes this page. CI runs the suite again: a result that differs from the one here fails.
+writes this page. CI runs the suite again, and fails if a result differs from this page.
 
 The bridge passes all checks (tests/conformance/test_checks.py).
 """
