@@ -155,6 +155,8 @@ def _used(judged: Judged) -> Outcome | None:
     """The outcome of the policy in use; None if a circumstance ended the request before."""
     if judged.head is None:
         return None
+    if isinstance(judged.body, Inspected) and judged.approved is None:
+        return None
     for decision in (judged.approved, judged.body, judged.head):
         if isinstance(decision, Deny):
             # A defect, such as an audit that cannot be written, is not a decision of a policy.

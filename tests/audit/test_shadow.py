@@ -222,6 +222,16 @@ def test_malware_is_not_scanned_again(used: Policy, certificate: CertificateFact
     assert sent.outcome(observing(used)) is None
 
 
+def test_a_request_that_ended_before_its_approval_is_not_compared(
+    used: Policy, certificate: CertificateFacts
+) -> None:
+    sent = posted(used, certificate, message())
+    assert isinstance(sent.judged.body, Inspected)
+    sent.judged.approved = None
+    assert sent.outcome(used) is None
+    assert sent.outcome(replaced(used, None)) is None
+
+
 def test_a_publication_that_the_other_policy_does_not_have(
     used: Policy, certificate: CertificateFacts
 ) -> None:
