@@ -28,18 +28,19 @@ class Clamd:
 
     async def check(self, settings: ClamAv | None) -> None:
         """Ask the daemon, in a thread."""
+        problem = seconds = None
+        if settings is not None:
+            quick = dataclasses.replace(settings, seconds=min(SECONDS, settings.seconds))
+            began = time.monotonic()
+            try:
+                await asyncio.to_thread(ClamAvEngine(quick).ping)
+            except EngineError as error:
+                problem = f"clamd at {daemon_address(settings)} does not respond: {error}"
+            else:
+                seconds = time.monotonic() - began
+        # The last response counts until there is another one.
         self._configured = settings is not None
-        self.problem = self._seconds = None
-        if settings is None:
-            return
-        quick = dataclasses.replace(settings, seconds=min(SECONDS, settings.seconds))
-        began = time.monotonic()
-        try:
-            await asyncio.to_thread(ClamAvEngine(quick).ping)
-        except EngineError as error:
-            self.problem = f"clamd at {daemon_address(settings)} does not respond: {error}"
-        else:
-            self._seconds = time.monotonic() - began
+        self.problem, self._seconds = problem, seconds
 
     def readings(self) -> Iterator[tuple[Series, float]]:
         """Yield the gauges; none without clamd."""
