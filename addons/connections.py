@@ -130,9 +130,7 @@ class ConnectionRecord:
         """Count the connection for its source address, until a client is admitted."""
         shared = self.capacity
         self.holder = source_holder(self.client.peername[0])
-        self.slot = Hold(
-            shared.handshakes, self.holder, self._slot_taken, lambda: bool(self.under_way)
-        )
+        self.slot = Hold(shared.handshakes, self.holder, self._slot_taken, lambda: self.is_busy)
         self.memory = Hold(shared.anonymous_memory, self.holder, self._memory_taken)
 
     def set_client(self, source: Address) -> None:

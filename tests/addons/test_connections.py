@@ -11,7 +11,7 @@ from mitmproxy.connection import Client, ConnectionState
 from ibcm_bridge.addons.connections import Capacity, ConnectionRecord
 from ibcm_bridge.authentication.client import AnonymousClient, AuthenticatedClient, ClientKind
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.policy.publications import Listener
+from ibcm_bridge.policy.publications import Listener, TunnelPublication
 
 LIMIT = 16
 HALF, THREE_QUARTERS = 8, 12
@@ -50,6 +50,7 @@ class Door:
         record = self.begin(host)
         if isinstance(record, Reason):
             return record
+        record.publication = TunnelPublication("t", 443, (("192.0.2.254", 443),), ())
         return record if record.open_tunnel() else self._reason(record)
 
     def anonymous(self) -> ConnectionRecord | Reason:
@@ -148,6 +149,17 @@ def test_a_source_with_many_tunnels_gives_way_to_another_one(door: Door) -> None
     assert refused(door.tunnel("203.0.113.1")) is RESERVED
     assert refused(door.tunnel()) is None
     assert door.closed == flood[:1]
+
+
+def test_a_source_keeps_its_tunnels_rather_than_an_idle_connection(door: Door) -> None:
+    flood = [door.tunnel("203.0.113.1") for _ in range(HALF - 1)]
+    idle = door.begin("203.0.113.1")
+    assert isinstance(idle, ConnectionRecord)
+    assert idle.admit(AnonymousClient("p"))
+    assert refused(door.tunnel()) is None
+    assert door.closed == [idle]
+    assert refused(door.tunnel()) is None
+    assert door.closed == [idle, flood[0]]
 
 
 def test_everything_is_released(door: Door) -> None:
