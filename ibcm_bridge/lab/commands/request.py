@@ -119,7 +119,7 @@ def _credential(options: RequestOptions) -> LabCredential | None:
         return None
     passphrase = None
     if options.passphrase_file is not None:
-        passphrase = _read(options.passphrase_file).splitlines()[0]
+        passphrase = _read(options.passphrase_file).partition(b"\n")[0].rstrip(b"\r")
     data = _read(options.certificate)
     try:
         if b"-----BEGIN" not in data:

@@ -36,6 +36,7 @@ def folder(own: LabPki, tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "client.pfx").write_bytes(data)
     (folder / "pass.txt").write_text("secret\n")
+    (folder / "empty.txt").write_bytes(b"")
     (folder / "other.pem").write_bytes(
         pem(LabPki.make(now=datetime.datetime.now(datetime.UTC)).root)
     )
@@ -91,6 +92,10 @@ REFUSED = {
     "another root": (["--root", "other.pem", LIST], "does not verify the server's certificate"),
     "no key": ([*PEM[:4], LIST], "--certificate with a PEM file needs --key FILE"),
     "a wrong passphrase": ([*PFX[:4], LIST], "the certificate or its key cannot be read"),
+    "an empty passphrase": (
+        [*PFX[:4], "--passphrase-file", "empty.txt", LIST],
+        "the certificate or its key cannot be read",
+    ),
     "a text as root": (
         ["--root", "pass.txt", LIST],
         "is not a certificate in PEM or DER",
