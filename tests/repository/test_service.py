@@ -197,6 +197,23 @@ def test_a_script_of_the_package_is_a_program(script: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("fails", ["none", "ibcm-bridge.socket"])
+def test_a_removed_package_leaves_no_unit_enabled(tmp_path: Path, fails: str) -> None:
+    """The socket is first: an active one would start the service again. It can be missing."""
+    called = tmp_path / "called"
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\necho "$*" >>{called}\n! echo "$*" | grep -q {fails}\n')
+    systemctl.chmod(0o755)
+    script = (DEBIAN / "prerm").read_text("utf-8").replace("/run/systemd/system", str(tmp_path))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    command = ["sh", "-c", script, "prerm", "remove"]
+    subprocess.run(command, env={**os.environ, "PATH": path}, check=True)
+    assert called.read_text("utf-8").splitlines() == [
+        "--quiet disable --now ibcm-bridge.socket",
+        "--quiet disable --now ibcm-bridge.service",
+    ]
+
+
 def test_the_package_installs_the_files_that_it_names() -> None:
     build = (DEBIAN / "build").read_text("utf-8")
     for path in (DEBIAN / "conffiles").read_text("utf-8").split():
