@@ -2,7 +2,8 @@
 
 Only a site system that cannot be connected to is replaced, with the TLS handshake and the
 certificates of both sides. Then no byte of the request has been sent, so no request is processed
-twice (RFC 9110 §9.2.2). A request that was sent is never sent to another site system.
+twice (RFC 9110 §9.2.2). After an error or a bad response, a sent request goes to no other site
+system. A resend can: that of a GET, HEAD or PROPFIND whose kept leg closed without a response.
 
 An upload stays with the site system that has its session, and Windows authentication with the leg
 on which it began: another site system knows neither.
