@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
@@ -121,8 +122,8 @@ class Control:
         except OSError:
             message = Message("", "", ())
         for file in message.files:
-            # No order has files.
-            socket.socket(fileno=file).close()
+            # No order has files, and anything can come here, also from who may not control.
+            os.close(file)
         if not message.word:
             self._drop(connection)
         elif not self._peers[connection].may_control:

@@ -182,6 +182,32 @@ def _unchecked(path: Path) -> socket.socket:
     return connection
 
 
+def opened_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+@pytest.mark.parametrize("may_control", [True, False])
+def test_files_that_come_with_an_order_are_closed(
+    bridge: Bridge, path: Path, monkeypatch: pytest.MonkeyPatch, may_control: bool
+) -> None:
+    """A regular file is no socket. The bridge goes on, and refuses the order by its own rules."""
+    monkeypatch.setattr(Peer, "may_control", may_control)
+    with _unchecked(path) as connection, Path(__file__).open("rb") as file:
+        connection.settimeout(SOON)
+        until(lambda: bridge.control._peers)
+        before = opened_files()
+        control_socket.send(connection, "stop", "1", [file.fileno()] * 3)
+        message = control_socket.receive(connection)
+        why = "the order 'stop' is unknown"
+        if not may_control:
+            why = "only root and the user of the bridge may control it"
+        assert message == ("error", why, [])
+        # The bridge's end is closed, too.
+        until(lambda: opened_files() < before)
+    monkeypatch.undo()
+    assert reload_bridge(path) == Outcome([], bridge.digest)
+
+
 # Orders
 
 
