@@ -43,6 +43,9 @@ _TEXT_CHARACTERS = 8_000
 MOST_PROBLEMS = 200
 """The limit for the problems of a reply. The log has all."""
 
+PAUSE_SECONDS = 1.0
+"""Time until another attempt to accept a connection."""
+
 type Say = Callable[[str, int], None]
 """Logs a line about the bridge, with its level."""
 
@@ -65,13 +68,16 @@ class Controlled(Protocol):
 
 
 class Readers(Protocol):
-    """Calls a function when a socket is readable, as the event loops of asyncio do."""
+    """Calls a function when a socket is readable, or later, as the event loops of asyncio do."""
 
     def add_reader(self, file: socket.socket, function: Callable[[], object], /) -> object:
         """Begin to watch a socket."""
 
     def remove_reader(self, file: socket.socket, /) -> object:
-        """Stop watching a socket."""
+        """Stop watching a socket, if it is watched."""
+
+    def call_later(self, seconds: float, function: Callable[[], object], /) -> object:
+        """Call a function once."""
 
 
 class Control:
@@ -89,7 +95,7 @@ class Control:
         self._successor: socket.socket | None = None
         """The connection of the process that takes over."""
         self._handed_over = False
-        readers.add_reader(place.listener, self._accept)
+        self._listen()
 
     def close(self) -> None:
         """Close all connections and the socket."""
@@ -105,10 +111,19 @@ class Control:
         for peer in self._peers:
             peer.close()
 
+    def _listen(self) -> None:
+        if self._place.listener.fileno() >= 0:
+            self._readers.add_reader(self._place.listener, self._accept)
+
     def _accept(self) -> None:
         try:
             connection, _ = self._place.listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return
         except OSError:
+            # There is no file or memory for a connection, which stays readable.
+            self._readers.remove_reader(self._place.listener)
+            self._readers.call_later(PAUSE_SECONDS, self._listen)
             return
         connection.setblocking(False)
         self._peers[connection] = Peer.of(connection)

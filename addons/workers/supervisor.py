@@ -135,7 +135,8 @@ class Supervisor:
     def _wait(self, signals: _Signals, until: float | None) -> None:
         workers = [place.worker for place in self._places if place.worker is not None]
         channels = [worker.channel for worker in workers if worker.channel >= 0]
-        readable = signals.wait([*channels, *self.readers.files], until)
+        times = [each for each in (until, self.readers.due) if each is not None]
+        readable = signals.wait([*channels, *self.readers.files], min(times, default=None))
         for worker in workers:
             worker.update()
         self.readers.run(readable)

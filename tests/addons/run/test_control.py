@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -10,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import NoReturn, Self
 
 import pytest
 
@@ -69,6 +70,9 @@ class Bridge:
 
     def remove_reader(self, file: socket.socket) -> None:
         del self._readers[file]
+
+    def call_later(self, _seconds: float, _function: Callable[[], object]) -> None:
+        pytest.fail("there are files for a connection")
 
     def _run(self) -> None:
         while not self._ended.is_set():
@@ -206,6 +210,66 @@ def test_files_that_come_with_an_order_are_closed(
         until(lambda: opened_files() < before)
     monkeypatch.undo()
     assert reload_bridge(path) == Outcome([], bridge.digest)
+
+
+class Loop:
+    """Counts what is watched, and keeps what is to be called later."""
+
+    def __init__(self) -> None:
+        self.watched: list[socket.socket] = []
+        self.later: list[tuple[float, Callable[[], object]]] = []
+
+    def add_reader(self, file: socket.socket, _function: Callable[[], object], /) -> None:
+        self.watched.append(file)
+
+    def remove_reader(self, file: socket.socket, /) -> None:
+        if file in self.watched:
+            self.watched.remove(file)
+
+    def call_later(self, seconds: float, function: Callable[[], object], /) -> None:
+        self.later.append((seconds, function))
+
+
+class Listener(socket.socket):
+    """Cannot accept a connection, for this reason."""
+
+    number = errno.EMFILE
+
+    def accept(self) -> NoReturn:
+        raise OSError(self.number, "made to fail")
+
+
+@pytest.mark.parametrize("closes", [False, True])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_without_files_for_a_connection_it_waits(path: Path, number: int, closes: bool) -> None:
+    """The listener stays readable, so watching it would use the whole processor."""
+    loop, place = Loop(), ControlSocket(path)
+    place.listener.close()
+    place.listener = Listener()
+    place.listener.number = number
+    control = Control(place, loop, loop, lambda *_: None)  # type: ignore[arg-type]
+    assert loop.watched == [place.listener]
+    control._accept()
+    assert not loop.watched
+    ((seconds, again),) = loop.later
+    assert seconds == 1
+    if closes:
+        control.close()
+    again()
+    assert loop.watched == ([] if closes else [place.listener])
+    control.close()
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ECONNABORTED])
+def test_a_connection_that_is_gone_is_not_waited_for(path: Path, number: int) -> None:
+    loop, place = Loop(), ControlSocket(path)
+    place.listener.close()
+    place.listener = Listener()
+    place.listener.number = number
+    control = Control(place, loop, loop, lambda *_: None)  # type: ignore[arg-type]
+    control._accept()
+    assert (loop.watched, loop.later) == ([place.listener], [])
+    control.close()
 
 
 # Orders
