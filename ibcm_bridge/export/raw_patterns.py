@@ -24,6 +24,8 @@ _CONTROLS = frozenset(map(chr, (*range(32), 127)))
 """No spelling of these matches `.` or a negated class."""
 _UTF_8 = "[c-f][0-9a-f](?:%[89ab][0-9a-f]){1,3}"
 """The escapes of one character beyond ASCII, without the first percent sign."""
+_SETS = frozenset(("ANY", "IN", "LITERAL", "NOT_LITERAL"))
+"""Items that match one character."""
 _BEYOND_ASCII = "\x80"
 """As in `patterns`: it represents all characters beyond ASCII."""
 
@@ -55,12 +57,43 @@ def _item(op: str, value: Any) -> str:
         return f"(?:{'|'.join(_sequence(branch) for branch in value[1])})"
     if op in ("MAX_REPEAT", "MIN_REPEAT"):
         least, most, body = value
+        taken = _only_set(body)
+        if int(most) > MOST and taken is not None:
+            return _unlimited(taken, int(least))
         # A sequence of one item is one atom, because `_set` returns a class or a group.
         return f"{_atom(body)}{_count(int(least), int(most))}"
+    return _set(_taken(op, value))
+
+
+def _taken(op: str, value: Any) -> frozenset[str]:
+    """Return the characters that an item matches."""
     taken = frozenset(characters(op, value))
     if op in ("ANY", "NOT_LITERAL") or (op == "IN" and str(value[0][0]) == "NEGATE"):
         taken -= _CONTROLS
-    return _set(taken)
+    return taken
+
+
+def _only_set(body: Any) -> frozenset[str] | None:
+    """Return the characters of a sequence of one set; of another sequence, None."""
+    if len(body) != 1:
+        return None
+    op, value = str(body[0][0]), body[0][1]
+    if op == "SUBPATTERN":
+        return _only_set(value[3])
+    return _taken(op, value) if op in _SETS else None
+
+
+def _unlimited(taken: frozenset[str], least: int) -> str:
+    """Return an unlimited repetition of a set.
+
+    A group is repeated for escapes only, because PCRE2 in HAProxy has a stack of 32 KB. A class
+    does not use it, and about 1,300 rounds of a group fill it: then nothing matches.
+    """
+    sent, escaped = _spellings(taken)
+    if not sent or not escaped:
+        return f"{_set(taken)}{_count(least, MOST + 1)}"
+    first = "" if not least else f"{_set(taken)}{_count(least, least)}"
+    return f"{first}{sent}*(?:{escaped}{sent}*)*"
 
 
 def _atom(body: Any) -> str:
@@ -71,21 +104,25 @@ def _atom(body: Any) -> str:
 def _count(least: int, most: int) -> str:
     if most > MOST:
         return ("*", "+")[least] if least < 2 else f"{{{least},}}"
-    if (least, most) == (0, 1):
-        return "?"
+    if (least, most) in ((0, 1), (1, 1)):
+        return "?" if least == 0 else ""
     return f"{{{least}}}" if least == most else f"{{{least},{most}}}"
 
 
 def _set(taken: frozenset[str]) -> str:
     """Return a class, or a group with a class and escapes."""
-    taken -= _NEVER
-    sent = _class(c for c in taken if c in _RAW)
-    escaped = _escapes(c for c in taken if c not in _NEVER_ESCAPED)
-    options = [text for text in (sent, escaped) if text]
+    options = [text for text in _spellings(taken) if text]
     if not options:
         # A set that no spelling matches.
         return "[^\\x00-\\xff]"
     return options[0] if len(options) == 1 else f"(?:{'|'.join(options)})"
+
+
+def _spellings(taken: frozenset[str]) -> tuple[str, str]:
+    """Return a class for the characters as sent, and a pattern for their escapes."""
+    taken -= _NEVER
+    sent = _class(c for c in taken if c in _RAW)
+    return sent, _escapes(c for c in taken if c not in _NEVER_ESCAPED)
 
 
 def _class(members: Iterable[str]) -> str:

@@ -21,6 +21,11 @@ _FILE = f"{_ANY}[^?]*\\?/"
 """A query that begins with a slash has a file name (protocol.md 7)."""
 _QUERY = f"{_ANY}[^?]*\\?(?:[^/].*)?"
 _END = "(?:[./]|$)"
+_DOT_OR_SPACE = "(?:[.+]|%20)"
+_DOTS_OR_SPACES = "[.+]*(?:%20[.+]*)*"
+"""Any number. A group is repeated for escapes only (`raw_patterns`)."""
+_IN_A_ROW = 32
+"""No file name of a client has so many dots or spaces in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,15 @@ def with_cased_method(pattern: str) -> str:
 
 
 SPELLINGS = (
-    # Each is also a refusal of the bridge (`request.target`, `request.file_names`).
+    # HAProxy skips a line if its stack for regular expressions is full, so this one has no
+    # unlimited repetition of a group, and makes the repetitions of the other lines short.
+    Line(
+        f"^{_ANY}[^?]*\\?.*{_DOT_OR_SPACE}{{{_IN_A_ROW}}}",
+        "",
+        "BRIDGE-INSPECT",
+        "many dots or spaces in a row",
+    ),
+    # Each of the others is also a refusal of the bridge (`request.target`, `request.file_names`).
     Line(f"^{_PATH}//", "", "BRIDGE-INSPECT", "an empty segment"),
     Line(
         f"^{_PATH}(?:\\.|%20)(?:[/?]|$)",
@@ -87,8 +100,8 @@ SPELLINGS = (
         "an 8.3 name",
     ),
     Line(
-        f"^{_FILE}(?:.*/)?(?:(?:[.+]|%20)*/|(?:[.+]|%20)+$|[^/]*(?:\\.|%20)(?:/|$)"
-        "|(?:[.+]|%20)*\\.(?:[.+]|%20)*(?:;|%3b|%23))",
+        f"^{_FILE}(?:.*/)?(?:{_DOTS_OR_SPACES}/|{_DOT_OR_SPACE}{_DOTS_OR_SPACES}$"
+        f"|[^/]*(?:\\.|%20)(?:/|$)|{_DOTS_OR_SPACES}\\.{_DOTS_OR_SPACES}(?:;|%3b|%23))",
         "",
         "BRIDGE-INSPECT",
         "a file name with a dot segment, or one that ends with a dot or a space",
@@ -101,7 +114,7 @@ SPELLINGS = (
     ),
     Line(
         f"^{_FILE}(?:.*/)?(?:con|prn|aux|nul|com[0-9]|lpt[0-9]|con(?:in|out)(?:\\$|%24)"
-        f"|clock(?:\\$|%24))(?:\\+|%20)*{_END}",
+        f"|clock(?:\\$|%24))\\+*(?:%20\\+*)*{_END}",
         "",
         "BRIDGE-INSPECT",
         "the name of a device",
@@ -125,7 +138,7 @@ SPELLINGS = (
         "a query with a second encoding, a share or a drive",
     ),
     Line(
-        f"^{_ANY}[^?]*\\?(?:[^/].*[/&=])?(?:[.+]|%20)*\\.(?:[.+]|%20)*(?:[/&]|$)",
+        f"^{_ANY}[^?]*\\?(?:[^/].*[/&=])?{_DOTS_OR_SPACES}\\.{_DOTS_OR_SPACES}(?:[/&]|$)",
         "",
         "BRIDGE-INSPECT",
         "a query with a dot segment",

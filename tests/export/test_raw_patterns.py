@@ -19,6 +19,7 @@ PATTERNS = (
     r"/.{1,12}",
     r"[A-Z0-9]{3}[0-9A-F]{5}(\.[0-9]{1,10})?/?",
     r"[^/]{0,9}\d\w\s",
+    r"[^/?]+/([A-Z ]{2,})x[^a]*",
     r"",
 )
 
@@ -59,9 +60,25 @@ def test_a_name_matches_with_and_without_escapes(text: str) -> None:
 
 
 def test_a_long_repetition_has_no_limit() -> None:
-    assert raw_pattern(compile_pattern(".{1,1024}")).endswith(")+")
+    assert raw_pattern(compile_pattern(".{1,1024}")).endswith("]*)*")
     assert raw_pattern(compile_pattern("a{0,1024}")) == "a*"
     assert raw_pattern(compile_pattern("a{7,1024}")) == "a{7,}"
+
+
+@pytest.mark.parametrize("pattern", [".{1,1024}", ".*", "(.){3,}", "[^/]+", r"([a-z\s])*"])
+def test_no_set_with_characters_as_sent_is_repeated_as_a_group(pattern: str) -> None:
+    # A regular expression that repeats a group for each character fills the stack of PCRE2.
+    raw = raw_pattern(compile_pattern(pattern))
+    assert re.search(r"\*\(\?:%.*\*\)\*$", raw)
+    assert raw.count(")*") + raw.count(")+") + raw.count(",}") == 1
+
+
+@pytest.mark.parametrize(("pattern", "least"), [(".*", 0), (".+", 1), (".{3,}", 3)])
+def test_a_long_repetition_keeps_its_least_number(pattern: str, least: int) -> None:
+    raw = raw_pattern(compile_pattern(pattern))
+    for text in ("", "%20", "a%20", "%20%20%20", "a%20bc", "%20a%20%20bcd%20"):
+        length = len(text.replace("%20", " "))
+        assert matches(raw, text) == (length >= least)
 
 
 def test_a_line_end_of_a_class_matches_as_an_escape() -> None:

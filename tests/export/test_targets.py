@@ -47,6 +47,8 @@ ALLOWED = (
     f"GET {FILES}100%25.theme",
     f"GET {FILES}C%23/readme.txt",
     f"GET {FILES}a;b.txt",
+    f"GET {FILES}a{'.' * 31}b",
+    f"GET {FILES}{'b.c%20d+' * 99}e",
     f"GET {FILES}package~31bf3856ad364e35~amd64~~.cab",
     "GET /SMS_DP_SMSPKG%24/LAB00001/sccm?/a.txt",
     "PROPFIND /SMS_DP_SMSPKG$/LAB00001/",
@@ -84,6 +86,11 @@ REFUSED = {
     f"GET {FILES}x/COM1": "BRIDGE-INSPECT",
     f"GET {FILES}a%252e": "BRIDGE-INSPECT",
     f"GET {FILES}a//b": "BRIDGE-INSPECT",
+    f"GET {FILES}+%20./b": "BRIDGE-INSPECT",
+    f"GET {FILES}+.%20": "BRIDGE-INSPECT",
+    f"GET {FILES}x/nul+%20+.txt": "BRIDGE-INSPECT",
+    f"GET {FILES}{'.' * 32}b": "BRIDGE-INSPECT",
+    f"GET {FILES}a{'+%20.' * 11}b": "BRIDGE-INSPECT",
 }
 
 

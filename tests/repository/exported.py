@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,18 @@ from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 EXPECTED = Path(__file__).parent / "expected"
 HANG_SECONDS = 30.0
 
+NEEDED = {
+    "nginx": ("nginx", "nginx-stream"),
+    "haproxy": ("haproxy",),
+    # Root: in a mount namespace, Apache finds the names of the site systems.
+    "apache": ("apache2", "modsecurity", "root"),
+    "envoy": ("envoy",),
+}
 
-def run_suite(proxy: Proxy) -> list[Result]:
-    """Run all checks against a proxy with the export of the demo's policy."""
+
+@contextmanager
+def subject_behind(proxy: Proxy) -> Iterator[Subject]:
+    """Run a proxy with the export of the demo's policy, and give the subject of the suite."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "kit"
         with serving(IPv4Address("127.0.0.1"), folder, fixed_ports=False) as site:
@@ -55,8 +65,13 @@ def run_suite(proxy: Proxy) -> list[Result]:
                     if name not in left_out
                 }
                 features = frozenset(("windows-authentication",) if proxy.holds_legs else ())
-                subject = Subject(places, kit, site, seconds=HANG_SECONDS, features=features)
-                return list(run_checks(list(all_checks().values()), subject, {}))
+                yield Subject(places, kit, site, seconds=HANG_SECONDS, features=features)
+
+
+def run_suite(proxy: Proxy) -> list[Result]:
+    """Run all checks against a proxy with the export of the demo's policy."""
+    with subject_behind(proxy) as subject:
+        return list(run_checks(list(all_checks().values()), subject, {}))
 
 
 def outcomes(results: list[Result]) -> dict[str, str]:

@@ -13,15 +13,14 @@ from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.comparison.plain_proxy import RecordedPath, version_of
 from tests.needs import demand
 from tests.repository.comparison_page import PAGE, page
-from tests.repository.exported import expected, outcomes, plain_results, run_suite, unexplained
-
-NEEDED = {
-    "nginx": ("nginx", "nginx-stream"),
-    "haproxy": ("haproxy",),
-    # Root: in a mount namespace, Apache finds the names of the site systems.
-    "apache": ("apache2", "modsecurity", "root"),
-    "envoy": ("envoy",),
-}
+from tests.repository.exported import (
+    NEEDED,
+    expected,
+    outcomes,
+    plain_results,
+    run_suite,
+    unexplained,
+)
 
 
 @pytest.mark.parametrize("proxy", PROXIES.values(), ids=PROXIES)

@@ -1,0 +1,56 @@
+"""Long requests through other proxies with their exported configurations.
+
+A limit of their regular expressions refuses no valid request, and lets no other one pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ibcm_bridge.conformance.kit import Client
+from ibcm_bridge.conformance.subject import Exchange, Subject
+from ibcm_bridge.export.proxies import PROXIES, Proxy
+from ibcm_bridge.lab.cases.requests import CONTENT, PACKAGE, plain
+from ibcm_bridge.lab.protocol.client import Response
+from tests.needs import demand
+from tests.repository.exported import NEEDED, subject_behind
+
+SCEP = "/certsrv/mscep/mscep.dll/pkiclient.exe?operation=PKIOperation&message="
+LONG = 3_000
+DOTS = "." * 1_500
+
+
+@pytest.fixture(scope="module", params=PROXIES.values(), ids=PROXIES)
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    proxy: Proxy = request.param
+    demand(*NEEDED[proxy.name])
+    with subject_behind(proxy) as running:
+        yield running
+
+
+def status(exchange: Exchange) -> int:
+    assert isinstance(exchange.result, Response), exchange.result
+    return exchange.result.status
+
+
+@pytest.mark.parametrize("message", ["M" * LONG, "M%2B" * (LONG // 4)], ids=["plain", "escapes"])
+def test_a_long_enrollment_message_arrives(subject: Subject, message: str) -> None:
+    exchange = subject.send(plain("GET", SCEP + message), to="policy-module", client=Client.NONE)
+    assert [received.target for received in exchange.received] == [SCEP + message], exchange.result
+
+
+@pytest.mark.parametrize("name", ["x" * LONG, "x%20y" * (LONG // 5)], ids=["plain", "escapes"])
+def test_a_long_file_name_arrives(subject: Subject, name: str) -> None:
+    target = f"/SMS_DP_SMSPKG$/{CONTENT}/sccm?/{name}"
+    exchange = subject.send(plain("GET", target), to="distribution-point")
+    assert [received.target for received in exchange.received] == [target], exchange.result
+
+
+@pytest.mark.parametrize("end", [f"/a/../{DOTS}z", f"/{DOTS}/../z", "/a/../" + "%20" * 1_500 + "z"])
+def test_a_dot_segment_beside_many_dots_or_spaces_is_refused(subject: Subject, end: str) -> None:
+    target = f"{PACKAGE.partition('?')[0]}?{end}"
+    exchange = subject.send(plain("GET", target), to="distribution-point")
+    assert exchange.received == ()
+    assert status(exchange) == 403
