@@ -8,8 +8,9 @@
 3. Every second, due connections without a request are judged too. Those whose client is refused
    are closed and recorded. A response under way ends first.
 
-A client is judged by the policy of new connections, whatever policy its connection began with: that
-must still publish the server name, at this or another address. Tunnels have no client to judge.
+A client is judged by the policy of new connections, whatever policy its connection began with: by
+the publication at the address of the connection, or if that is gone, by those of the same name that
+have its roles. Its connection keeps these roles. Tunnels have no client to judge.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ from ibcm_bridge.authentication.client import Client, admit_anonymous, authentic
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.addresses import Address
-from ibcm_bridge.policy.publications import HttpPublication, Listener, PlaintextListener
+from ibcm_bridge.policy.publications import (
+    BridgePublication,
+    HttpPublication,
+    Listener,
+    PlaintextListener,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -136,11 +142,21 @@ class ClientJudgement:
             record.give_way(Deny(Reason.BRIDGE_DEFECT, where, type(error).__name__))
 
     def _judge(self, record: ConnectionRecord) -> Client | Deny:
-        publication = self._publication(record)
-        if isinstance(publication, Deny):
-            return publication
-        certificate = record.certificate
-        if certificate is None:
+        refusals = []
+        for publication in self._publications(record):
+            judged = self._judge_by(publication, record)
+            if not isinstance(judged, Deny):
+                return judged
+            refusals.append(judged)
+        if refusals:
+            return refusals[0]
+        text = "the policy no longer publishes this server name over HTTP with the same roles"
+        return Deny(Reason.UNKNOWN_NAME, rules.LISTENER_PUBLICATIONS, text)
+
+    def _judge_by(self, publication: HttpPublication, record: ConnectionRecord) -> Client | Deny:
+        certificate, is_open = record.certificate, not _requests_certificates(publication)
+        # Nothing judges the certificate later, so all roles of the connection must be open to all.
+        if certificate is None or (is_open and _has_roles_of(publication, record)):
             anonymous = admit_anonymous(publication)
             if not isinstance(anonymous, Deny):
                 record.judged(WITHOUT_END)
@@ -149,7 +165,7 @@ class ClientJudgement:
         connection, trust = record.tls_connection, tls.client_trust
         assert connection is not None
         if trust is None:
-            text = "the policy no longer requests client certificates"
+            text = "the policy requests no client certificates, and lacks a role of the connection"
             return Deny(Reason.CERTIFICATE_UNTRUSTED, rules.CLIENTS_TRUST, text)
         accepted = trust.verify_again(*connection.sent_path(record.authorities))
         if isinstance(accepted, Deny):
@@ -159,19 +175,50 @@ class ClientJudgement:
             record.judged(accepted)
         return client
 
-    def _publication(self, record: ConnectionRecord) -> HttpPublication | Deny:
-        """Return the publication of a connection in the policy of new connections.
+    def _publications(self, record: ConnectionRecord) -> Sequence[HttpPublication]:
+        """Return the publications of which one must accept the client of a connection.
 
-        The listener can have another address now. If several publish the name, that of the
-        connection comes first.
+        The connection keeps all its roles. So no publication without one of them may accept its
+        client at another address, and none without certificates if another one requests them.
         """
-        before, listeners = record.publication, self._policy.listeners
+        own = self._named(record, self._policy.listeners.get(record.listener.address))
+        if any(_has_roles_of(publication, record) for publication in own):
+            return own
+        moved = [
+            publication
+            for listener in self._policy.listeners.values()
+            for publication in self._named(record, listener)
+            if _has_roles_of(publication, record)
+        ]
+        if record.certificate is not None:
+            moved = [each for each in moved if _requests_certificates(each)] or moved
+        return moved or own
+
+    @staticmethod
+    def _named(
+        record: ConnectionRecord, listener: Listener | PlaintextListener | None
+    ) -> Sequence[HttpPublication]:
+        """Return the publication of a connection at a listener, if it is there."""
+        before = record.publication
         assert before is not None
-        own = listeners.get(record.listener.address)
-        for listener in (*((own,) if own is not None else ()), *listeners.values()):
-            for publication in listener.published:
-                is_same = (publication.name, type(publication)) == (before.name, type(before))
-                if is_same and isinstance(publication, HttpPublication):
-                    return publication
-        text = "the policy no longer publishes this server name over HTTP"
-        return Deny(Reason.UNKNOWN_NAME, rules.LISTENER_PUBLICATIONS, text)
+        return [
+            publication
+            for publication in (() if listener is None else listener.published)
+            if isinstance(publication, HttpPublication)
+            and (publication.name, type(publication)) == (before.name, type(before))
+        ]
+
+
+def _requests_certificates(publication: HttpPublication) -> bool:
+    return isinstance(publication, BridgePublication) and publication.client_trust is not None
+
+
+def _has_roles_of(publication: HttpPublication, record: ConnectionRecord) -> bool:
+    before = record.publication
+    assert isinstance(before, HttpPublication)
+    return _roles(before) <= _roles(publication)
+
+
+def _roles(publication: HttpPublication) -> set[tuple[str, str]]:
+    """Return the directories of a publication, each with its role."""
+    return {(directory, role.profile.name) for directory, role in publication.directories.items()}

@@ -215,6 +215,12 @@ def without_certificates(_lab: Lab, policy: Policy) -> Policy:
     return with_changes(policy, certificate_policy=CertificatePolicy.NONE, client_trust=None)
 
 
+def without_certificates_and_a_role(lab: Lab, policy: Policy) -> Policy:
+    directories = dict(bridged_publication(policy).directories)
+    del directories["sms_mp"]
+    return with_changes(without_certificates(lab, policy), directories=directories)
+
+
 def without_the_publication(_lab: Lab, policy: Policy) -> Policy:
     (listener,) = policy.listeners
     others = {name: found for name, found in listener.publications.items() if name != BRIDGED}
@@ -241,7 +247,8 @@ def with_more_requests(_lab: Lab, policy: Policy) -> Policy:
     [
         (of_other_authority, "certificate-untrusted"),
         (for_users, "certificate-name"),
-        (without_certificates, "certificate-untrusted"),
+        (without_certificates, None),
+        (without_certificates_and_a_role, "certificate-untrusted"),
         (without_the_publication, "unknown-name"),
         (with_more_requests, None),
         (at_another_address, None),
