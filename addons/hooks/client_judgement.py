@@ -176,7 +176,7 @@ class ClientJudgement:
         return client
 
     def _publications(self, record: ConnectionRecord) -> Sequence[HttpPublication]:
-        """Return the publications of which one must accept the client of a connection.
+        """Return the publications that may accept the client of a connection; one is enough.
 
         The connection keeps all its roles. So no publication without one of them may accept its
         client at another address, and none without certificates if another one requests them.
