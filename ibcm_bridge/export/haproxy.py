@@ -35,6 +35,8 @@ from ibcm_bridge.policy.tls_settings import SUITES, TlsSettings
 
 HOLDS_LEGS = True
 
+ESCAPES = 768
+"""Targets with so many escapes are refused. About 816 fill PCRE2's stack of 32 KB."""
 MAX_SOCKET = 96
 """Bytes of the path of a Unix socket; HAProxy adds a suffix while it starts."""
 
@@ -304,7 +306,10 @@ def _publication(
     when = f"is_{index}"
     if publication.tls is not None and publication.tls.client_trust is not None:
         yield from _client_certificate(publication.tls, when)
-    lines = []
+    # HAProxy skips a line if its stack is full, also one that refuses.
+    lines = [
+        f"# [BRIDGE-INSPECT] many escapes\n(?:%[^%]*){{{ESCAPES}}} refused\n",
+    ]
     for line in publication.lines:
         pattern = line.cased.replace(" ", "\\x20")
         lines.append(f"# [{line.requirement}] {line.comment}\n{pattern} {line.role or 'refused'}\n")

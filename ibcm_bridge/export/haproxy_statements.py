@@ -49,7 +49,8 @@ HAPROXY: Statements = {
     ExportRule.REPEATED: yes("req.fhdr_cnt of each field that is not a list (400)"),
     ExportRule.RANGES: part("numbers of 16 digits are refused (416), overlapping ranges are not"),
     ExportRule.DIRECTORIES: part(
-        "a map of verb and target; repetitions of more than 255 have no limit but that of the head"
+        "a map of verb and target; repetitions of more than 255 have no limit but that of the "
+        "head, and targets with 768 escapes or more are refused, because PCRE2 has a small stack"
     ),
     ExportRule.SPELLING: part("patterns; characters beyond ASCII are not normalized"),
     ExportRule.BODY_SIZE: yes("req.hdr_val(content-length) for each verb (413)"),

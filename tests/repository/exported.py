@@ -50,13 +50,16 @@ NEEDED = {
 
 
 @contextmanager
-def subject_behind(proxy: Proxy) -> Iterator[Subject]:
-    """Run a proxy with the export of the demo's policy, and give the subject of the suite."""
+def subject_behind(proxy: Proxy, text: str | None = None) -> Iterator[Subject]:
+    """Run a proxy with the export of a policy, and give the subject of the suite.
+
+    `text`: the policy; without it, that of the demo.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "kit"
         with serving(IPv4Address("127.0.0.1"), folder, fixed_ports=False) as site:
             kit, _ = make_kit(folder, None, now())
-            policy = with_site_systems(demo_policy(), site)
+            policy = with_site_systems(text or demo_policy(), site)
             with exported_proxy(proxy, policy, folder) as running:
                 left_out = {place.partition("/")[0] for place in running.export.left_out}
                 places = {

@@ -12,6 +12,7 @@ import pytest
 from ibcm_bridge.conformance.kit import Client
 from ibcm_bridge.conformance.subject import Exchange, Subject
 from ibcm_bridge.export.proxies import PROXIES, Proxy
+from ibcm_bridge.lab.cases.policy import demo_policy
 from ibcm_bridge.lab.cases.requests import CONTENT, PACKAGE, plain
 from ibcm_bridge.lab.protocol.client import Response
 from tests.needs import demand
@@ -54,3 +55,25 @@ def test_a_dot_segment_beside_many_dots_or_spaces_is_refused(subject: Subject, e
     exchange = subject.send(plain("GET", target), to="distribution-point")
     assert exchange.received == ()
     assert status(exchange) == 403
+
+
+def test_many_escapes_do_not_publish_what_is_refused() -> None:
+    # A row of a policy, with simple escapes, takes less of the stack than a row that refuses.
+    demand(*NEEDED["haproxy"])
+    before = "        connect: 127.0.0.1:9443      # where to connect, if the name does not resolve"
+    row = (
+        "        extra_paths:\n"
+        "          - {directory: SMS_MP, path: '[a-z_. ]{1,4000}', query: '[a-z]{1,40}',\n"
+        "             verbs: [GET], because: a test of the export}\n"
+    )
+    assert before in demo_policy()
+    policy = demo_policy().replace(before, f"{row}{before}")
+    with subject_behind(PROXIES["haproxy"], policy) as subject:
+        for number, query, arrives in (
+            (700, "own", True),
+            (700, "mplocation", False),
+            (1_000, "mplocation", False),
+        ):
+            target = f"/SMS_MP/{'a%20' * number}x.sms_aut?{query}"
+            exchange = subject.send(plain("GET", target))
+            assert bool(exchange.received) == arrives, (number, query, exchange.result)
