@@ -176,6 +176,7 @@ SecResponseBodyAccess Off
 SecAuditEngine Off
 SecPcreMatchLimit 1000000
 SecPcreMatchLimitRecursion 1000000
+SecInterceptOnError On
 SecTmpDir {folder}
 SecDataDir {folder}"""
 
@@ -372,6 +373,7 @@ def _rules(
             f'"id:{next(ids)},phase:1,nolog,pass,t:none,{decided}"'
         )
     yield f"SecMarker {after}"
+    yield from _not_evaluated(ids)
     names = one_pattern_for(role.name for role in publication.roles)
     yield _deny(ids, '&TX:role "@eq 0"', 403)
     yield _deny(ids, f'TX:role "!@rx ^{names}$"', 403)
@@ -384,6 +386,13 @@ def _rules(
     yield "RequestHeader unset Authorization"
     for role in publication.roles:
         yield from _role(publication, role, ids)
+    yield from _not_evaluated(ids)
+
+
+def _not_evaluated(ids: Iterator[int]) -> Iterator[str]:
+    """A rule whose regular expression exceeds a limit does not match: ModSecurity sets this."""
+    yield comment("[BRIDGE-INSPECT] A rule could not be evaluated.")
+    yield _deny(ids, '&TX:/^MSC_/ "@gt 0"', 403)
 
 
 def _role(

@@ -6,12 +6,16 @@ A limit of their regular expressions refuses no valid request, and lets no other
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from ibcm_bridge.conformance.kit import Client
 from ibcm_bridge.conformance.subject import Exchange, Subject
+from ibcm_bridge.export.exported import Export
+from ibcm_bridge.export.model import ExportedPolicy
 from ibcm_bridge.export.proxies import PROXIES, Proxy
+from ibcm_bridge.export.writing import Place as ExportPlace
 from ibcm_bridge.lab.cases.policy import demo_policy
 from ibcm_bridge.lab.cases.requests import CONTENT, PACKAGE, plain
 from ibcm_bridge.lab.protocol.client import Response
@@ -77,3 +81,23 @@ def test_many_escapes_do_not_publish_what_is_refused() -> None:
             target = f"/SMS_MP/{'a%20' * number}x.sms_aut?{query}"
             exchange = subject.send(plain("GET", target))
             assert bool(exchange.received) == arrives, (number, query, exchange.result)
+
+
+def test_a_rule_that_apache_cannot_evaluate_refuses_the_request() -> None:
+    # A small limit takes the place of a target for which the limit of the export is too small.
+    demand(*NEEDED["apache"])
+    apache = PROXIES["apache"]
+
+    def limited(policy: ExportedPolicy, place: ExportPlace) -> Export:
+        export = apache.write(policy, place)
+        limit = "SecPcreMatchLimit 1000000\n"
+        assert limit in export.text
+        return replace(export, text=export.text.replace(limit, "SecPcreMatchLimit 2000\n"))
+
+    with subject_behind(replace(apache, write=limited)) as subject:
+        exchange = subject.send(plain("GET", PACKAGE), to="distribution-point")
+        assert len(exchange.received) == 1, exchange.result
+        target = f"{PACKAGE.partition('?')[0]}?/a/../b{f'/{DOTS[:31]}z' * 100}"
+        exchange = subject.send(plain("GET", target), to="distribution-point")
+        assert exchange.received == ()
+        assert status(exchange) == 403
