@@ -315,7 +315,8 @@ def body_patterns(role: ExportedRole) -> Iterator[str]:
             yield f"^{method} 0* "
         if rule.limit == 0:
             continue
-        length = f"^{method} 0*[1-9][0-9]* "
+        # Below 2^31, because other proxies compare lengths as 32-bit integers.
+        length = f"^{method} 0*(?:[1-9][0-9]{{0,8}}|1[0-9]{{9}}) "
         if not rule.media_types:
             yield length
         for media_type in sorted(rule.media_types):

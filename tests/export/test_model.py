@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ibcm_bridge.export.exported import ExportError
-from ibcm_bridge.export.model import exported_policy, safe_path
+from ibcm_bridge.export.model import body_patterns, exported_policy, safe_path
 from ibcm_bridge.export.proxies import PROXIES
 from ibcm_bridge.export.writing import Place
 
@@ -56,3 +57,24 @@ def test_an_authority_without_crl_cannot_be_exported(load: Load) -> None:
 def test_a_long_folder_has_no_socket(load: Load) -> None:
     with pytest.raises(ExportError, match="too long for a Unix socket"):
         PROXIES["nginx"].export(load(), Place("p", "d", Path("/x" * 60)))
+
+
+@pytest.mark.parametrize(
+    ("length", "is_length"),
+    [
+        ("1", True),
+        ("0001073741824", True),
+        ("999999999", True),
+        ("1999999999", True),
+        ("2147483648", False),
+        ("4294967297", False),
+        ("0", False),
+        ("", False),
+        ("1x", False),
+    ],
+)
+def test_a_length_fits_into_31_bits(load: Load, length: str, is_length: bool) -> None:
+    roles = exported_policy(load(), holds_legs=False).listeners[0].publications[0].roles
+    patterns = [pattern for role in roles for pattern in body_patterns(role)]
+    head = f"CCM_POST {length} multipart/mixed"
+    assert any(re.search(pattern, head) for pattern in patterns) == is_length

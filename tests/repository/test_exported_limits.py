@@ -1,6 +1,6 @@
 """Long requests through other proxies with their exported configurations.
 
-A limit of their regular expressions refuses no valid request, and lets no other one pass.
+No limit of their regular expressions or numbers refuses a valid request, or lets another one pass.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from tests.repository.exported import NEEDED, subject_behind
 SCEP = "/certsrv/mscep/mscep.dll/pkiclient.exe?operation=PKIOperation&message="
 LONG = 3_000
 DOTS = "." * 1_500
+WRAPPED = 2**32 + 1
+"""As a 32-bit integer, 1."""
 
 
 @pytest.fixture(scope="module", params=PROXIES.values(), ids=PROXIES)
@@ -59,6 +61,19 @@ def test_a_dot_segment_beside_many_dots_or_spaces_is_refused(subject: Subject, e
     exchange = subject.send(plain("GET", target), to="distribution-point")
     assert exchange.received == ()
     assert status(exchange) == 403
+
+
+@pytest.mark.parametrize("length", [2**31 + 1, WRAPPED])
+def test_a_length_that_wraps_is_refused(subject: Subject, length: int) -> None:
+    place = subject.place("management-point")
+    head = (
+        f"CCM_POST /ccm_system/request HTTP/1.1\r\nHost: {place.name}\r\n"
+        'User-Agent: ccmhttp\r\nContent-Type: multipart/mixed; boundary="a"\r\n'
+        f"Content-Length: {length}\r\n\r\nx"
+    )
+    exchange = subject.send_bytes(head.encode())
+    assert exchange.received == ()
+    assert status(exchange) in (413, 415)
 
 
 def test_many_escapes_do_not_publish_what_is_refused() -> None:
