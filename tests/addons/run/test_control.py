@@ -194,7 +194,7 @@ def opened_files() -> int:
 def test_files_that_come_with_an_order_are_closed(
     bridge: Bridge, path: Path, monkeypatch: pytest.MonkeyPatch, may_control: bool
 ) -> None:
-    """A regular file is not a socket. The bridge goes on, and refuses the order by its own rules."""
+    """A regular file is not a socket. The bridge goes on, and refuses the order."""
     monkeypatch.setattr(Peer, "may_control", may_control)
     with _unchecked(path) as connection, Path(__file__).open("rb") as file:
         connection.settimeout(SOON)
