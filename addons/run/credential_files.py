@@ -2,6 +2,7 @@
 
 1. A check compares the metadata of the files with those at the time when the policy was read.
 2. After a change, a generation is built from the same text of the policy and from the new files.
+   It keeps the shadow policy. A renewal does not depend on the files of that.
 3. A problem, such as a key without its new certificate, is logged once. The current files stay in
    use, and the check is repeated.
 4. A certificate of the bridge that expires soon, or has expired, is logged once.
@@ -10,13 +11,14 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import datetime
 import logging
 from collections.abc import Callable, Iterator
 
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.renewal.file_watch import Problems
-from ibcm_bridge.addons.run.reload import Reload
+from ibcm_bridge.addons.run.reload import PolicyText, Reload
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.trust import WARN_CERTIFICATE
 from ibcm_bridge.policy_file import PolicyError
@@ -30,8 +32,10 @@ class CredentialFiles:
 
     reads_files = True
 
-    def __init__(self, bridge: Bridge, reload: Reload, read: Callable[[bytes], Policy]) -> None:
-        """`read` checks a text of the policy file. It raises PolicyError."""
+    def __init__(
+        self, bridge: Bridge, reload: Reload, read: Callable[[PolicyText], Policy]
+    ) -> None:
+        """`read` checks a text of the policy. It raises PolicyError."""
         self._bridge = bridge
         self._reload = reload
         self._read = read
@@ -45,7 +49,7 @@ class CredentialFiles:
         try:
             self._report_dates()
             if await asyncio.to_thread(_has_changed, policy) and await self._reload.renew(
-                policy, lambda: self._read(policy.source)
+                policy, lambda: self._read_again(policy)
             ):
                 logger.info("certificates and keys were read again")
         except PolicyError as error:
@@ -54,6 +58,9 @@ class CredentialFiles:
             problems = [f"cannot be read ({type(error).__name__})"]
         self._problems.update(problems)
         return self._bridge.shared.check_seconds
+
+    def _read_again(self, policy: Policy) -> Policy:
+        return dataclasses.replace(self._read(PolicyText(policy.source)), shadow=policy.shadow)
 
     def _report_dates(self) -> None:
         dates = sorted(set(_dates(self._bridge.generation.policy, self._bridge.shared.clock())))

@@ -31,11 +31,25 @@ from ibcm_bridge.policy_file import PolicyError
 logger = logging.getLogger(__name__)
 
 
+class PolicyText(NamedTuple):
+    """The texts that a policy was read from."""
+
+    policy: bytes
+    shadow: bytes | None = None
+    """That of `run --shadow`; None without it."""
+
+    @classmethod
+    def of(cls, policy: Policy) -> PolicyText:
+        """Return the texts of a policy."""
+        return cls(policy.source, policy.shadow.source if policy.shadow is not None else None)
+
+
 class PolicySource(NamedTuple):
     """Reads the policy, and reports each reload."""
 
-    read: Callable[[bytes | None], Policy]
-    """Checks the policy file, or another text in its place. Raises PolicyError."""
+    read: Callable[[PolicyText | None], Policy]
+    """Checks the files of the policy and of its shadow, or texts in their place: then no file is
+    read for what these lack. Raises PolicyError."""
     report: Callable[[str, Sequence[str]], None]
     """Called after a reload with the digest of the policy in use, and the problems."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ibcm_bridge.addons.operations.serving import OperationsSetup
 from ibcm_bridge.addons.run.background import run_in_background
-from ibcm_bridge.addons.run.reload import Prepared, Reload
+from ibcm_bridge.addons.run.reload import PolicyText, Prepared, Reload
 from ibcm_bridge.addons.workers.process import report
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
@@ -46,37 +47,46 @@ class Prepare(NamedTuple):
 
     number: int
     """The number of the reload."""
-    source: bytes
-    """The text of the policy file: all workers build the same."""
+    text: PolicyText
+    """All workers build the same."""
     sockets: Mapping[Address, Sequence[socket]]
     """The sockets of its new listeners."""
 
     def send_to(self, worker: WorkerProcess) -> None:
-        """Send the text as a file in memory: it may be longer than a message."""
-        text = os.memfd_create("ibcm-bridge-policy")
-        try:
-            with os.fdopen(text, "wb", closefd=False) as file:
-                file.write(self.source)
+        """Send the texts as files in memory: they may be longer than a message."""
+        with contextlib.ExitStack() as stack:
+            texts = [_in_memory(text, stack) for text in self.text if text is not None]
             counts = [[*address, len(found)] for address, found in self.sockets.items()]
             files = [opened.fileno() for found in self.sockets.values() for opened in found]
-            worker.order(json.dumps([self.number, counts]).encode(), [text, *files])
-        finally:
-            os.close(text)
+            message = json.dumps([self.number, len(texts), counts])
+            worker.order(message.encode(), [*texts, *files])
 
     @classmethod
     def received(cls, message: bytes, files: Sequence[int]) -> Prepare:
         """Return what `send_to` has sent."""
-        text, *rest = files
-        os.lseek(text, 0, os.SEEK_SET)
-        with os.fdopen(text, "rb") as file:
-            source = file.read()
-        opened = iter([socket(fileno=file) for file in rest])
-        number, counts = json.loads(message)
+        number, texts, counts = json.loads(message)
+        text = PolicyText(*map(_text_of, files[:texts]))
+        opened = iter([socket(fileno=file) for file in files[texts:]])
         sockets = {
             (str(host), int(port)): [next(opened) for _ in range(count)]
             for host, port, count in counts
         }
-        return cls(number, source, sockets)
+        return cls(number, text, sockets)
+
+
+def _in_memory(text: bytes, stack: contextlib.ExitStack) -> int:
+    number = os.memfd_create("ibcm-bridge-policy")
+    stack.callback(os.close, number)
+    with os.fdopen(number, "wb", closefd=False) as file:
+        file.write(text)
+    return number
+
+
+def _text_of(number: int) -> bytes:
+    """Read a file in memory, and close it."""
+    os.lseek(number, 0, os.SEEK_SET)
+    with os.fdopen(number, "rb") as file:
+        return file.read()
 
 
 class Orders:
@@ -86,7 +96,7 @@ class Orders:
         self,
         parent: int,
         reload: Reload,
-        read: Callable[[bytes], Policy],
+        read: Callable[[PolicyText], Policy],
         operations: OperationsSetup,
     ) -> None:
         self._channel = socket(fileno=os.dup(parent))
@@ -119,7 +129,7 @@ class Orders:
 
     async def _build(self, order: Prepare) -> Prepared | None:
         try:
-            prepared = await self._reload.prepare(lambda: self._read(order.source), order.sockets)
+            prepared = await self._reload.prepare(lambda: self._read(order.text), order.sockets)
         except PolicyError as error:
             _close(order)
             self._report(order, "\n".join(error.problems))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from socket import socket
 from typing import NamedTuple, Protocol
 
+from ibcm_bridge.addons.run.reload import PolicyText
 from ibcm_bridge.addons.workers.orders import DROP, PREPARED, TAKE, Prepare
 from ibcm_bridge.addons.workers.process import WorkerProcess
 from ibcm_bridge.policy.addresses import Address
@@ -30,7 +31,7 @@ type Done = Callable[[Sequence[str]], None]
 class NewPolicy(NamedTuple):
     """A policy that the parent has read and checked."""
 
-    source: bytes
+    text: PolicyText
     sockets: Sequence[Mapping[Address, Sequence[socket]]]
     """The new sockets of each worker."""
 
@@ -92,7 +93,7 @@ class WorkersReload:
             policy = self._parent.prepare()
             for worker, sockets in zip(workers, policy.sockets, strict=True):
                 worker.reports.clear()
-                Prepare(self._number, policy.source, sockets).send_to(worker)
+                Prepare(self._number, policy.text, sockets).send_to(worker)
         except PolicyError as error:
             self._refuse(workers, error.problems)
         except Exception as error:  # a defect must not stop the bridge

@@ -38,7 +38,7 @@ from ibcm_bridge.addons.renewal.renewal import keep_current
 from ibcm_bridge.addons.run.background import run_in_background
 from ibcm_bridge.addons.run.credential_files import CredentialFiles
 from ibcm_bridge.addons.run.handover import Inherited
-from ibcm_bridge.addons.run.reload import PolicySource, Reload, fixed_problems
+from ibcm_bridge.addons.run.reload import PolicySource, PolicyText, Reload, fixed_problems
 from ibcm_bridge.addons.run.serve import serve, stopped_by_signals
 from ibcm_bridge.addons.run.startup import Startup
 from ibcm_bridge.addons.workers.controlled import ControlledWorkers
@@ -183,7 +183,7 @@ class _Workers:
         )
         policy = self._part(self.served.policy, number)
 
-        def read(text: bytes) -> Policy:
+        def read(text: PolicyText) -> Policy:
             return self._part(self.served.with_own_files(self._source.read(text)), number)
 
         try:
@@ -211,7 +211,7 @@ class _Workers:
             sockets = self._listening.open_new([found.address for found in policy.listeners])
         except (OSError, ValueError) as error:
             raise PolicyError([str(error)]) from error
-        return NewPolicy(as_read.source, sockets)
+        return NewPolicy(PolicyText.of(as_read), sockets)
 
     def take(self) -> None:
         """Use the policy for workers that are started later."""
@@ -235,7 +235,7 @@ async def _serve(
     shared: SharedByWorkers,
     stopping: int,
     parent: int,
-    read: Callable[[bytes], Policy],
+    read: Callable[[PolicyText], Policy],
 ) -> bool:
     stop = stopped_by_signals()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

@@ -23,6 +23,7 @@ from ibcm_bridge.commands.startup import add_options, make_startup
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
 
 if TYPE_CHECKING:
+    from ibcm_bridge.addons.run.reload import PolicyText
     from ibcm_bridge.commands.check.findings import Finding
     from ibcm_bridge.policy.addresses import Address
     from ibcm_bridge.policy.policy import Policy
@@ -108,19 +109,21 @@ def _port_number(text: str) -> int:
 
 
 def _read_again(
-    options: argparse.Namespace, text: bytes | None, *, listeners: Collection[Address] | None
+    options: argparse.Namespace, text: PolicyText | None, *, listeners: Collection[Address] | None
 ) -> Policy:
     """Return the policy for a reload, with these listeners if systemd has opened them.
 
-    Raise PolicyError.
+    `text` replaces the texts of both files, so it is without a shadow if it has none. Raise
+    PolicyError.
     """
     import dataclasses
 
     from ibcm_bridge.policy_file import PolicyError, load_policy
 
-    policy = load_policy(options.config, text)
-    if options.shadow is not None:
-        policy = dataclasses.replace(policy, shadow=load_policy(options.shadow))
+    policy = load_policy(options.config, text.policy if text is not None else None)
+    shadow = text.shadow if text is not None else None
+    if options.shadow is not None and (text is None or shadow is not None):
+        policy = dataclasses.replace(policy, shadow=load_policy(options.shadow, shadow))
     web = options.web is not None
     if why_not := _connections_refusal(policy) or (web and web_page_refusal(policy)):
         raise PolicyError([why_not])

@@ -23,6 +23,7 @@ if sys.platform != "linux":
 
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.run.control_socket import ControlSocket
+from ibcm_bridge.addons.run.reload import PolicyText
 
 
 def write(directory: Path, *ports: int) -> Path:
@@ -178,3 +179,19 @@ def test_a_reload_cannot_change_the_listeners_of_systemd(tmp_path: Path) -> None
     assert len(_read_again(options, None, listeners=None).listeners) == 2
     with pytest.raises(PolicyError, match="systemd has opened the listeners"):
         _read_again(options, None, listeners=listeners)
+
+
+def test_only_a_reload_reads_the_file_of_the_shadow(tmp_path: Path) -> None:
+    """A renewal of certificates has a text without a shadow; a worker has both texts."""
+    config = write(tmp_path, 8_443)
+    shadow = tmp_path / "new.yaml"
+    shadow.write_bytes(config.read_bytes())
+    options = _parser().parse_args(["run", "--config", str(config), "--shadow", str(shadow)])
+    read = _read_again(options, None, listeners=None)
+    assert read.shadow is not None
+    assert PolicyText.of(read) == (read.source, read.source)
+    shadow.write_text("unknown: 1", "utf-8")
+    with pytest.raises(PolicyError, match="unknown: "):
+        _read_again(options, None, listeners=None)
+    assert _read_again(options, PolicyText(read.source), listeners=None).shadow is None
+    assert _read_again(options, PolicyText.of(read), listeners=None).shadow == read.shadow

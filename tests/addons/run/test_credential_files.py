@@ -13,6 +13,7 @@ from cryptography import x509
 
 from ibcm_bridge.addons.clock import utc_now
 from ibcm_bridge.addons.run.credential_files import CredentialFiles
+from ibcm_bridge.addons.run.reload import PolicyText
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy_file import load_policy
@@ -36,8 +37,9 @@ class Watched:
         self.running, self.folder, self.clock = running, folder, clock
         self._files = CredentialFiles(running.bridge, running.reloads, self._read)
 
-    def _read(self, source: bytes) -> Policy:
-        policy = load_policy(self.folder / "bridge.yaml", source)
+    def _read(self, text: PolicyText) -> Policy:
+        assert text.shadow is None
+        policy = load_policy(self.folder / "bridge.yaml", text.policy)
         return dataclasses.replace(policy, listeners=policy.listeners[:1])
 
     def check(self) -> None:
@@ -89,6 +91,23 @@ def test_a_new_pair_is_taken_when_both_files_are_there(
     second = watched.running.bridge.generation
     watched.check()
     assert watched.running.bridge.generation is second
+
+
+def test_a_renewal_keeps_the_shadow(lab: Lab, tmp_path: Path) -> None:
+    """It does not read it again, so a broken file of the shadow cannot stop a renewal."""
+    lab.pki.write(tmp_path / "pki")
+    policy = write_policy(tmp_path, lab.site)
+    shadow = dataclasses.replace(policy, digest="shadow")
+    policy = dataclasses.replace(policy, shadow=shadow)
+    with Running(lab, policy, check_seconds=3_600) as running:
+        watched, first = Watched(running, tmp_path, Clock()), running.bridge.generation
+        new = lab.pki.server("bridge.internet.example")
+        (tmp_path / "pki" / "bridge-server.pem").write_bytes(new.chain_pem())
+        (tmp_path / "pki" / "bridge-server.key").write_bytes(new.key_pem())
+        watched.check()
+        assert watched.served() == new.certificate
+        assert running.bridge.generation is not first
+        assert running.bridge.generation.policy.shadow is shadow
 
 
 def test_the_end_of_a_certificate_is_reported_once(

@@ -11,6 +11,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("several workers require Linux", allow_module_level=True)
 
+from ibcm_bridge.addons.run.reload import PolicyText
 from ibcm_bridge.addons.workers import reload
 from ibcm_bridge.addons.workers.orders import DROP, TAKE
 from ibcm_bridge.addons.workers.reload import NewPolicy, WorkersReload
@@ -39,7 +40,7 @@ class Parent:
 
     def prepare(self) -> NewPolicy:
         self.fails()
-        return NewPolicy(b"publications: []", [{}, {}])
+        return NewPolicy(PolicyText(b"publications: []"), [{}, {}])
 
     def take(self) -> None:
         self.done.append("take")
