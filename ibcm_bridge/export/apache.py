@@ -310,7 +310,8 @@ def _kind(certificates: CertificatePolicy) -> str:
     if certificates is CertificatePolicy.USER:
         return f"{purpose} && -n {name} && {name} !~ /[$]@/"
     if certificates is CertificatePolicy.OPTIONAL:
-        return f"-z %{{SSL_CLIENT_S_DN}} || {purpose}"
+        # Without a certificate there is no serial number. A subject can be empty.
+        return f"-z %{{SSL_CLIENT_M_SERIAL}} || {purpose}"
     return purpose
 
 
