@@ -25,7 +25,9 @@ HAPROXY: Statements = {
         "and refuses all clients when a list expires: export again and reload before that"
     ),
     ExportRule.KIND: part(
-        "the certificate is searched for the OID of a user principal name; its value is not parsed"
+        "the certificate is searched for the OID of a user principal name, and for $@ as in that "
+        "of a computer account; its value is not parsed, and a few percent of all certificates "
+        "have $@ by chance, so a user who has such a certificate passes as a computer"
     ),
     ExportRule.PURPOSE: yes("the certificate must have the OID of client authentication (403)"),
     ExportRule.HTTP_VERSION: yes("req.ver is compared (505)"),
@@ -57,7 +59,9 @@ HAPROXY: Statements = {
     ExportRule.CONTENT: no(f"{_NO_BODIES}; malware, XML entities and compression bombs pass"),
     ExportRule.UPLOADS: no(_NO_BODIES),
     ExportRule.RESPONSES: no("HAProxy does not parse replies: intranet names reach the client"),
-    ExportRule.RESPONSE_FIELDS: yes("http-response del-header"),
+    ExportRule.RESPONSE_FIELDS: part(
+        "http-response del-header of known fields; there is no allowlist"
+    ),
     ExportRule.SOURCES: part("a stick-table; IPv6 sources are single addresses, not networks"),
     ExportRule.IDENTITY: no(f"{_NO_BODIES}, so any client can use the client GUID of another one"),
     ExportRule.PAYLOAD: yes("the body is forwarded unchanged, while it arrives"),

@@ -59,7 +59,8 @@ _HIDDEN = (
         "Refresh",
         "Link",
     ),
-    *("Clear-Site-Data", "Strict-Transport-Security", "BITS-Host-ID", "Content-Location"),
+    *("Clear-Site-Data", "Strict-Transport-Security", "BITS-Host-ID"),
+    *("BITS-Host-ID-Fallback-Timeout", "BITS-Reply-URL", "Content-Location"),
 )
 """Response fields about a site system (`site_system_leg.response_head`)."""
 

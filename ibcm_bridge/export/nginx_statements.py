@@ -36,7 +36,7 @@ NGINX: Statements = {
     ExportRule.HEAD_SIZE: part(
         "large_client_header_buffers limits the size; the number of fields has no limit"
     ),
-    ExportRule.CODING: yes("$http_transfer_encoding is refused (411)"),
+    ExportRule.CODING: yes("$http_transfer_encoding is refused (400)"),
     ExportRule.CONNECTION: yes("$http_connection is compared with the fields of the role (400)"),
     ExportRule.MEDIA_TYPE: yes("a map of verb and media type (415)"),
     ExportRule.MULTIPART: no(_NO_BODIES),

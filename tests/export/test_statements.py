@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,17 @@ def test_windows_authentication_needs_a_leg_for_one_client(proxy: Proxy, load: L
 
 def test_each_requirement_for_a_proxy_is_a_rule() -> None:
     assert {rule.requirement for rule in ExportRule} == REQUIREMENTS.keys() - NOT_FOR_A_PROXY
+
+
+RESPONSE_FIELDS = (
+    *("x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "alt-svc", "via", "refresh"),
+    *("link", "clear-site-data", "strict-transport-security", "bits-host-id"),
+    *("bits-host-id-fallback-timeout", "bits-reply-url", "content-location"),
+)
+
+
+@pytest.mark.parametrize("proxy", PROXIES.values(), ids=PROXIES)
+def test_fields_about_a_site_system_are_removed(proxy: Proxy, load: Load) -> None:
+    words = set(re.findall(r"[a-z-]+", exported(proxy, load).text.lower()))
+    assert [field for field in RESPONSE_FIELDS if field not in words] == []
+    assert proxy.statements[ExportRule.RESPONSE_FIELDS].extent is Extent.PART
