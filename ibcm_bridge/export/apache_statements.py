@@ -57,7 +57,10 @@ APACHE: Statements = {
         "SecRule on verb and target; repetitions of more than 255 have no limit but that of the "
         "head"
     ),
-    ExportRule.SPELLING: part("patterns; characters beyond ASCII are not normalized"),
+    ExportRule.SPELLING: part(
+        "patterns; characters beyond ASCII are not normalized, and 32 dots, spaces or plus signs "
+        "in a row are refused"
+    ),
     ExportRule.BODY_SIZE: yes("SecRule on Content-Length for each verb (413)"),
     ExportRule.CONTENT: no(f"{_NO_BODIES}; malware, XML entities and compression bombs pass"),
     ExportRule.UPLOADS: no(_NO_BODIES),

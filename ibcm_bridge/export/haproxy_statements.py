@@ -54,7 +54,10 @@ HAPROXY: Statements = {
         "a map of verb and target; repetitions of more than 255 have no limit but that of the "
         "head, and targets with 768 escapes or more are refused, because PCRE2 has a small stack"
     ),
-    ExportRule.SPELLING: part("patterns; characters beyond ASCII are not normalized"),
+    ExportRule.SPELLING: part(
+        "patterns; characters beyond ASCII are not normalized, and 32 dots, spaces or plus signs "
+        "in a row are refused"
+    ),
     ExportRule.BODY_SIZE: yes("req.hdr_val(content-length) for each verb (413)"),
     ExportRule.CONTENT: no(f"{_NO_BODIES}; malware, XML entities and compression bombs pass"),
     ExportRule.UPLOADS: no(_NO_BODIES),

@@ -58,7 +58,10 @@ NGINX: Statements = {
     ExportRule.DIRECTORIES: part(
         "a map of verb and target; repetitions of more than 255 have no limit but that of the head"
     ),
-    ExportRule.SPELLING: part("patterns; characters beyond ASCII are not normalized"),
+    ExportRule.SPELLING: part(
+        "patterns; characters beyond ASCII are not normalized, and 32 dots, spaces or plus signs "
+        "in a row are refused"
+    ),
     ExportRule.BODY_SIZE: part(
         "client_max_body_size: the largest limit of the role, for all verbs"
     ),
