@@ -13,7 +13,12 @@ from pathlib import Path
 from ibcm_bridge.conformance.evidence import RecordsServer
 from ibcm_bridge.conformance.kit import make_kit, now, write_addresses
 from ibcm_bridge.conformance.subject_file import SCHEMA
-from ibcm_bridge.lab.bridge.process import Listen, with_listen_address, with_site_systems
+from ibcm_bridge.lab.bridge.process import (
+    Listen,
+    create_bindings,
+    with_listen_address,
+    with_site_systems,
+)
 from ibcm_bridge.lab.cases.policy import demo_policy
 from ibcm_bridge.lab.commands.signals import end_on_signals
 from ibcm_bridge.lab.errors import LabError, error_message
@@ -62,6 +67,7 @@ def serving(
         with ServerThread(server):
             policy = with_site_systems(demo_policy(), site)
             own = with_listen_address(policy, Listen(IPv4Address("127.0.0.1")))
+            create_bindings(own, folder)
             (folder / POLICY).write_text(own, "utf-8")
             schema = files("ibcm_bridge.config.schema").joinpath(SCHEMA).read_bytes()
             (folder / SCHEMA).write_bytes(schema)

@@ -21,6 +21,8 @@ from .conftest import SuiteLab
 def test_the_kit_has_what_the_proxy_and_an_editor_need(suite_lab: SuiteLab) -> None:
     folder = suite_lab.kit.folder
     assert load_policy(folder / "bridge.yaml").listeners
+    # With `identity: enforce`, `run` would refuse a file of bindings that does not exist.
+    assert (folder / "bindings.sqlite").stat().st_size > 0
     assert json.loads((folder / SCHEMA).read_text("utf-8"))["title"].startswith("Subject")
     for name, kind in (("authorities.pem", b"CERTIFICATE"), ("crls.pem", b"X509 CRL")):
         assert (folder / "pki" / name).read_bytes().count(b"-----BEGIN %b-----" % kind) == 2

@@ -107,7 +107,7 @@ def with_site_systems(policy: str, site_systems: HasAddresses) -> str:
     return with_addresses(policy, places)
 
 
-def _create_bindings(policy: str, directory: Path) -> None:
+def create_bindings(policy: str, directory: Path) -> None:
     """Create the file of bindings, as `identity init` does. A file that exists is kept."""
     # The bridge reports what is wrong with the policy or the file.
     with contextlib.suppress(yaml.YAMLError, RegistryError):
@@ -153,7 +153,7 @@ class RunningBridge:
         self._read = 0
         self._reading = threading.Lock()
         self._choose_ports()
-        _create_bindings(self._policy, directory)
+        create_bindings(self._policy, directory)
 
     @property
     def address(self) -> tuple[str, int]:

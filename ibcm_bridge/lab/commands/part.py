@@ -16,7 +16,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address
 
-from ibcm_bridge.lab.bridge.process import Listen, with_listen_address, with_site_systems
+from ibcm_bridge.lab.bridge.process import (
+    Listen,
+    create_bindings,
+    with_listen_address,
+    with_site_systems,
+)
 from ibcm_bridge.lab.cases.case import credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
 from ibcm_bridge.lab.commands.signals import end_on_signals
@@ -95,6 +100,7 @@ def _site_systems(here: Namespace, others: OtherParts) -> Iterator[str]:
             lab = RunningLab.at(LabAddresses(listen.addresses, site.addresses, update), pki)
             runtime.write(lab.state(runtime.files))
             policy = with_site_systems(demo_policy((str(others.engine), ENGINE_PORT)), site)
+            create_bindings(policy, runtime.files)
             # Written last: the other parts wait for it.
             new = runtime.files / "bridge.yaml.new"
             new.write_text(with_listen_address(policy, listen), "utf-8")
