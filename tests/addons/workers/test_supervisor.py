@@ -186,3 +186,26 @@ def test_each_end_within_a_minute_makes_the_next_start_later() -> None:
     assert [place.wait(now) for now in (0.0, 1.0, 2.0)] == [0.0, 0.5, 1.0]
     assert place.wait(61.5) == 0.5
     assert place.wait(200.0) == 0.0
+
+
+def test_the_parent_waits_no_longer_than_its_readers_do() -> None:
+    class Signals:
+        until: list[float | None]
+
+        def wait(self, _files: list[int], until: float | None) -> list[int]:
+            self.until.append(until)
+            return []
+
+    parent = supervisor.Supervisor(0, lambda *_: 0, lambda _: None, lambda: None)
+    signals = Signals()
+    signals.until = []
+    for until in (None, 0.0):
+        parent._wait(signals, until)  # type: ignore[arg-type]
+    parent.readers.call_later(60.0, lambda: None)
+    due = parent.readers.due
+    assert due is not None
+    for until in (None, due - 1.0, due + 1.0):
+        parent._wait(signals, until)  # type: ignore[arg-type]
+    assert signals.until == [None, 0.0, due, due - 1.0, due]
+    os.close(parent._stop_reading)
+    os.close(parent._stop_writing)
