@@ -36,7 +36,8 @@ def answer(subject: Subject, client: Client) -> int:
 
 
 def test_an_optional_certificate_has_the_purpose_or_is_absent() -> None:
-    demand(*NEEDED["apache"])
+    apache = PROXIES["apache"]
+    demand(*NEEDED[apache.name])
     none = "      certificate: none\n    site_systems:"
     optional = (
         "      certificate: optional\n      trust:\n        anchors: [pki/root.pem]\n"
@@ -44,7 +45,7 @@ def test_an_optional_certificate_has_the_purpose_or_is_absent() -> None:
         "    site_systems:"
     )
     assert none in demo_policy()
-    with subject_behind(PROXIES["apache"], demo_policy().replace(none, optional)) as subject:
+    with subject_behind(apache, demo_policy().replace(none, optional)) as subject:
         for client, status in (
             (Client.NONE, 200),
             (Client.COMPUTER, 200),

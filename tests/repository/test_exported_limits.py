@@ -100,8 +100,8 @@ def test_many_escapes_do_not_publish_what_is_refused() -> None:
 
 def test_a_rule_that_apache_cannot_evaluate_refuses_the_request() -> None:
     # A small limit takes the place of a target for which the limit of the export is too small.
-    demand(*NEEDED["apache"])
     apache = PROXIES["apache"]
+    demand(*NEEDED[apache.name])
 
     def limited(policy: ExportedPolicy, place: ExportPlace) -> Export:
         export = apache.write(policy, place)
