@@ -148,7 +148,7 @@ class Subject:
             opened = self._open(place, client, maximum_version, name)
             with opened:
                 result = self._result(opened, lambda: opened.send(request))
-            version = opened.handshake.version if opened.handshake else ""
+            version = _tls_version(opened)
         return self._collect(request, to, client, result, version)
 
     @contextlib.contextmanager
@@ -161,8 +161,7 @@ class Subject:
         def send(make: MakeRequest) -> Exchange:
             request = make(self.senders(client))
             result = self._result(opened, lambda: opened.send(request))
-            version = opened.handshake.version if opened.handshake else ""
-            return self._collect(request, to, client, result, version)
+            return self._collect(request, to, client, result, _tls_version(opened))
 
         with self._open(place, client) as opened:
             yield send
@@ -177,19 +176,13 @@ class Subject:
         to = "management-point"
         place, other = self.place(to), self.place(at)
         senders = self.senders(client)
+        before, request = after(senders), make(senders)
         with self._open(other, client) as first:
-            self._collect(
-                after(senders),
-                at,
-                client,
-                self._result(first, lambda: first.send(after(senders))),
-                "",
-            )
-            opened = first.with_its_session(place.address, place.name)
-            with opened:
-                result = self._result(opened, lambda: opened.send(make(senders)))
-        version = opened.handshake.version if opened.handshake else ""
-        return self._collect(make(senders), to, client, result, version)
+            result = self._result(first, lambda: first.send(before))
+            self._collect(before, at, client, result, _tls_version(first))
+            with first.with_its_session(place.address, place.name) as opened:
+                result = self._result(opened, lambda: opened.send(request))
+        return self._collect(request, to, client, result, _tls_version(opened))
 
     def send_bytes(
         self, data: bytes, *, to: str = "management-point", client: Client = Client.COMPUTER
@@ -247,6 +240,11 @@ class Subject:
         exchange = Exchange(sent, to, self.place(to), client, result, self.unseen(), version)
         self.exchanges.append(exchange)
         return exchange
+
+
+def _tls_version(opened: LabClient) -> str:
+    """Return the version of a completed handshake; empty without one."""
+    return opened.handshake.version if opened.handshake else ""
 
 
 def _encoded(request: Request, place: Place) -> bytes:
