@@ -206,13 +206,7 @@ class Comparison:
         if request.plaintext:
             address = self._addresses[destination.port]
             return plaintext_result(address, request, destination.name, self._namespace)
-        try:
-            with client:
-                return client.send(request)
-        except (HandshakeRefused, ConnectionEnded) as refused:
-            return refused
-        except ssl.SSLCertVerificationError as refused:
-            return ClientRefused(refused.verify_message.rstrip("."))
+        return send_and_close(client, request)
 
     def client(
         self,
@@ -257,6 +251,17 @@ def of_session(request: Request, session: str) -> Request:
         (name, session if value == SESSION else value) for name, value in request.headers
     )
     return replace(request, headers=fields)
+
+
+def send_and_close(client: LabClient, request: Request) -> ClientResult:
+    """Send a request, and close the connection. Return what the client received."""
+    try:
+        with client:
+            return client.send(request)
+    except (HandshakeRefused, ConnectionEnded) as refused:
+        return refused
+    except ssl.SSLCertVerificationError as refused:
+        return ClientRefused(refused.verify_message.rstrip("."))
 
 
 def plaintext_result(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -23,9 +22,8 @@ from ibcm_bridge.lab.bridge.exported_proxy import exported_proxy
 from ibcm_bridge.lab.bridge.process import with_site_systems
 from ibcm_bridge.lab.cases.case import Case, ClientCertificate, Disposition, senders
 from ibcm_bridge.lab.cases.policy import demo_policy
-from ibcm_bridge.lab.comparison.comparison import of_session, plaintext_result
+from ibcm_bridge.lab.comparison.comparison import of_session, plaintext_result, send_and_close
 from ibcm_bridge.lab.comparison.outcomes import (
-    ClientRefused,
     ClientResult,
     Observation,
     PlainResult,
@@ -36,8 +34,6 @@ from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import HERE
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import (
-    ConnectionEnded,
-    HandshakeRefused,
     LabClient,
     Request,
     Response,
@@ -122,13 +118,7 @@ class RunningPath:
         client = LabClient(
             address, case.to.name, trust=self._trust, credential=self._clients[sender]
         )
-        try:
-            with client:
-                return client.send(request)
-        except (HandshakeRefused, ConnectionEnded) as refused:
-            return refused
-        except ssl.SSLCertVerificationError as refused:
-            return ClientRefused(refused.verify_message.rstrip("."))
+        return send_and_close(client, request)
 
 
 @contextmanager
