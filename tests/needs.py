@@ -96,8 +96,8 @@ NEEDS: Mapping[str, Need] = {
     "debootstrap": _program("debootstrap"),
     "faketime": _program("faketime"),
     "logrotate": _program("logrotate"),
-    # checks alert rules
     "prometheus": _program("prometheus"),
+    # checks alert rules
     "promtool": _program("promtool", "prometheus"),
     "rsyslogd": _program("rsyslogd", "rsyslog"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),

@@ -13,6 +13,7 @@ from ibcm_bridge.commands.init.questions import (
     MANAGEMENT_POINT,
     STATUS_POINT,
     UPDATE_POINT,
+    is_url,
 )
 
 LISTS_FOLDER = "crls"
@@ -44,11 +45,7 @@ def policy_text(inputs: Inputs, path: Path) -> str:
 
 def downloads_lists(inputs: Inputs) -> bool:
     """Whether the policy needs `LISTS_FOLDER`."""
-    return any(map(_is_url, inputs["crl"]))
-
-
-def _is_url(name: str) -> bool:
-    return "://" in name
+    return any(map(is_url, inputs["crl"]))
 
 
 def _publications(inputs: Inputs, folder: Path) -> Iterator[str]:
@@ -141,8 +138,8 @@ class _Shared:
         yield from self._files(f"{indent}  anchors", self._answers["root"])
         yield from self._files(f"{indent}  issuing", self._answers.get("issuing", ()))
         lists = self._answers["crl"]
-        yield from self._files(f"{indent}  crls", [name for name in lists if not _is_url(name)])
-        if urls := [name for name in lists if _is_url(name)]:
+        yield from self._files(f"{indent}  crls", [name for name in lists if not is_url(name)])
+        if urls := [name for name in lists if is_url(name)]:
             yield f"{indent}  fetch:"
             yield f"{indent}    urls: {_sequence(urls)}"
             yield f"{indent}    folder: {LISTS_FOLDER}"

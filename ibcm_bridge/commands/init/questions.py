@@ -62,8 +62,13 @@ def _file(text: str) -> str:
 _fetch_url = _matching("FetchUrl", "http://pki.corp.example/issuing.crl")
 
 
+def is_url(text: str) -> bool:
+    """Return whether a revocation list is downloaded, and is not a file."""
+    return "://" in text
+
+
 def _revocation_list(text: str) -> str:
-    return _fetch_url(text) if "://" in text else _file(text)
+    return _fetch_url(text) if is_url(text) else _file(text)
 
 
 _address = _matching("HostPort", "10.0.0.7:443")
