@@ -379,7 +379,9 @@ FLOODS: Mapping[str, tuple[Callable[[Tampering], object], Mapping[str, Any]]] = 
 
 def until_closed(talk: Callable[[Tampering], object]) -> Callable[[Tampering], None]:
     def flood(client: Tampering) -> None:
-        times(1_000, talk)(client)
+        # The bridge may read the first 65,536 bytes together with the end of the handshake, and
+        # it counts from the next read on.
+        times(3_000, talk)(client)
         # The client sends faster than the bridge reads: wait until it has closed the connection.
         while client.sock.recv(65_536):
             pass
