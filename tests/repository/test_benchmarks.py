@@ -172,6 +172,28 @@ except RuntimeError as error:
     assert _run(code, *limits).splitlines() == ["True"] * len(limits) + [none]
 
 
+def test_a_rate_that_is_not_carried_for_long_is_lowered() -> None:
+    code = """
+from benchmarks.open_load import summary
+from benchmarks.steady import hold
+
+def load(rate):
+    tried.append(round(rate, 1))
+    return [summary([0.1], 0), summary([9.0 if rate > limit else 0.1], 0)]
+
+for limit, holds in ((100, 3), (95, 3), (10, 3), (10, 1)):
+    tried = []
+    rate, results = hold(load, 100.0, holds)
+    print(round(rate, 1), results[1].p99, *tried)
+"""
+    assert _run(code).splitlines() == [
+        "100.0 0.1 100.0",
+        "90.0 0.1 100.0 90.0",
+        "81.0 9.0 100.0 90.0 81.0",
+        "100.0 9.0 100.0",
+    ]
+
+
 def test_a_rate_is_carried_without_errors_and_long_latencies() -> None:
     code = """
 from benchmarks.open_load import summary
