@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from random import Random
 
@@ -106,7 +107,7 @@ def test_a_client_switches_with_the_network_and_keeps_its_guid(
     assert client.device.guid == guid
 
 
-def test_an_internet_only_client_reaches_nothing_on_the_intranet(
+def test_an_internet_only_client_tries_no_intranet_management_point(
     lab: RunningLab, perimeter: Perimeter, new: New
 ) -> None:
     client = new(Mode.INTERNET_ONLY)
@@ -115,6 +116,18 @@ def test_an_internet_only_client_reaches_nothing_on_the_intranet(
     assert (action.result, action.site_system) == (Result.FAILED, "")
     assert action.response == "no management point can be reached"
     assert perimeter.site.received() == ()
+
+
+def test_an_internet_only_client_also_works_inside(
+    lab: RunningLab, perimeter: Perimeter, new: New
+) -> None:
+    """If the intranet resolves and reaches the Internet names, the client uses those."""
+    client = new(Mode.INTERNET_ONLY)
+    client.move(replace(lab.intranet, hosts={**lab.intranet.hosts, **lab.internet.hosts}))
+    actions = good(*client.run(REGISTRATION, POLICY_REQUEST), *client.download(Download()))
+    assert {action.network for action in actions} == {"intranet"}
+    assert {action.site_system for action in actions} <= set(PUBLISHED)
+    assert senders(perimeter.site.received()) == {BRIDGE}
 
 
 def test_a_client_without_internet_name_learns_it_on_the_intranet(lab: RunningLab) -> None:

@@ -131,7 +131,10 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "storage lab.errors lab.namespaces lab.pki lab.protocol lab.site_systems "
             "lab.clients lab.perimeter"
         ),
-        "lab.scenes": "lab.pki lab.protocol lab.clients lab.cases lab.simulated",
+        "lab.scenes": (
+            "lab.namespaces lab.pki lab.protocol lab.site_systems lab.clients lab.cases "
+            "lab.simulated"
+        ),
         "lab.page": (
             "decisions messages policy_file inspection lab.pki lab.protocol lab.site_systems "
             "lab.clients lab.capture lab.cases lab.comparison lab.wire lab.picture lab.perimeter "

@@ -16,9 +16,11 @@ import yaml
 from ibcm_bridge.lab.cases.case import Destination
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
+from ibcm_bridge.lab.protocol.other_sites import SECOND_PUBLISHED
 from ibcm_bridge.lab.protocol.reply_documents import PUBLISHED
 from ibcm_bridge.lab.site_systems.published import TLS_PORT, TUNNELED
-from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
+from ibcm_bridge.lab.site_systems.second_site import SECOND_SITE
+from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, StandIn
 from ibcm_bridge.policy.addresses import address_text
 
 USERS = Destination("users.internet.example")
@@ -70,10 +72,11 @@ _MESSAGES = {
 """Enforces all message checks (BRIDGE-IDENTITY, BRIDGE-INSPECT)."""
 
 
-def demo_policy(clamav: tuple[str, int] | None = None) -> str:
+def demo_policy(clamav: tuple[str, int] | None = None, *, second_site: bool = False) -> str:
     """Return the shipped policy with the demo's publications and all message checks enforced.
 
-    `clamav` is the address of a clamd, real or simulated (`site_systems.clamd`).
+    `clamav` is the address of a clamd, real or simulated (`site_systems.clamd`). `second_site`:
+    also publish the site EUR.
     """
     computer = {"trust": _TRUST}
     rows = [
@@ -92,6 +95,11 @@ def demo_policy(clamav: tuple[str, int] | None = None) -> str:
         _tunneled(WRONG_NAME_TUNNEL, "distribution-point"),
         _tunneled(FORGED_TUNNEL, "impostor"),
     ]
+    if second_site:
+        rows += (
+            _bridged(Destination(stand_in.names[0]), computer, _both_roles(stand_in))
+            for stand_in in SECOND_SITE.values()
+        )
     publications = textwrap.indent(yaml.dump(rows, Dumper=_Plain), "  ")
     more: dict[str, Any] = {"messages": _MESSAGES}
     if clamav is not None:
@@ -100,8 +108,8 @@ def demo_policy(clamav: tuple[str, int] | None = None) -> str:
 
 
 def write_more(pki: LabPki, directory: Path) -> None:
-    """Write the certificates of `BRIDGED_NAMES`."""
-    for name in BRIDGED_NAMES:
+    """Write the certificates of `BRIDGED_NAMES`, and of the second site."""
+    for name in (*BRIDGED_NAMES, *SECOND_PUBLISHED):
         pki.server(name).write(directory, name)
 
 
@@ -122,6 +130,15 @@ def _bridged(
 def _role(role: str, *, at: str | None = None, **more: Any) -> dict[str, Any]:
     name = f"https://{STAND_INS[role].names[0]}"
     return {role: {"site_system": name, "connect": _address(at or role), **more}}
+
+
+def _both_roles(stand_in: StandIn) -> dict[str, Any]:
+    """A server of the second site: it has one name on the Internet, and two roles."""
+    place = {
+        "site_system": f"https://{stand_in.names[0]}",
+        "connect": f"127.0.0.1:{stand_in.port}",
+    }
+    return {role: place.copy() for role in ("management-point", "distribution-point")}
 
 
 def _tunneled(destination: Destination, role: str) -> dict[str, Any]:

@@ -30,13 +30,13 @@ FAMILIES: dict[str, tuple[Case, ...]] = {
 CASES = tuple(case for family in FAMILIES.values() for case in family)
 
 NOT_SHOWN = {
-    "ROLE-PRIMARY": "depends on the hierarchy of sites",
+    "ROLE-PRIMARY": "depends on the hierarchy of sites; the scene `secondary-site` shows this",
     "CLIENT-MODE": "the client selects the network; `ibcm-bridge lab client` shows this",
     "CLIENT-CONNECTION": "applies between the client and the Internet",
     "CLIENT-RESUME": "HEADER-DP covers Range; `ibcm-bridge lab client` resumes a download",
     "CLIENT-PICK": "the client selects the site system; `ibcm-bridge lab client` shows this",
     "CLIENT-UPDATES": "SUP-WSUS covers the scan; `ibcm-bridge lab client` shows the rest",
-    "NO-REMOTE-CONTROL": "uses connections to the client, not from it",
+    "NO-REMOTE-CONTROL": "uses connections to the client; the scene `site-server` shows this",
     "SITE-DOMAIN": "depends on Active Directory",
 }
 """Requirement id -> why it has no case."""

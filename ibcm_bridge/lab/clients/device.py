@@ -64,6 +64,8 @@ class Device:
     """The last cookie of a software update point ([MS-WUSP] 2.2.3.4 and 2.2.3.5)."""
     on_internet: bool = True
     """The current network, which location requests contain (3.4, 3.6)."""
+    site: str = "LAB"
+    """The code of its site (3.2, 3.4)."""
     internet_flag: int = 2
     """0: intranet only; 1: intranet and Internet; 2: Internet only (3.1)."""
     token: bool = False

@@ -17,6 +17,7 @@ from ibcm_bridge.lab.clients.device import AGENT, Device, posted
 from ibcm_bridge.lab.protocol import ccm, documents, wsus
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.protocol.content import content
+from ibcm_bridge.lab.protocol.other_sites import CLOUD_PACKAGE
 from ibcm_bridge.lab.protocol.reply_documents import POLICIES
 from ibcm_bridge.lab.protocol.uploads import Upload
 
@@ -134,7 +135,11 @@ def _location(
 ) -> Step:
     def request(device: Device) -> Request:
         xml = documents.location_request(
-            root, package=package, kind=kind, on_internet=device.on_internet
+            root,
+            site=device.site,
+            package=package,
+            kind=kind,
+            on_internet=device.on_internet,
         )
         return device.post("MP_LocationManager", xml)
 
@@ -160,7 +165,8 @@ def _heartbeat(device: Device) -> Request:
 
 
 def _policy_request(device: Device) -> Request:
-    return device.post("MP_PolicyManager", documents.policy_request(device.guid, fqdn=device.name))
+    xml = documents.policy_request(device.guid, fqdn=device.name, site=device.site)
+    return device.post("MP_PolicyManager", xml)
 
 
 _PROPFIND = (  # protocol.md 7
@@ -208,6 +214,12 @@ UPDATE_LOCATION = _location(
     "ContentLocationReply",
     f'<Package ID="{wsus.CONTENT}" Version="1" DeploymentFlags="0" />',
     "SMSUpdate",
+)
+CLOUD_LOCATION = _location(
+    "content location in the cloud",
+    "ContentLocationRequest",
+    "ContentLocationReply",
+    f'<Package ID="{CLOUD_PACKAGE}" Version="1" DeploymentFlags="0" />',
 )
 
 LIFE = (

@@ -18,6 +18,7 @@ from textwrap import dedent
 
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import Namespace, Namespaces
+from ibcm_bridge.lab.site_systems.second_site import SECOND_SITE
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 PUBLISHED_PORTS = (443, 8531, 80)
@@ -32,6 +33,10 @@ NAMESPACES = Namespaces(
     Namespace("intranet", "198.51.100.2"),
 )
 NAMES = tuple(namespace.name for namespace in NAMESPACES)
+
+_SITE_SYSTEMS = ", ".join(
+    str(stand_in.port) for stand_in in (*STAND_INS.values(), *SECOND_SITE.values())
+)
 
 RULES = dedent(f"""\
     table inet perimeter {{
@@ -51,7 +56,7 @@ RULES = dedent(f"""\
             oif lo accept
             ct state established,related accept
             oifname intranet ip daddr {NAMESPACES.intranet.address} \
-tcp dport {{ {", ".join(str(stand_in.port) for stand_in in STAND_INS.values())} }} accept
+tcp dport {{ {_SITE_SYSTEMS} }} accept
             reject with icmpx admin-prohibited
         }}
     }}

@@ -8,16 +8,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from ibcm_bridge.lab.bridge.process import HasAddresses, Listen, RunningBridge
+from ibcm_bridge.lab.bridge.process import HasAddresses, Listen, RunningBridge, free_ports
 from ibcm_bridge.lab.capture.recording import Recording
 from ibcm_bridge.lab.cases.case import ClientCertificate, credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
 from ibcm_bridge.lab.comparison.comparison import Comparison
-from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
+from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespace, Namespaces
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential
+from ibcm_bridge.lab.pki.files import with_addresses
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.microsoft_update import MicrosoftUpdate
+from ibcm_bridge.lab.site_systems.second_site import ON_DEMAND
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
 
@@ -62,6 +64,8 @@ class Perimeter:
         self._engine: ScanDaemon | None = None
         self._engine_address = ("127.0.0.1", 0)
         self._running = ExitStack()
+        self.on_demand = _on_demand(namespaces.intranet)
+        """Role -> the address of a site system that a scene starts (`second_site`)."""
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -80,7 +84,7 @@ class Perimeter:
                 self.directory,
                 self.pki,
                 site_systems,
-                policy=self._policy or demo_policy(self._engine_address),
+                policy=self._policy or self._two_sites(),
                 listen=self._listen,
                 namespace=middle,
                 options=self._options,
@@ -100,6 +104,11 @@ class Perimeter:
 
     def __exit__(self, *_: object) -> None:
         self._running.close()
+
+    def _two_sites(self) -> str:
+        """The policy of the demo. It also publishes site systems that a scene starts."""
+        places = {ON_DEMAND[role].port: address for role, address in self.on_demand.items()}
+        return with_addresses(demo_policy(self._engine_address, second_site=True), places)
 
     @property
     def _key_log(self) -> Path | None:
@@ -129,3 +138,12 @@ class Perimeter:
         if self._engine is not None:
             self._engine.__exit__()
             self._engine = None
+
+
+def _on_demand(intranet: Namespace) -> Mapping[str, tuple[str, int]]:
+    """Choose the addresses: the ports of the table in a separate namespace, else free ones."""
+    if intranet.own:
+        ports = [stand_in.port for stand_in in ON_DEMAND.values()]
+    else:
+        ports = free_ports(len(ON_DEMAND))
+    return {role: (intranet.address, port) for role, port in zip(ON_DEMAND, ports, strict=True)}

@@ -7,7 +7,6 @@ names in replies about `LEAKY_SITE`, so that a single request can demonstrate a 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import zip_longest
 from typing import NamedTuple
 from uuid import UUID
 from xml.etree import ElementTree as ET
@@ -22,13 +21,32 @@ class Names(NamedTuple):
     management_points: tuple[str, ...]
     distribution_points: tuple[str, ...]
     update_point: str
+    """Empty if the site has none."""
+    listed: tuple[tuple[str, str], ...]
+    """The intranet and the Internet name of each management point of the site; empty for none."""
+    site: str = "LAB"
+    primary: str = "LAB"
+    """The site code of its primary site: the same, unless it is a secondary site."""
+
+
+class SiteNames(NamedTuple):
+    """The names in the replies of a site, by the network of the client."""
+
+    internet: Names
+    intranet: Names
 
 
 PUBLISHED = ("bridge.internet.example", "bridge2.internet.example")
 """The Internet names; a client selects one (CLIENT-PICK)."""
 
-INTERNET = Names(PUBLISHED, PUBLISHED, PUBLISHED[0])
-INTRANET = Names(("mp01.corp.example",), ("dp01.corp.example",), "sup01.corp.example")
+INTERNET = Names(PUBLISHED, PUBLISHED, PUBLISHED[0], tuple(("", name) for name in PUBLISHED))
+INTRANET = Names(
+    ("mp01.corp.example",),
+    ("dp01.corp.example",),
+    "sup01.corp.example",
+    (("mp01.corp.example", PUBLISHED[0]), ("", PUBLISHED[1])),
+)
+LAB = SiteNames(INTERNET, INTRANET)
 
 LEAKY_SITE = "INT"
 """The site code of the leaking site, and the prefix of its package ids."""
@@ -81,25 +99,30 @@ ERROR_PAGE = b"<html><head><title>ERROR</title></head><body></body></html>"
 """A management point returns this instead of a policy (1.7)."""
 
 
-def content_location(request: ET.Element, names: Names) -> str:
-    """3.4. The content id is the package id of the request."""
+def content_location(request: ET.Element, names: Names, token: str = "") -> str:
+    """3.4. The content id is the package id of the request.
+
+    The place of `token`, for content in the cloud, is inferred.
+    """
     package = request.find("Package")
     content = package.get("ID", "") if package is not None else f"Content_{UUID(int=7)}.1"
     version = package.get("Version", "1") if package is not None else "1"
-    records = (_content_record(host, content, version) for host in names.distribution_points)
+    records = (_content_record(host, content, version, token) for host in names.distribution_points)
     return (
         '<ContentLocationReply SchemaVersion="1.00" ContentFlags="16777216" HashAlgorithm="32780">'
-        '<Sites><Site><MPSite SiteCode="LAB" MasterSiteCode="LAB" SiteLocality="LOCAL" '
+        f'<Sites><Site><MPSite SiteCode="{names.site}" MasterSiteCode="{names.primary}" '
+        'SiteLocality="LOCAL" '
         'IISPreferedPort="80" IISSSLPreferedPort="443"/><LocationRecords>'
         f"{''.join(records)}</LocationRecords></Site></Sites></ContentLocationReply>"
     )
 
 
-def _content_record(host: str, content: str, version: str) -> str:
+def _content_record(host: str, content: str, version: str, token: str) -> str:
     url = quoteattr(f"https://{host}/SMS_DP_SMSPKG$/{content}")
     signature = quoteattr(f"https://{host}/SMS_DP_SMSSIG$/{content}.{version}.tar")
     return (
-        f"<LocationRecord><URL Name={url} Signature={signature}/>"
+        f"<LocationRecord><URL Name={url} Signature={signature}"
+        f"{f' Token={quoteattr(token)}' if token else ''}/>"
         '<ADSite Name=""/><IPSubnets/><Metric Value=""/>'
         f"<Version>9128</Version>{_CAPABILITIES}<ServerRemoteName>{host}</ServerRemoteName>"
         '<DPType>SERVER</DPType><Windows Trust="1"/><Locality>REMOTE</Locality></LocationRecord>'
@@ -109,20 +132,19 @@ def _content_record(host: str, content: str, version: str) -> str:
 def wsus_location(_request: ET.Element, names: Names) -> str:
     """3.4."""
     host = names.update_point
+    record = f'<LocationRecord WSUSURL="https://{host}:8531" ServerName="{host}" Version="1"/>'
     return (
-        '<WSUSLocationReply SchemaVersion="1.00"><Sites><Site><LocationRecords><LocationRecord '
-        f'WSUSURL="https://{host}:8531" ServerName="{host}" Version="1"/></LocationRecords></Site>'
-        "</Sites></WSUSLocationReply>"
+        '<WSUSLocationReply SchemaVersion="1.00"><Sites><Site><LocationRecords>'
+        f"{record if host else ''}</LocationRecords></Site></Sites></WSUSLocationReply>"
     )
 
 
 def management_points(_request: ET.Element, names: Names) -> str:
     """3.4."""
-    inside = names.management_points if names is INTRANET else ()
     points = (
-        f"<MP>{f'<IntranetName Value="{intranet}"/>' if intranet else ''}<InternetName "
-        f'Value="{internet}"/><Version>9128</Version>{_CAPABILITIES}<Windows Trust="1"/></MP>'
-        for intranet, internet in zip_longest(inside, INTERNET.management_points)
+        f"<MP>{_name('IntranetName', intranet)}{_name('InternetName', internet)}"
+        f'<Version>9128</Version>{_CAPABILITIES}<Windows Trust="1"/></MP>'
+        for intranet, internet in names.listed
     )
     return (
         f'<EnumerateMPLocationReply SchemaVersion="1.00">{"".join(points)}'
@@ -130,10 +152,15 @@ def management_points(_request: ET.Element, names: Names) -> str:
     )
 
 
+def _name(element: str, value: str) -> str:
+    return f'<{element} Value="{value}"/>' if value else ""
+
+
 def site_information(_request: ET.Element, names: Names) -> str:
     """3.4."""
     return (
-        '<SiteInformationReply SchemaVersion="1.00"><Sites><Site SiteCode="LAB" Version="5.00" '
+        '<SiteInformationReply SchemaVersion="1.00"><Sites>'
+        f'<Site SiteCode="{names.site}" Version="5.00" '
         f'BuildNumber="9128" DefaultMP="{names.management_points[0]}"><ClientOperationalSettings>'
         '<SecurityConfiguration SecurityModeMask="0" HTTPPort="80" HTTPSPort="443" '
         'CertificateStoreName="MY" CertificateSelectFirstFlag="1"/></ClientOperationalSettings>'
@@ -199,16 +226,17 @@ ROOTS = {  # of .sms_aut responses (4); all other queries are policies
 """Query -> root element. Those of MPCERT, MPKEYINFORMATIONEX and MPTRK are from Microsoft's SDK;
 MPCertificates for MPCERT2 is inferred. Only the content of lists is known."""
 
-_CONTENT = {
-    "MPList": "".join(
-        f'<MP Name="MP0{number}" FQDN="{name}" SiteCode="LAB"><Version>9128</Version>'
-        f"{_CAPABILITIES}</MP>"
-        for number, name in enumerate(INTERNET.management_points, 1)
-    ),
-}
 
-
-def authority(query: str) -> bytes:
+def authority(query: str, names: Names = INTERNET) -> bytes:
     """4: lists, certificates and keys. The root element is that of the query."""
     root = ROOTS.get(query.partition("&")[0].upper(), "Policy")
-    return f"<{root} Query={quoteattr(query)}>{_CONTENT.get(root, '')}</{root}>".encode()
+    content = _list(names) if root == "MPList" else ""
+    return f"<{root} Query={quoteattr(query)}>{content}</{root}>".encode()
+
+
+def _list(names: Names) -> str:
+    return "".join(
+        f'<MP Name="MP0{number}" FQDN="{name}" SiteCode="{names.site}"><Version>9128</Version>'
+        f"{_CAPABILITIES}</MP>"
+        for number, name in enumerate(names.management_points, 1)
+    )

@@ -4,6 +4,10 @@ scene           a scene, its stage (a running lab and new clients), and its resu
 inside_outside  the same request on the intranet and on the Internet
 clients         kinds of clients, and how they were installed
 web_proxy       clients behind a web proxy
+name_resolution names in public DNS, and names of the intranet
+site_server     connections from the site server to a client
+sites           two sites, and site systems for the Internet only or for both networks
+cloud           content of a cloud distribution point
 table           all scenes by name
 command         `ibcm-bridge lab client --scene`
 """

@@ -13,8 +13,16 @@ from ibcm_bridge.lab.clients.life_cycle import (
 )
 from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
-from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage, must_fail
+from ibcm_bridge.lab.scenes.scene import (
+    CannotShow,
+    Scene,
+    Stage,
+    must_fail,
+    must_use,
+    said,
+)
 from ibcm_bridge.lab.simulated.client import ActionResult, Result
+from ibcm_bridge.lab.simulated.download import Download
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 
@@ -37,9 +45,9 @@ def _workgroup(stage: Stage) -> Iterator[ActionResult]:
     try:
         stage.client(Mode.BOTH, in_domain=False)
     except ValueError as error:
-        yield _said("installation for both networks", str(error), Result.AS_REQUIRED)
+        yield said("installation for both networks", str(error), Result.AS_REQUIRED)
     else:
-        yield _said("installation for both networks", "accepted", Result.FAILED)
+        yield said("installation for both networks", "accepted", Result.FAILED)
     yield from stage.client(Mode.INTERNET_ONLY, in_domain=False).run(*_USUAL)
 
 
@@ -53,7 +61,8 @@ def _internet_only_inside(stage: Stage) -> Iterator[ActionResult]:
     published = {host: to for host, to in lab.internet.hosts.items() if host[0] in PUBLISHED}
     inside = replace(lab.intranet, hosts={**lab.intranet.hosts, **published})
     client = stage.client(Mode.INTERNET_ONLY, inside)
-    yield from client.run(*_USUAL)
+    yield from must_use(PUBLISHED, client.run(*_USUAL))
+    yield from must_use(PUBLISHED, client.download(Download()))
     client.move(lab.intranet)
     yield from must_fail(client.run(POLICY_REQUEST))
 
@@ -90,7 +99,7 @@ def _pick(stage: Stage) -> Iterator[ActionResult]:
         client.close()
     for name in PUBLISHED:
         result = Result.GOOD if selected[name] else Result.FAILED
-        yield _said(f"selected by {selected[name]} of {_PICKS} clients", "", result, name)
+        yield said(f"selected by {selected[name]} of {_PICKS} clients", "", result, name)
 
 
 def _microsoft_update(stage: Stage) -> Iterator[ActionResult]:
@@ -99,10 +108,6 @@ def _microsoft_update(stage: Stage) -> Iterator[ActionResult]:
     yield from client.update()
     client.move(stage.lab.internet.without(wsus.MICROSOFT_UPDATE))
     yield from client.update()
-
-
-def _said(action: str, response: str, result: Result, site_system: str = "") -> ActionResult:
-    return ActionResult("", site_system, action, response, result, 0.0)
 
 
 CLIENTS = (

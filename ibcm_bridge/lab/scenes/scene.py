@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -71,3 +71,18 @@ def must_fail(actions: Iterable[ActionResult]) -> Iterator[ActionResult]:
             yield replace(action, result=Result.AS_REQUIRED)
         else:
             yield replace(action, result=Result.FAILED, text="this must not succeed")
+
+
+def must_use(names: Collection[str], actions: Iterable[ActionResult]) -> Iterator[ActionResult]:
+    """Turn the success of an action into a failure if it used another site system."""
+    for action in actions:
+        if action.result is Result.FAILED or action.site_system in names:
+            yield action
+        else:
+            text = f"this must use {' or '.join(names)}"
+            yield replace(action, result=Result.FAILED, text=text)
+
+
+def said(action: str, response: str, result: Result, site_system: str = "") -> ActionResult:
+    """Return a result without a request, such as a count."""
+    return ActionResult("", site_system, action, response, result, 0.0)

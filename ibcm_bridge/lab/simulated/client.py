@@ -31,7 +31,7 @@ from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.simulated.connections import CONNECTION_ERRORS, Connections
 from ibcm_bridge.lab.simulated.download import AGENT, Download, DownloadError
-from ibcm_bridge.lab.simulated.installation import Installation
+from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, Host, Network
 from ibcm_bridge.lab.simulated.site_system_selection import SiteSystemSelection
 from ibcm_bridge.lab.simulated.update_file import UpdateFile, UrlLocation
@@ -75,7 +75,7 @@ class SimulatedClient:
     ) -> None:
         self.installed = installed
         self.known = installed.knows
-        self.device = replace(device, internet_flag=installed.flag)
+        self.device = replace(device, internet_flag=installed.flag, site=installed.site)
         self._credential = credential
         self._random = random
         self._attach(network)
@@ -97,7 +97,9 @@ class SimulatedClient:
         return self._connections.network
 
     def _attach(self, network: Network) -> None:
-        self.device = replace(self.device, on_internet=network.on_internet)
+        # An Internet-only client never takes itself for one of the intranet (CLIENT-MODE).
+        outside = network.on_internet or self.installed.mode is Mode.INTERNET_ONLY
+        self.device = replace(self.device, on_internet=outside)
         self._connections = Connections(network, self._credential)
         self._updates = _UpdateAgent(Connections(network, None))
         self._selection = SiteSystemSelection(
@@ -131,6 +133,15 @@ class SimulatedClient:
             return str(self._connections.to((name, HTTPS)).connect().version())
 
         return self._perform("TLS connection", open_connection)
+
+    def resolve(self, name: str) -> ActionResult:
+        """Resolve a name with the DNS resolver of the network."""
+
+        def get() -> str:
+            self._last = name
+            return self.network.resolve(name)
+
+        return self._perform("name resolution", get)
 
     def fallback(self, state: int) -> ActionResult:
         """Send a state message to the fallback status point."""
@@ -174,7 +185,7 @@ class SimulatedClient:
         if (file := self._updates.file) is None:
             return
         # Microsoft Update only on the Internet; on the intranet, the site distributes content.
-        if self.network.on_internet:
+        if self.device.on_internet:
             download = self._from_microsoft_update(file)
             yield download
             if download.result is Result.GOOD:

@@ -22,6 +22,8 @@ class KnownSiteSystems:
     fallback_status_point: str = ""
     content: tuple[str, ...] = ()
     """URLs of the last requested content, one for each distribution point."""
+    content_token: str = ""
+    """The token for content in the cloud."""
     update_point: str = ""
     """URL of the software update point."""
     uploads: str = ""
@@ -36,7 +38,7 @@ class KnownSiteSystems:
 
     def for_another_network(self) -> KnownSiteSystems:
         """Return the site systems that stay valid in another network."""
-        return replace(self, content=(), update_point="", uploads="")
+        return replace(self, content=(), content_token="", update_point="", uploads="")
 
 
 def _management_points(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:
@@ -52,7 +54,12 @@ def _management_points(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteS
 
 def _content(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:
     """3.4."""
-    return replace(known, content=tuple(element.get("Name", "") for element in reply.iter("URL")))
+    urls = list(reply.iter("URL"))
+    return replace(
+        known,
+        content=tuple(url.get("Name", "") for url in urls),
+        content_token=next((url.get("Token", "") for url in urls), ""),
+    )
 
 
 def _update_point(known: KnownSiteSystems, reply: ET.Element) -> KnownSiteSystems:

@@ -11,6 +11,7 @@ from cryptography import x509
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import LabClient
+from ibcm_bridge.lab.simulated.name_lookup import NoSuchName, resolve
 
 type Host = tuple[str, int]
 """A name or an address, and a port."""
@@ -36,6 +37,9 @@ class Network:
     web_proxy: Host | None = None
     """The address of an HTTP proxy that forwards TLS connections, if only it reaches the names."""
 
+    resolver: Host | None = None
+    """The address of a DNS resolver. Without one, the names of `hosts` need no resolution."""
+
     def client(self, host: Host, credential: LabCredential | None) -> LabClient:
         """Return a client for a name; it connects on the first request. Unreachable."""
         return LabClient(
@@ -58,8 +62,21 @@ class Network:
         """Return this network without a name."""
         return replace(self, hosts={host: to for host, to in self.hosts.items() if host[0] != name})
 
+    def resolve(self, name: str) -> str:
+        """Return the address of a name. Unreachable, or OSError if the resolver is silent."""
+        if self.resolver is not None:
+            try:
+                return resolve(name, self.resolver, self.namespace)
+            except NoSuchName as why:
+                raise Unreachable(str(why)) from None
+        addresses = (address for (host, _), (address, _) in self.hosts.items() if host == name)
+        if (found := next(addresses, None)) is None:
+            raise Unreachable(f"{name} cannot be resolved in this network")
+        return found
+
     def _address(self, host: Host) -> Host:
-        try:
-            return self.hosts[host]
-        except KeyError:
-            raise Unreachable(f"{host[0]} cannot be resolved in this network") from None
+        address = self.resolve(host[0])
+        # DNS has no ports; those of the lab are other than those of ConfigMgr.
+        if (to := self.hosts.get(host)) is None:
+            raise Unreachable(f"{host[0]} does not listen on port {host[1]}")
+        return (address if self.resolver else to[0]), to[1]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from cryptography import x509
@@ -20,17 +21,23 @@ from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespace, Namespaces
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential, computer_of
+from ibcm_bridge.lab.pki.running import RunningPki
 from ibcm_bridge.lab.protocol import wsus
+from ibcm_bridge.lab.protocol.other_sites import BOTH_INSIDE, SECOND_PUBLISHED, SECONDARY
 from ibcm_bridge.lab.protocol.reply_documents import INTERNET, INTRANET
 from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, UPDATES, Host, Network
 from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT, TLS_PORT, UPDATE_PORT
+from ibcm_bridge.lab.site_systems.second_site import BOTH_NETWORKS, SECONDARY_SITE
 
 FALLBACK = "fsp.internet.example"
 AUTHORITY = "authority"
 """Name of its files, without extension."""
+
+ON_DEMAND = "on_demand"
+"""Key of the state: the addresses of site systems that a scene starts."""
 
 INSTALLATION_OPTIONS = {
     Mode.INTRANET_ONLY: KnownSiteSystems(
@@ -56,6 +63,8 @@ class LabAddresses(NamedTuple):
     site_systems: Mapping[str, Host]
     """Role -> address."""
     microsoft_update: Host
+    on_demand: Mapping[str, Host] = MappingProxyType({})
+    """Role -> address of a site system that a scene starts."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +73,23 @@ class RunningLab:
 
     internet: Network
     intranet: Network
-    authority: LabCredential
+    pki: RunningPki
+    on_demand: Mapping[str, Host]
+    """Role -> address of a site system that a scene starts; empty if this lab has none."""
+
+    @property
+    def authority(self) -> LabCredential:
+        """The issuing authority."""
+        return self.pki.authority
 
     @classmethod
     def of(cls, perimeter: Perimeter) -> Self:
         """Describe a perimeter in this process."""
         addresses = LabAddresses(
-            perimeter.bridge.addresses, perimeter.site.addresses, perimeter.microsoft_update.address
+            perimeter.bridge.addresses,
+            perimeter.site.addresses,
+            perimeter.microsoft_update.address,
+            perimeter.on_demand,
         )
         return cls.at(addresses, perimeter.pki, perimeter.namespaces)
 
@@ -94,15 +113,19 @@ class RunningLab:
                 trust=pki.root,
                 namespace=namespaces.intranet,
             ),
-            pki.authority,
+            RunningPki(pki.root, pki.authority, pki.crls()),
+            addresses.on_demand,
         )
 
     def state(self, directory: Path) -> dict[str, Any]:
         """Return the data for the state file; write the authority's certificate and key."""
         self.authority.write(directory, AUTHORITY)
         return {
-            network.name: {"hosts": _rows(network), "namespace": network.namespace.name}
-            for network in (self.internet, self.intranet)
+            ON_DEMAND: dict(self.on_demand),
+            **{
+                network.name: {"hosts": _rows(network), "namespace": network.namespace.name}
+                for network in (self.internet, self.intranet)
+            },
         }
 
     @classmethod
@@ -110,7 +133,12 @@ class RunningLab:
         """Read the data of `state`. LabError if the lab has not written it yet."""
         if "internet" not in state:
             raise LabError("the lab is still starting; try again in a moment")
-        trust = x509.load_pem_x509_certificate((directory / "pki" / "root.pem").read_bytes())
+        files = directory / "pki"
+        trust = x509.load_pem_x509_certificate((files / "root.pem").read_bytes())
+        crls = tuple(
+            x509.load_pem_x509_crl((files / f"{name}.crl").read_bytes())
+            for name in ("root", "issuing")
+        )
         internet, intranet = (
             Network(
                 name,
@@ -121,7 +149,9 @@ class RunningLab:
             )
             for name in ("internet", "intranet")
         )
-        return cls(internet, intranet, LabCredential.read(directory, AUTHORITY))
+        pki = RunningPki(trust, LabCredential.read(directory, AUTHORITY), crls)
+        on_demand = {role: (address, port) for role, (address, port) in state[ON_DEMAND].items()}
+        return cls(internet, intranet, pki, on_demand)
 
     def client(self, name: str, mode: Mode, random: Random, *, own_key: bool) -> SimulatedClient:
         """Create a client on the Internet; it signs with a separate key or with its TLS key."""
@@ -140,6 +170,7 @@ class RunningLab:
 
 def _outside(addresses: LabAddresses) -> dict[Host, Host]:
     bridge = addresses.bridge
+    second_site = [(name, HTTPS) for name in SECOND_PUBLISHED]
     published = dict.fromkeys(
         ((name, HTTPS) for name in INTERNET.management_points), bridge[TLS_PORT]
     )
@@ -147,18 +178,28 @@ def _outside(addresses: LabAddresses) -> dict[Host, Host]:
         (INTERNET.update_point, UPDATES): bridge[UPDATE_PORT],
         (FALLBACK, HTTP): bridge[PLAINTEXT_PORT],
         (wsus.MICROSOFT_UPDATE, HTTP): addresses.microsoft_update,
+        **(dict.fromkeys(second_site, bridge[TLS_PORT]) if addresses.on_demand else {}),
     }
 
 
 def _inside(addresses: LabAddresses) -> dict[Host, Host]:
     site = addresses.site_systems
-    return {
+    started = {
+        (_INTRANET_NAMES[role], HTTPS): address
+        for role, address in addresses.on_demand.items()
+        if role in _INTRANET_NAMES
+    }
+    return started | {
         (INTRANET.management_points[0], HTTPS): site["management-point"],
         (INTRANET.distribution_points[0], HTTPS): site["distribution-point"],
         (INTRANET.update_point, UPDATES): site["software-update-point"],
         (FALLBACK, HTTP): site["fallback-status-point"],
         (wsus.MICROSOFT_UPDATE, HTTP): addresses.microsoft_update,
     }
+
+
+_INTRANET_NAMES = {BOTH_NETWORKS: BOTH_INSIDE, SECONDARY_SITE: SECONDARY}
+"""Role -> intranet name of a site system that a scene starts."""
 
 
 def _rows(network: Network) -> list[list[str | int]]:

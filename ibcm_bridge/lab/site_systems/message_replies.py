@@ -10,15 +10,24 @@ import zlib
 from xml.etree import ElementTree as ET
 
 from ibcm_bridge.lab.protocol import ccm, reply_documents
+from ibcm_bridge.lab.site_systems.cloud_distribution_point import CloudContent
 from ibcm_bridge.lab.site_systems.registrations import Registrations
 
 
 class MessageReplies:
     """Replies to messages; `reply_documents` explains `leaks`."""
 
-    def __init__(self, *, leaks: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        leaks: bool = False,
+        site: reply_documents.SiteNames = reply_documents.LAB,
+        cloud: CloudContent | None = None,
+    ) -> None:
         self.clients = Registrations()
         self.leaks = leaks
+        self.site = site
+        self.cloud = cloud
 
     def reply(self, data: bytes, user: str = "") -> bytes:
         """Return the reply; empty if the message is refused (1.7).
@@ -74,6 +83,10 @@ class MessageReplies:
             return reply_documents.upload_reply(
                 request.findtext("MessageID", ""), self._names(request)
             )
+        if self.cloud is not None and self.cloud.is_requested(request):
+            names = self._names(request)._replace(distribution_points=(self.cloud.name,))
+            token = self.cloud.tokens.issue(self.cloud.package)
+            return reply_documents.content_location(request, names, token)
         if endpoint == "mp_locationmanager" and request.tag in reply_documents.LOCATIONS:
             return reply_documents.LOCATIONS[request.tag](request, self._names(request))
         return f"<{reply_documents.BARE[endpoint, request.tag]}/>"
@@ -83,7 +96,7 @@ class MessageReplies:
         site_code = site.get("SiteCode") if site is not None else None
         leaks = self.leaks and site_code == reply_documents.LEAKY_SITE
         inside = leaks or _on_intranet(request)
-        return reply_documents.INTRANET if inside else reply_documents.INTERNET
+        return self.site.intranet if inside else self.site.internet
 
 
 def _on_intranet(request: ET.Element) -> bool:

@@ -40,9 +40,12 @@ from tornado.netutil import add_accept_handler, bind_sockets
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.running import SiteSystemPki
 from ibcm_bridge.lab.protocol.client import load_credential, tls_version
 from ibcm_bridge.lab.protocol.content import CHUNK, ServerResponse, chunks, part
+from ibcm_bridge.lab.protocol.reply_documents import LAB, SiteNames
 from ibcm_bridge.lab.protocol.uploads import UploadServer
+from ibcm_bridge.lab.site_systems.cloud_distribution_point import CloudContent
 from ibcm_bridge.lab.site_systems.records import (
     MAX_BODY_RECORDED,
     Handshake,
@@ -88,8 +91,12 @@ class SiteSystems:
 
     def __init__(
         self,
-        pki: LabPki,
+        pki: SiteSystemPki,
         *,
+        stand_ins: Mapping[str, StandIn] = STAND_INS,
+        names: SiteNames = LAB,
+        cloud: CloudContent | None = None,
+        ports: Mapping[str, int] | None = None,
         download_bytes: int = 8 * 1024 * 1024,
         leaks: bool = False,
         user_authentication: Callable[[], UserAuthentication] = AnyUserAccepted,
@@ -97,26 +104,37 @@ class SiteSystems:
         key_log: Path | None = None,
         fixed_ports: bool = False,
     ) -> None:
-        """With `fixed_ports`, or in a separate namespace, they listen on the ports in `STAND_INS`.
+        """With `fixed_ports`, or in a separate namespace, they listen on the ports in `stand_ins`.
 
-        `key_log`: the file for the TLS secrets of the site systems.
+        `stand_ins`: the site systems, by role. `names`: those in replies. `cloud`: content that is
+        elsewhere. `ports`: role -> port, instead of free ones. `key_log`: the file for the TLS
+        secrets of the site systems. Only a `LabPki` can enroll clients.
         """
+        self._stand_ins = stand_ins
         self._namespace = namespace
         self._key_log = key_log
-        self._site = Site(download_bytes, leaks, Enrollment(pki))
+        enrollment = Enrollment(pki) if isinstance(pki, LabPki) else None
+        self._site = Site(download_bytes, leaks, enrollment, names, cloud)
         self._user_authentication = user_authentication
         self._revoked = {entry.serial_number for crl in pki.crls() for entry in crl}
         self.records = Records()
         self._tasks: set[asyncio.Future[None]] = set()
         self._contexts = {
             role: self._context(stand_in, pki)
-            for role, stand_in in STAND_INS.items()
+            for role, stand_in in stand_ins.items()
             if stand_in.client_authentication is not ClientAuthentication.PLAINTEXT
         }
-        self._listeners = {
-            role: self._bind(stand_in.port if fixed_ports or namespace.own else 0)
-            for role, stand_in in STAND_INS.items()
-        }
+        if ports is None:
+            fixed = fixed_ports or namespace.own
+            ports = {role: stand_in.port if fixed else 0 for role, stand_in in stand_ins.items()}
+        self._listeners: dict[str, socket] = {}
+        try:
+            for role in stand_ins:
+                self._listeners[role] = self._bind(ports[role])
+        except OSError:
+            for listener in self._listeners.values():
+                listener.close()
+            raise
         self.addresses: Mapping[str, Address] = {
             role: Address(*listener.getsockname()) for role, listener in self._listeners.items()
         }
@@ -174,14 +192,18 @@ class SiteSystems:
         """Remove all records."""
         self.records.clear()
 
-    def _context(self, stand_in: StandIn, pki: LabPki) -> ssl.SSLContext:
+    def _context(self, stand_in: StandIn, pki: SiteSystemPki) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        make = pki.foreign_server if stand_in.foreign else pki.server
+        make = pki.server
+        if stand_in.foreign:
+            assert isinstance(pki, LabPki)  # no other has a foreign authority
+            make = pki.foreign_server
         load_credential(context, make(*stand_in.names))
         # The ssl module loads CRLs only from a file.
         try:
             with tempfile.TemporaryDirectory() as directory:
                 file = Path(directory) / "trust.pem"
+                trusted: tuple[x509.Certificate | x509.CertificateRevocationList, ...]
                 trusted = (pki.root, *pki.crls())
                 file.write_bytes(
                     b"".join(
@@ -211,8 +233,8 @@ class SiteSystems:
 
     async def _serve(self) -> None:
         stopped = asyncio.Event()
-        for role in STAND_INS:
-            self._servers[role] = self._listen(STAND_INS[role], self._listeners[role])
+        for role, stand_in in self._stand_ins.items():
+            self._servers[role] = self._listen(stand_in, self._listeners[role])
         self._running.set_result((asyncio.get_running_loop(), stopped))
         await stopped.wait()
         for role in list(self._servers):
@@ -233,7 +255,7 @@ class SiteSystems:
     async def _start(self, role: str) -> None:
         if role not in self._servers:
             self._listeners[role] = self._bind(self.addresses[role].port)
-            self._servers[role] = self._listen(STAND_INS[role], self._listeners[role])
+            self._servers[role] = self._listen(self._stand_ins[role], self._listeners[role])
 
     def _bind(self, port: int) -> socket:
         address = self._namespace.address
@@ -279,6 +301,8 @@ class SiteSystems:
         headers = {name.lower(): value for name, value in http_request.headers.get_all()}
         request = ServerRequest(method, *split_target(target), http_request.body, headers)
         response, authentication = self._authorize(stand_in, request, stream)
+        if stand_in.delay:
+            await asyncio.sleep(stand_in.delay)
         if method == "GET" and response.status == 200:  # RFC 9110, 14.2: only for GET
             response = part(response, http_request.headers)
         received = ReceivedRequest(

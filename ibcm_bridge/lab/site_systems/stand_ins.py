@@ -24,6 +24,7 @@ from xml.sax.saxutils import escape
 from ibcm_bridge.lab.protocol import ccm, reply_documents, wsus
 from ibcm_bridge.lab.protocol.content import VALIDATORS, ServerResponse, listed, named
 from ibcm_bridge.lab.protocol.uploads import UploadServer
+from ibcm_bridge.lab.site_systems.cloud_distribution_point import CloudContent
 from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
 from ibcm_bridge.lab.site_systems.policy_module import policy_module
 from ibcm_bridge.lab.site_systems.scep import Enrollment
@@ -65,11 +66,15 @@ class Site:
     """True if replies about `LEAKY_SITE` contain intranet names and policies."""
     enrollment: Enrollment | None = None
     """Issues certificates for NDES; None without NDES."""
+    names: reply_documents.SiteNames = reply_documents.LAB
+    """The names in replies."""
+    cloud: CloudContent | None = None
+    """The content that only a cloud distribution point has."""
     messages: MessageReplies = field(init=False)
     uploads: UploadServer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.messages = MessageReplies(leaks=self.leaks)
+        self.messages = MessageReplies(leaks=self.leaks, site=self.names, cloud=self.cloud)
         self.uploads = UploadServer("mp01.corp.example" if self.leaks else "")
 
 
@@ -86,6 +91,8 @@ class StandIn:
     """True if its certificate is from an untrusted CA."""
     users: re.Pattern[str] | None = None
     """Directories with Windows authentication (10)."""
+    delay: float = 0.0
+    """Seconds before each response, as over a slow line."""
 
 
 def management_point(request: ServerRequest, site: Site) -> ServerResponse:
@@ -125,7 +132,7 @@ def _policy_or_authority(request: ServerRequest, messages: MessageReplies) -> Se
         unknown = wants and not messages.clients.signed_fields(request.headers)
         if unknown or (policy == reply_documents.USER_POLICY and not request.user):
             return ServerResponse(200, reply_documents.ERROR_PAGE, HTML)
-    return ServerResponse(200, reply_documents.authority(query), XML)
+    return ServerResponse(200, reply_documents.authority(query, messages.site.internet), XML)
 
 
 def distribution_point(request: ServerRequest, site: Site) -> ServerResponse:

@@ -160,9 +160,13 @@ def switch(page: str, fault: str, *, on: bool) -> None:
 @pytest.mark.usefixtures("lab")
 def test_all_scenes_show_what_they_should() -> None:
     shown = client("--scene", "all")
-    assert (shown.returncode, shown.stderr) == (0, ""), shown.stdout
+    assert shown.returncode == 0, shown.stdout
+    assert shown.stderr == (
+        "ibcm-bridge lab: site-server is not shown: on loopback, no firewall separates the "
+        "networks; start the lab with: sudo ibcm-bridge lab up --netns\n"
+    )
     assert "  FAILED" not in shown.stdout
-    assert shown.stdout.count("(as required)") > 10
+    assert shown.stdout.count("(as required)") > 20
     assert shown.stdout.endswith("Each scene shows what it should.\n")
     one = client("--scene", "wake-up", "--json", "--profile", "own-key")
     results = [json.loads(line)["result"] for line in one.stdout.splitlines()]
