@@ -14,7 +14,7 @@ from ibcm_bridge.addons.connections import ONE_PROCESS, Capacity, Connections, T
 from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import TrafficObserver
-from ibcm_bridge.addons.hooks.binding_writes import BindingWrites
+from ibcm_bridge.addons.hooks.bindings import LocalBindings
 from ibcm_bridge.addons.hooks.client_judgement import ClientJudgement
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
@@ -26,8 +26,8 @@ from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.message_policy import Enforcement
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.sources import Elsewhere
-from ibcm_bridge.storage.binding_registry import Registry, RegistryError, no_registry
-from ibcm_bridge.storage.upload_spool import SpoolError
+from ibcm_bridge.storage.binding_registry import RegistryError, no_registry
+from ibcm_bridge.storage.upload_table import SpoolError
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,7 @@ class Bridge:
         capacity = Capacity(limits.connections, limits.buffered_bytes, totals)
         self.connections = Connections(capacity, elsewhere)
         with contextlib.ExitStack() as opened:
-            registry = opened.enter_context(_registry(policy))
-            writes = _binding_writes(registry, opened)
+            bindings = opened.enter_context(contextlib.closing(_bindings(policy)))
             uploads = opened.enter_context(contextlib.closing(_upload_assembly(policy)))
             trail = _audit_trail(policy, clock, shared.turn if shared else None)
             audit = opened.enter_context(contextlib.closing(trail))
@@ -102,8 +101,7 @@ class Bridge:
                 ends=ends,
                 judgement=ClientJudgement(self.connections, ends.connection_refused, clock),
                 uploads=uploads,
-                registry=registry,
-                binding_writes=writes,
+                bindings=bindings,
                 observers=observers,
                 clock=clock,
                 check_seconds=check_seconds,
@@ -122,11 +120,11 @@ class Bridge:
         self.connections.capacity.keep_for_authenticated(keep=keep)
 
     def close(self) -> None:
-        """Close the audit, the upload spool and the binding registry."""
+        """Close the audit, the upload spool and the bindings."""
         self._opened.close()
 
 
-def _registry(policy: Policy) -> Registry:
+def _bindings(policy: Policy) -> LocalBindings:
     messages = policy.messages
     path = messages.bindings_file
     # Also for a worker that is started after the file was deleted.
@@ -137,17 +135,7 @@ def _registry(policy: Policy) -> Registry:
     ):
         raise StartError(why_not)
     try:
-        return Registry(path)
-    except RegistryError as error:
-        raise StartError(str(error)) from error
-
-
-def _binding_writes(registry: Registry, opened: contextlib.ExitStack) -> BindingWrites | None:
-    """Return what changes a file. In memory, changes are made at once."""
-    if registry.path is None:
-        return None
-    try:
-        return opened.enter_context(contextlib.closing(BindingWrites(registry.path)))
+        return LocalBindings(path)
     except RegistryError as error:
         raise StartError(str(error)) from error
 

@@ -26,7 +26,7 @@ from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import TrafficObserver
-from ibcm_bridge.addons.hooks.binding_writes import BindingWrites
+from ibcm_bridge.addons.hooks.bindings import LocalBindings
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS, ClientAuthentication
 from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
@@ -49,7 +49,6 @@ from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
-from ibcm_bridge.storage.binding_registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +60,7 @@ class SharedState:
     ends: EndReporting
     judgement: ClientJudgement
     uploads: UploadAssembly
-    registry: Registry
-    binding_writes: BindingWrites | None
-    """Changes the registry, if it is in a file."""
+    bindings: LocalBindings
     observers: Sequence[TrafficObserver]
     clock: Clock
     check_seconds: float
@@ -125,7 +122,7 @@ class Generation:
             RulesRenewal(policy, setup, self._renew_rules, shared.check_seconds),
         )
         self._connections = shared.connections
-        self._shadow = ShadowJudgement.of(policy, shared.registry, shared.clock)
+        self._shadow = ShadowJudgement.of(policy, shared.bindings.registry, shared.clock)
         # In calling order. The audit comes before the addons that decide on a head.
         self.hooks = Hooks(
             [
@@ -137,9 +134,7 @@ class Generation:
                 shared.uploads,
                 self._inspection,
                 ReplyInspection(policy.messages),
-                ClientIdentification(
-                    shared.registry, policy.messages, shared.clock, shared.binding_writes
-                ),
+                ClientIdentification(shared.bindings, policy.messages, shared.clock),
                 SiteSystemAuthentication(shared.connections),
             ],
             shared.observers,

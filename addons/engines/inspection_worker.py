@@ -26,7 +26,8 @@ from ibcm_bridge.inspection.parser_warnings import ignore_parser_warnings
 from ibcm_bridge.inspection.reports import Report, write_report
 from ibcm_bridge.inspection.scan import read_and_scan
 from ibcm_bridge.inspection.subject import CleanBody, Subject
-from ibcm_bridge.storage.upload_spool import SpoolError, read_object
+from ibcm_bridge.storage.upload_spool import read_object
+from ibcm_bridge.storage.upload_table import SpoolError
 
 LENGTH_BYTES = 8
 NICENESS = 5

@@ -1,32 +1,37 @@
 """Decides which client GUID a request may use: `identity.approval` (BRIDGE-IDENTITY).
 
+1. Read the client GUIDs that the request claims.
+2. Get their bindings, and wait for them if they are in a database (`bindings`).
+3. Decide, by these alone.
+
 It also learns bindings from the replies of management points: `identity.learning`.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
+from types import CoroutineType
 from typing import Any, TypeGuard
 
 from ibcm_bridge.addons.clock import Clock
-from ibcm_bridge.addons.hooks.binding_writes import BindingWrites
+from ibcm_bridge.addons.hooks.bindings import Bindings
 from ibcm_bridge.addons.stages import BodyInspected, Learned, ReplyAllowed
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.observing import Observation
-from ibcm_bridge.identity.approval import Approved, approve
+from ibcm_bridge.identity.approval import Approved, FindBinding, approve_claim
 from ibcm_bridge.identity.bindings import Binding, BindingStatus
+from ibcm_bridge.identity.claims import Claim, read_claim
 from ibcm_bridge.identity.learning import learned_binding, updated_binding
-from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.messages.registration_reply import (
     RegistrationStatus,
     gives_policy,
     read_registration_reply,
 )
 from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
-from ibcm_bridge.storage.binding_registry import Registry, RegistryError
+from ibcm_bridge.storage.binding_registry import RegistryError
 
 logger = logging.getLogger(__name__)
 
@@ -51,32 +56,45 @@ type Later[Result] = Result | Coroutine[Any, Any, Result]
 class ClientIdentification:
     """Makes the last decision on a request; only this approves it."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        message_policy: MessagePolicy,
-        clock: Clock,
-        writes: BindingWrites | None = None,
-    ) -> None:
-        """`writes` is for a registry in a file. Without it, changes are made at once."""
-        self._registry = registry
+    def __init__(self, bindings: Bindings, message_policy: MessagePolicy, clock: Clock) -> None:
+        self._bindings = bindings
         self._message_policy = message_policy
         self._clock = clock
-        self._writes = writes
 
     def body_inspected(self, known: BodyInspected) -> Later[Approved | Deny]:
         """Approve or refuse an inspected request."""
+        claim = read_claim(known.inspected)
+        if isinstance(claim, Deny):
+            return claim
+        found = self._bindings.find(claim.guid, claim.mentioned)
+        if isinstance(found, CoroutineType):
+            return self._approve_later(claim, known.client, found)
+        assert callable(found)
+        return self._approve(claim, known.client, found)
+
+    async def _approve_later(
+        self, claim: Claim, client: Client, waiting: Coroutine[Any, Any, FindBinding]
+    ) -> Approved | Deny:
         try:
-            decided = self._approve(known.inspected, known.client)
+            found = await waiting
         except RegistryError as error:
             return _unavailable(error)
-        return self._now(self._recognized(known, decided)) if _is_recognized(decided) else decided
+        decided = self._approve(claim, client, found)
+        return await decided if isinstance(decided, Coroutine) else decided
 
-    async def _recognized(self, known: BodyInspected, decided: Approved) -> Approved | Deny:
-        inspected, client = known.inspected, known.client
+    def _approve(self, claim: Claim, client: Client, find: FindBinding) -> Later[Approved | Deny]:
+        decided = self._decide(claim, client, find)
+        if not _is_recognized(decided):
+            return decided
+        return self._now(self._recognized(claim, client, find, decided))
+
+    async def _recognized(
+        self, claim: Claim, client: Client, find: FindBinding, decided: Approved
+    ) -> Approved | Deny:
+        guid = decided.identity.guid
         try:
-            await self._update_binding(decided.identity.guid, client)
-            again = self._approve(inspected, client)
+            await self._update_binding(find(guid), client)
+            again = self._decide(claim, client, await self._found(guid, claim.mentioned))
         except RegistryError as error:
             return _unavailable(error)
         # Another client may have been bound in between.
@@ -84,25 +102,48 @@ class ClientIdentification:
 
     def reply_allowed(self, known: ReplyAllowed) -> Later[Learned | Deny]:
         """Learn a binding from the reply of a management point that accepted the client."""
+        registered = _registered(known)
+        guid = registered or known.approved.identity.guid
+        found = self._bindings.find(guid, ())
+        if isinstance(found, CoroutineType):
+            return self._learn_later(known, registered, found)
+        assert callable(found)
+        return self._learn(known, registered, found)
+
+    async def _learn_later(
+        self, known: ReplyAllowed, registered: str, waiting: Coroutine[Any, Any, FindBinding]
+    ) -> Learned | Deny:
         try:
-            lesson = self._lesson(known)
+            found = await waiting
         except RegistryError as error:
             return _not_recorded(error)
-        if lesson is not None and not isinstance(lesson, Deny):
-            return self._now(self._learn(known, *lesson))
+        learned = self._learn(known, registered, found)
+        return await learned if isinstance(learned, Coroutine) else learned
+
+    def _learn(
+        self, known: ReplyAllowed, registered: str, find: FindBinding
+    ) -> Later[Learned | Deny]:
+        try:
+            before, lesson = self._lesson(known, registered, find)
+        except RegistryError as error:
+            return _not_recorded(error)
+        if isinstance(lesson, Binding):
+            return self._now(self._store(known, registered, before, lesson))
         return self._learned(known, lesson)
 
-    async def _learn(
-        self, known: ReplyAllowed, before: Binding | None, new: Binding
+    async def _store(
+        self, known: ReplyAllowed, registered: str, before: Binding | None, new: Binding
     ) -> Learned | Deny:
         stored: Binding | None
+        lesson: Binding | Deny | None = None
         try:
             if before is None:
-                stored = await self._write(lambda registry: registry.add(new))
+                stored = await self._bindings.add(new)
             else:
-                stored = await self._write(lambda registry: registry.replace(before, new))
-            # Another client may have been bound in between.
-            lesson = None if stored == new else self._lesson(known)
+                stored = await self._bindings.replace(before, new)
+            if stored != new:
+                # Another client may have been bound in between.
+                _, lesson = self._lesson(known, registered, await self._found(new.guid, ()))
         except RegistryError as error:
             return _not_recorded(error)
         return self._learned(known, lesson if isinstance(lesson, Deny) else None)
@@ -116,16 +157,12 @@ class ClientIdentification:
         refusal = observation.enforce(doubt)
         return Learned(would_refuse=observation.found) if refusal is None else refusal
 
-    def _lesson(self, known: ReplyAllowed) -> tuple[Binding | None, Binding] | Deny | None:
+    def _lesson(
+        self, known: ReplyAllowed, registered: str, find: FindBinding
+    ) -> tuple[Binding | None, Binding | Deny | None]:
         """Return the binding before, and the one that a reply confirms."""
-        reply = read_registration_reply(known.message)
-        registered = (
-            reply.guid
-            if reply is not None and reply.status is RegistrationStatus.REGISTERED
-            else ""
-        )
         guid = registered or known.approved.identity.guid
-        binding = self._registry.find(guid) if guid else None
+        binding = find(guid) if guid else None
         new = learned_binding(
             known.approved,
             known.client,
@@ -135,16 +172,15 @@ class ClientIdentification:
             renewal=self._message_policy.renewal,
             now=self._clock(),
         )
-        return (binding, new) if isinstance(new, Binding) else new
+        return binding, new
 
-    async def _write[Result](self, change: Callable[[Registry], Result]) -> Result:
-        if self._writes is None:
-            return change(self._registry)
-        return await self._writes.do(change)
+    async def _found(self, guid: str, mentioned: tuple[str, ...]) -> FindBinding:
+        found = self._bindings.find(guid, mentioned)
+        return await found if isinstance(found, Coroutine) else found
 
     def _now[Result](self, work: Coroutine[Any, Any, Result]) -> Later[Result]:
         """Return the result of work that waits for nothing, or else the work."""
-        if self._writes is not None:
+        if self._bindings.waits:
             return work
         try:
             work.send(None)
@@ -153,16 +189,24 @@ class ClientIdentification:
             return result
         raise AssertionError("a change in memory does not wait")
 
-    def _approve(self, inspected: Inspected, client: Client) -> Approved | Deny:
-        return approve(inspected, client, self._registry.find, self._message_policy, self._clock())
+    def _decide(self, claim: Claim, client: Client, find: FindBinding) -> Approved | Deny:
+        try:
+            return approve_claim(claim, client, find, self._message_policy, self._clock())
+        except RegistryError as error:
+            return _unavailable(error)
 
-    async def _update_binding(self, guid: str, client: Client) -> None:
-        binding = self._registry.find(guid)
+    async def _update_binding(self, binding: Binding | None, client: Client) -> None:
         renewal = self._message_policy.renewal
         new = binding and updated_binding(binding, client, renewal, self._clock())
         if binding is not None and new is not None:
-            before, after = binding, new
-            await self._write(lambda registry: registry.replace(before, after))
+            await self._bindings.replace(binding, new)
+
+
+def _registered(known: ReplyAllowed) -> str:
+    """The client GUID in the reply to a registration; empty without one."""
+    reply = read_registration_reply(known.message)
+    is_registered = reply is not None and reply.status is RegistrationStatus.REGISTERED
+    return reply.guid if reply is not None and is_registered else ""
 
 
 def _unavailable(error: RegistryError) -> Deny:

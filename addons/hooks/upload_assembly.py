@@ -23,8 +23,10 @@ from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.policy import UploadPolicy
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.bits_packet import Packet, PacketType
+from ibcm_bridge.storage.stores import UploadStore
 from ibcm_bridge.storage.temporary_folder import TemporaryFolder
-from ibcm_bridge.storage.upload_spool import Spool, SpoolError, SpoolLimits
+from ibcm_bridge.storage.upload_spool import Spool
+from ibcm_bridge.storage.upload_table import SpoolError, SpoolLimits
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement, read_acknowledgement
 from ibcm_bridge.uploads.session import Sender, UploadPart
 
@@ -48,7 +50,7 @@ class UploadAssembly:
             uploads.abandoned_after.total_seconds(),
         )
         try:
-            self._spool = Spool(path, limits, clock)
+            self._spool: UploadStore = Spool(path, limits, clock)
         except BaseException:
             self._remove()
             raise
@@ -69,7 +71,7 @@ class UploadAssembly:
         """Refuse a packet by its head, if possible."""
         packet, client, authorized = _packet(known.authorized), known.client, known.authorized
         found = await self._run(
-            lambda: self._spool.judge_head(packet, self._sender(packet, client, authorized))
+            lambda: self._spool.consider(packet, self._sender(packet, client, authorized))
         )
         return Considered(None, found) if isinstance(found, Deny) else Considered(*found)
 

@@ -16,7 +16,7 @@ def not_ready(shared: SharedState, generation: Generation) -> Iterator[str]:
     """Yield problems of this machine, for the operator."""
     if shared.audit.problem is not None:
         yield f"the audit cannot be written: {shared.audit.problem}"
-    for problem in (shared.registry.problem(), shared.uploads.problem()):
+    for problem in (shared.bindings.problem(), shared.uploads.problem()):
         if problem is not None:
             yield problem
     if generation.workers.problem is not None:

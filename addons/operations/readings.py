@@ -90,9 +90,7 @@ def _end(credential: Credential) -> datetime.datetime:
 async def file_readings(shared: SharedState) -> list[Reading]:
     """Read how much the databases hold, in a thread: it takes long for many rows."""
     found: list[Reading] = []
-    if (path := shared.registry.path) is not None:
-        query = "SELECT count(*) FROM bindings"
-        (bindings,) = await asyncio.to_thread(row_count, path, query)
+    if (bindings := await shared.bindings.count()) is not None:
         found.append(_reading(metrics.BINDINGS, bindings))
     query = "SELECT count(*), ifnull(sum(length), 0) FROM sessions"
     uploads, size = await asyncio.to_thread(row_count, shared.uploads.path, query)

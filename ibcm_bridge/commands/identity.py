@@ -22,8 +22,9 @@ from ibcm_bridge.commands.common import (
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.os_errors import cannot_write
-from ibcm_bridge.storage.binding_registry import Imported, Registry, RegistryError, no_registry
+from ibcm_bridge.storage.binding_registry import Registry, RegistryError, no_registry
 from ibcm_bridge.storage.device_list import ListError, read_list, write_list
+from ibcm_bridge.storage.stores import Imported
 
 if TYPE_CHECKING:
     from ibcm_bridge.policy.message_policy import MessagePolicy

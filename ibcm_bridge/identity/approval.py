@@ -66,7 +66,7 @@ class ClientIdentity:
 
 @dataclass(frozen=True, slots=True)
 class Approved(NotATruthValue):
-    """This head and this body may be sent. Made by `approve` only."""
+    """This head and this body may be sent. Made by `approve_claim` only."""
 
     inspected: Inspected
     identity: ClientIdentity
@@ -106,10 +106,20 @@ def approve(
     terms: MessagePolicy,
     now: datetime.datetime,
 ) -> Approved | Deny:
-    """Decide on a request. `now` in UTC."""
+    """Read what a request claims, and decide on it. `now` in UTC."""
     claim = read_claim(inspected)
-    if isinstance(claim, Deny):
-        return claim
+    return claim if isinstance(claim, Deny) else approve_claim(claim, client, find, terms, now)
+
+
+def approve_claim(
+    claim: Claim,
+    client: Client,
+    find: FindBinding,
+    terms: MessagePolicy,
+    now: datetime.datetime,
+) -> Approved | Deny:
+    """Decide on a request with this claim. `now` in UTC."""
+    inspected = claim.inspected
     binding = find(claim.guid) if claim.guid else None
     status = _binding_status(binding, client, terms) if claim.guid else None
     signed = _verify(claim, binding, client, now, terms.clock_skew)
@@ -128,7 +138,7 @@ def approve(
     signed_with, key = signed if isinstance(signed, tuple) else (None, b"")
     # Nothing is learned for any of several client GUIDs.
     guid, status = (claim.guid, status) if claim.contradiction is None else ("", None)
-    names_another = _names_another(inspected, find, client, terms)
+    names_another = _names_another(claim, find, client, terms)
     identity = ClientIdentity(guid, status, signed_with, key, names_another)
     would_refuse = inspected.would_refuse + observation.found
     return Approved(inspected, identity, tuple(observed), would_refuse)
@@ -142,12 +152,11 @@ def _uninspected(inspected: Inspected) -> Iterator[Deny]:
 
 
 def _names_another(
-    inspected: Inspected, find: FindBinding, client: Client, terms: MessagePolicy
+    claim: Claim, find: FindBinding, client: Client, terms: MessagePolicy
 ) -> tuple[str, ...]:
-    mentioned = inspected.message.mentioned if inspected.message is not None else ()
     return tuple(
         guid
-        for guid in mentioned
+        for guid in claim.mentioned
         if _binding_status(find(guid), client, terms) is BindingStatus.ANOTHER_CLIENT
     )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
@@ -63,8 +63,10 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The sender that a request claims, and its signatures."""
+    """The sender that a request claims, and its signatures. Made by `read_claim` only."""
 
+    inspected: Inspected = field(repr=False, compare=False)
+    """The request."""
     guid: str
     """In the form of `client_guid.read_guid`; the first, if they differ; empty without one."""
     contradiction: Deny | None
@@ -77,6 +79,12 @@ class Claim:
     times: tuple[str, ...]
     """Signed timestamps, as sent."""
     registration: Registration | None = None
+
+    @property
+    def mentioned(self) -> tuple[str, ...]:
+        """The client GUIDs that the message only mentions."""
+        message = self.inspected.message
+        return () if message is None else message.mentioned
 
 
 def read_claim(inspected: Inspected) -> Claim | Deny:
@@ -102,6 +110,7 @@ def read_claim(inspected: Inspected) -> Claim | Deny:
     times = [fields["CCMClientTimestamp"]] if "CCMClientTimestamp" in fields else []
     times += [token[2]] if token is not None else []
     return Claim(
+        inspected=inspected,
         guid=guid,
         contradiction=_contradiction(stated),
         required=message is not None and not message.anonymous,

@@ -3,7 +3,7 @@
 A single fragment cannot be inspected, and a management point creates the file from the received
 bytes when the session is closed. Therefore:
 
-1. Every forwarded byte is stored in a spool on disk (`storage.upload_spool`) and cannot change
+1. Every forwarded byte is stored in a spool on disk (`storage.upload_table`) and cannot change
    afterwards. A fragment with other bytes is refused.
 2. The fragment with the last byte is held until the complete object has been inspected.
 3. A session is closed only after the site system acknowledged all bytes of an inspected object.

@@ -1,4 +1,4 @@
-"""Decide whether a packet may be forwarded in its session. `storage.upload_spool` stores them."""
+"""Decide whether a packet may be forwarded in its session. `storage.upload_table` stores them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class UploadPart:
-    """A packet that was checked against its session. Made by `Spool.take` only."""
+    """A packet that was checked against its session. Made by `UploadTable.take` only."""
 
     packet: Packet
     session: Session | None

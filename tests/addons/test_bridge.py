@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.addons.bridge import _registry
+from ibcm_bridge.addons.bridge import _bindings
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.policy.message_policy import Enforcement
 from ibcm_bridge.storage.binding_registry import Registry
@@ -24,8 +24,8 @@ def test_a_file_of_bindings_is_not_made_again_if_they_are_enforced(
     if identity is Enforcement.ENFORCE:
         for _ in ("absent", "empty"):
             with pytest.raises(StartError, match="ibcm-bridge identity init --config FILE"):
-                _registry(policy)
+                _bindings(policy)
             path.touch()
         Registry(path).close()
-    _registry(policy).close()
+    _bindings(policy).close()
     path.unlink()

@@ -83,9 +83,10 @@ def renames(module: ast.Module, kind: str) -> bool:
     [
         ("Authorized", "ibcm_bridge/request/authorization.py"),
         ("Inspected", "ibcm_bridge/inspection/verdict.py"),
+        ("Claim", "ibcm_bridge/identity/claims.py"),
         ("Approved", "ibcm_bridge/identity/approval.py"),
         ("AuthenticatedClient", "ibcm_bridge/authentication/client.py"),
-        ("UploadPart", "ibcm_bridge/storage/upload_spool.py"),
+        ("UploadPart", "ibcm_bridge/storage/upload_table.py"),
         ("InspectedReply", "ibcm_bridge/inspection/response.py"),
     ],
 )

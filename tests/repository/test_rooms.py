@@ -75,7 +75,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.events addons.stages"
         ),
         "addons.policy_generation": (
-            "policy inspection storage addons.errors addons.clock addons.tls addons.connections "
+            "policy inspection addons.errors addons.clock addons.tls addons.connections "
             "addons.events addons.stages addons.layers addons.engines addons.hooks "
             "addons.renewal "
             "addons.server addons.audit"

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.identity.bindings import Binding, Source, confirms
-from ibcm_bridge.storage.binding_registry import APPLICATION, Imported, Registry, RegistryError
+from ibcm_bridge.storage.binding_registry import APPLICATION, Registry, RegistryError
+from ibcm_bridge.storage.stores import Imported
 
 NOW = datetime.datetime(2026, 1, 1, 12, 30, 15, 250, tzinfo=datetime.UTC)
 GUID = "GUID:11111111-2222-3333-4444-555555555555"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.storage.upload_spool import Spool, SpoolLimits
+from ibcm_bridge.storage.upload_spool import Spool
+from ibcm_bridge.storage.upload_table import SpoolLimits
 from tests.uploads.fragments import ME
 
 LIMITS = SpoolLimits(

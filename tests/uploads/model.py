@@ -14,7 +14,8 @@ from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.lab.protocol.content import ServerResponse
 from ibcm_bridge.lab.protocol.uploads import PROTOCOL, UploadServer
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
-from ibcm_bridge.storage.upload_spool import Spool, SpoolLimits, read_object
+from ibcm_bridge.storage.upload_spool import Spool, read_object
+from ibcm_bridge.storage.upload_table import SpoolLimits
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement, read_acknowledgement
 from ibcm_bridge.uploads.session import Sender, UploadPart
 
@@ -72,7 +73,7 @@ class Run:
             self.happen(step.what)
 
     def create(self, number: int, sender: Sender) -> None:
-        if self.spool.judge_head(Packet(PacketType.CREATE_SESSION), sender)[1] is not None:
+        if self.spool.consider(Packet(PacketType.CREATE_SESSION), sender)[1] is not None:
             return
         values = {"bits-packet-type": "create-session", "bits-supported-protocols": PROTOCOL}
         session = self.server.respond(sender.path, values, b"").fields["BITS-Session-Id"]

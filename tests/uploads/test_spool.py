@@ -11,7 +11,8 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.bits_packet import Packet, PacketType
-from ibcm_bridge.storage.upload_spool import Spool, SpoolError, read_object
+from ibcm_bridge.storage.upload_spool import Spool, read_object
+from ibcm_bridge.storage.upload_table import SpoolError
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.session import StoredObject, UploadPart
 from tests.uploads.fragments import (
@@ -57,7 +58,7 @@ def test_an_upload_of_one_fragment_is_inspected_without_the_spool(begun: Spool) 
 )
 def test_only_a_ping_needs_no_session(spool: Spool, packet: Packet) -> None:
     result = spool.take(packet, ME, b"")
-    assert spool.judge_head(packet, ME)[1] == (result if isinstance(result, Deny) else None)
+    assert spool.consider(packet, ME)[1] == (result if isinstance(result, Deny) else None)
     if not packet.session:
         assert isinstance(result, UploadPart)
     else:
@@ -67,7 +68,7 @@ def test_only_a_ping_needs_no_session(spool: Spool, packet: Packet) -> None:
 @pytest.mark.parametrize("packet", [fragment(0, 10), CLOSE, CANCEL, PING])
 def test_a_session_belongs_to_its_client(begun: Spool, packet: Packet) -> None:
     assert refused(begun.take(packet, OTHER, DATA[:10])).reason is Reason.UPLOAD_OF_ANOTHER
-    session, refusal = begun.judge_head(packet, OTHER)
+    session, refusal = begun.consider(packet, OTHER)
     assert session is None, "what another may not touch, it may not have cancelled either"
     assert refused(refusal).reason is Reason.UPLOAD_OF_ANOTHER
     # At another site system the session is unknown.
@@ -127,8 +128,8 @@ def test_the_size_cannot_change(begun: Spool) -> None:
 
 
 def test_a_fragment_of_a_too_large_object_is_refused_at_once(begun: Spool) -> None:
-    assert begun.judge_head(fragment(0, 10, 1_000), ME)[1] is None
-    session, refusal = begun.judge_head(fragment(0, 10, 1_001), ME)
+    assert begun.consider(fragment(0, 10, 1_000), ME)[1] is None
+    session, refusal = begun.consider(fragment(0, 10, 1_001), ME)
     assert refused(refusal).reason is Reason.UPLOAD_TOO_LARGE
     assert refused(refusal).detail == "1001 bytes; the limit is 1000 bytes"
     assert session is not None, "so that it can be cancelled"

@@ -9,7 +9,8 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.request.bits_packet import Packet, PacketType
-from ibcm_bridge.storage.upload_spool import Spool, SpoolLimits, read_object
+from ibcm_bridge.storage.upload_spool import Spool, read_object
+from ibcm_bridge.storage.upload_table import SpoolLimits
 from ibcm_bridge.uploads.session import UploadPart
 from tests.uploads.fragments import CANCEL, CLOSE, DATA, ME, OTHER, Open, fragment, refused, took
 
@@ -20,7 +21,7 @@ def test_the_number_of_sessions_is_limited(spool: Spool) -> None:
     for number in range(LIMITS.sessions):
         assert spool.begin(replace(ME, key=str(number)), f"{{{number}}}") is None
     create = Packet(PacketType.CREATE_SESSION)
-    assert refused(spool.judge_head(create, OTHER)[1]).reason is Reason.OVERLOADED
+    assert refused(spool.consider(create, OTHER)[1]).reason is Reason.OVERLOADED
     assert refused(spool.begin(OTHER, "{x}")).reason is Reason.OVERLOADED
 
 
@@ -28,7 +29,7 @@ def test_the_client_with_the_most_sessions_loses_its_oldest(spool: Spool, clock:
     for key in ("a", "b", "c", "a"):
         clock.now += 1
         assert spool.begin(replace(ME, key=key), f"{{{clock.now}}}") is None
-    assert spool.judge_head(Packet(PacketType.CREATE_SESSION), OTHER)[1] is None
+    assert spool.consider(Packet(PacketType.CREATE_SESSION), OTHER)[1] is None
     assert spool.begin(OTHER, "{x}") is None
     left = [
         spool.find(Packet(PacketType.CLOSE_SESSION, f"{{{number}}}"), ME) is not None

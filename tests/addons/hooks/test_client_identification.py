@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from ibcm_bridge.addons.audit.trail import exchange_record
 from ibcm_bridge.addons.clock import utc_now
-from ibcm_bridge.addons.hooks.binding_writes import BindingWrites
+from ibcm_bridge.addons.hooks.bindings import LocalBindings
 from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
 from ibcm_bridge.addons.hooks.reply_inspection import ReplyInspection
 from ibcm_bridge.authentication.client import AuthenticatedClient
@@ -42,19 +42,15 @@ Rule = Callable[[MessagePolicy], None]
 
 
 @pytest.fixture(params=["memory", "file"])
-def registry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Registry]:
+def bindings(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalBindings]:
     path = tmp_path / "bindings.sqlite" if request.param == "file" else None
-    with Registry(path) as made:
+    with contextlib.closing(LocalBindings(path)) as made:
         yield made
 
 
 @pytest.fixture
-def writes(registry: Registry) -> Iterator[BindingWrites | None]:
-    if registry.path is None:
-        yield None
-    else:
-        with contextlib.closing(BindingWrites(registry.path)) as made:
-            yield made
+def registry(bindings: LocalBindings) -> Registry:
+    return bindings.registry
 
 
 def waited(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -68,11 +64,11 @@ def waited(decide: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 @pytest.fixture
-def rule(exchange: ExchangeDriver, registry: Registry, writes: BindingWrites | None) -> Rule:
+def rule(exchange: ExchangeDriver, bindings: LocalBindings) -> Rule:
     """A function that sets the rules of the exchange."""
 
     def by(rules: MessagePolicy) -> None:
-        identity = ClientIdentification(registry, rules, lambda: NOW, writes)
+        identity = ClientIdentification(bindings, rules, lambda: NOW)
         exchange.hooks["body_inspected"] = waited(identity.body_inspected)
         exchange.hooks["reply_collected"] = ReplyInspection(rules).reply_collected
         exchange.hooks["reply_allowed"] = waited(identity.reply_allowed)

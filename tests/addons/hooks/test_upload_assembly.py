@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ibcm_bridge.storage.upload_spool import Spool, SpoolError
+from ibcm_bridge.storage.upload_spool import Spool
+from ibcm_bridge.storage.upload_table import SpoolError
 from tests.addons.stand_ins.running import Running
 from tests.addons.upload_samples import GOOD_DATA, Senders, records, senders
 
@@ -21,7 +22,7 @@ def fail(*_: object) -> None:
     raise SpoolError("made to fail")
 
 
-@pytest.mark.parametrize("method", ["judge_head", "take"])
+@pytest.mark.parametrize("method", ["consider", "take"])
 @pytest.mark.parametrize("packet", ["create", "fragment", "last", "close", "cancel"])
 def test_a_packet_is_not_sent_if_the_spool_fails(
     running: Running, sender: Senders, monkeypatch: pytest.MonkeyPatch, method: str, packet: str

@@ -158,7 +158,9 @@ def test_little_memory_makes_it_not_ready(
 
 def test_bindings_and_uploads_are_counted(observed: Observed) -> None:
     guid = "GUID:11111111-2222-3333-4444-555555555555"
-    observed.bridge.shared.registry.add(Binding(guid, Source.IMPORT, utc_now(), name="pc1"))
+    observed.bridge.shared.bindings.registry.add(
+        Binding(guid, Source.IMPORT, utc_now(), name="pc1")
+    )
     found = dict(asyncio.run(file_readings(observed.bridge.shared)))
     values = {name: value for (name, _), value in found.items()}
     assert values == {"ibcm_bindings": 1, "ibcm_uploads": 0, "ibcm_upload_bytes": 0}

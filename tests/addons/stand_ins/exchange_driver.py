@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from mitmproxy.connection import Server
@@ -25,6 +25,7 @@ from ibcm_bridge.addons.stages import Learned
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions.denial import Deny
+from ibcm_bridge.identity.approval import FindBinding
 from ibcm_bridge.policy.publications import BridgePublication
 from tests.addons.stand_ins.driver import (
     LIMITS,
@@ -57,10 +58,12 @@ class PlainLeg(tunnel.TunnelLayer):
 
 
 class Nobody:
-    """An empty registry."""
+    """No bindings."""
 
-    def find(self, _guid: str) -> None:
-        return None
+    waits = False
+
+    def find(self, _guid: str, _mentioned: Sequence[str]) -> FindBinding:
+        return lambda _: None
 
 
 class ExchangeDriver(Driver):
