@@ -110,6 +110,9 @@ NEEDS: Mapping[str, Need] = {
     "kadmin.local": _program("kadmin.local", "krb5-admin-server"),
     "kdb5_util": _program("kdb5_util", "krb5-kdc"),
     "kinit": _program("kinit", "krb5-user"),
+    "klist": _program("klist", "krb5-user"),
+    "kvno": _program("kvno", "krb5-user"),
+    "setpriv": _program("setpriv", "util-linux"),
     "krb5kdc": _program("krb5kdc", "krb5-kdc"),
     "gssapi": Need(lambda: _modules("gssapi", "krb5"), None),
     # SCEP: clients that others wrote; certmonger runs on a bus of its own

@@ -114,6 +114,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "lab.bridge": (
             "policy policy_file export storage lab.errors lab.namespaces lab.pki lab.site_systems"
         ),
+        "lab.domain": "storage lab.errors lab.bridge",
         "lab.capture": "lab.site_systems",
         "lab.cases": "decisions policy lab.pki lab.protocol lab.site_systems lab.clients",
         "lab.comparison": (
