@@ -1,8 +1,8 @@
 """The publications of the demo, in addition to the shipped policy.
 
-A user publication, an application catalog, NDES, a second name for the site systems, tunnels to
-compare them with, and two publications with a wrong site-system certificate: one with another
-name, one from an untrusted CA.
+A user publication, an application catalog, NDES, a second name for the site systems, a management
+point at which users sign in, tunnels to compare them with, and two publications with a wrong
+site-system certificate: one with another name, one from an untrusted CA.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol.other_sites import SECOND_PUBLISHED
 from ibcm_bridge.lab.protocol.reply_documents import PUBLISHED
-from ibcm_bridge.lab.site_systems.published import TLS_PORT, TUNNELED
+from ibcm_bridge.lab.site_systems.published import SIGN_IN, TLS_PORT, TUNNELED
 from ibcm_bridge.lab.site_systems.second_site import SECOND_SITE
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, StandIn
 from ibcm_bridge.policy.addresses import address_text
@@ -31,9 +31,14 @@ SCEP = Destination("scep.internet.example")
 SECOND = Destination(PUBLISHED[1])
 """A second Internet name for the same site systems: a client selects one (CLIENT-PICK)."""
 
+USER_SIGN_IN = Destination(SIGN_IN)
+"""A management point with Windows authentication, for the scenes of users."""
+
 WRONG_NAME = Destination("wrong-name.internet.example")
 FORGED = Destination("forged.internet.example")
-BRIDGED_NAMES = tuple(place.name for place in (USERS, CATALOG, SCEP, SECOND, WRONG_NAME, FORGED))
+BRIDGED_NAMES = tuple(
+    place.name for place in (USERS, CATALOG, SCEP, SECOND, USER_SIGN_IN, WRONG_NAME, FORGED)
+)
 """Each needs a certificate in pki/NAME.pem and pki/NAME.key."""
 
 UPDATE_TUNNEL = Destination("sup-tunnel.internet.example")
@@ -60,6 +65,7 @@ _TRUST = {
     "crls": ["pki/root.crl", "pki/issuing.crl"],
 }
 _SIGNED_IN = {"because": "the catalog shows each user their own applications"}
+_USER_POLICY = {"because": "users get their own policy"}
 
 
 _MESSAGES = {
@@ -88,6 +94,15 @@ def demo_policy(clamav: tuple[str, int] | None = None, *, second_site: bool = Fa
         ),
         _bridged(SCEP, {}, _role("policy-module")),
         _bridged(SECOND, computer, _role("management-point") | _role("distribution-point")),
+        _bridged(
+            USER_SIGN_IN,
+            computer,
+            _role(
+                "management-point",
+                of="management-point-of-users",
+                windows_authentication=_USER_POLICY,
+            ),
+        ),
         _bridged(WRONG_NAME, computer, _role("management-point", at="distribution-point")),
         _bridged(FORGED, computer, _role("management-point", at="impostor")),
         _tunneled(UPDATE_TUNNEL, "software-update-point"),
@@ -127,9 +142,13 @@ def _bridged(
     }
 
 
-def _role(role: str, *, at: str | None = None, **more: Any) -> dict[str, Any]:
-    name = f"https://{STAND_INS[role].names[0]}"
-    return {role: {"site_system": name, "connect": _address(at or role), **more}}
+def _role(
+    role: str, *, of: str | None = None, at: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """Publish a role of a site system (`of`) at the address of another (`at`)."""
+    site_system = of or role
+    name = f"https://{STAND_INS[site_system].names[0]}"
+    return {role: {"site_system": name, "connect": _address(at or site_system), **more}}
 
 
 def _both_roles(stand_in: StandIn) -> dict[str, Any]:

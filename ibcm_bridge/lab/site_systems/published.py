@@ -7,6 +7,12 @@ SHIPPED = TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT = 8443, 8531, 8080
 
 BRIDGED = "bridge.internet.example"
 
+SIGN_IN = "signin.internet.example"
+"""A management point that authenticates users, for the scenes (USER-WINDOWS-AUTH)."""
+
+SIGN_IN_INSIDE = "mp02.corp.example"
+"""The name of its site system."""
+
 TUNNELED = {
     "management-point": "mp-tunnel.internet.example",
     "distribution-point": "dp-tunnel.internet.example",

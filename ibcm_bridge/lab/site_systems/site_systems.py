@@ -64,6 +64,7 @@ from ibcm_bridge.lab.site_systems.stand_ins import (
 from ibcm_bridge.lab.site_systems.user_authentication import (
     AnyUserAccepted,
     AuthenticationStep,
+    NobodyAccepted,
     UserAuthentication,
 )
 from ibcm_bridge.os_errors import cannot_write, listening_at
@@ -276,7 +277,8 @@ class SiteSystems:
                 connection.close()
                 return
             stream.peer_port = address[1]
-            stream.user_authentication = self._user_authentication()
+            verifies = _verified_users if stand_in.verifies_users else self._user_authentication
+            stream.user_authentication = verifies()
             server.handle_stream(stream, address)
 
         server = HTTPServer(respond, max_body_size=MAX_BODY)
@@ -373,6 +375,17 @@ class SiteSystems:
         if ExtendedKeyUsageOID.CLIENT_AUTH in uses:
             return b""
         return b"Client certificate without extended key usage"
+
+
+def _verified_users() -> UserAuthentication:
+    """Verify users with pyspnego, which is optional and slow to import; else accept nobody."""
+    try:
+        from ibcm_bridge.lab.site_systems.windows_authentication import (  # noqa: PLC0415
+            WindowsAuthentication,
+        )
+    except ImportError:
+        return NobodyAccepted()
+    return WindowsAuthentication()
 
 
 class _Stream(IOStream):

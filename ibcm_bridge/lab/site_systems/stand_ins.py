@@ -27,6 +27,7 @@ from ibcm_bridge.lab.protocol.uploads import UploadServer
 from ibcm_bridge.lab.site_systems.cloud_distribution_point import CloudContent
 from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
 from ibcm_bridge.lab.site_systems.policy_module import policy_module
+from ibcm_bridge.lab.site_systems.published import SIGN_IN_INSIDE
 from ibcm_bridge.lab.site_systems.scep import Enrollment
 from ibcm_bridge.lab.site_systems.server_request import (
     ACCEPTED,
@@ -93,6 +94,8 @@ class StandIn:
     """Directories with Windows authentication (10)."""
     delay: float = 0.0
     """Seconds before each response, as over a slow line."""
+    verifies_users: bool = False
+    """True if it accepts only users of the lab's domain, whatever `SiteSystems` does."""
 
 
 def management_point(request: ServerRequest, site: Site) -> ServerResponse:
@@ -256,6 +259,15 @@ STAND_INS = {
             ClientAuthentication.IGNORED,
             application_catalog,
             users=re.compile(".*"),  # for each request
+        ),
+        StandIn(
+            "management-point-of-users",
+            9450,
+            (SIGN_IN_INSIDE,),
+            ClientAuthentication.PER_DIRECTORY,
+            management_point,
+            users=WINDOWS_DIRECTORIES,
+            verifies_users=True,
         ),
         StandIn(
             "impostor",  # a server that claims to be the management point

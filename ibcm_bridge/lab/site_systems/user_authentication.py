@@ -2,7 +2,8 @@
 
 NTLM and Negotiate authenticate a connection, so there is one `UserAuthentication` for each
 connection, and its user stays until another authentication begins. The base installation has
-`AnyUserAccepted`; `windows_authentication` verifies users, and needs pyspnego.
+`AnyUserAccepted`; `windows_authentication` verifies users, and needs pyspnego. A simulated site
+system that verifies users accepts nobody without it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,14 @@ class UserAuthentication(Protocol):
 
     def authenticate(self, authorization: str | None) -> AuthenticationStep:
         """Process the Authorization field of a request."""
+
+
+class NobodyAccepted:
+    """Accepts no user."""
+
+    def authenticate(self, _authorization: str | None) -> AuthenticationStep:
+        """Return the challenges."""
+        return AuthenticationStep("", CHALLENGES)
 
 
 class AnyUserAccepted:
