@@ -100,6 +100,13 @@ def _add_client(actions: Subcommands) -> None:
         help="play a scene: one sentence of Microsoft's planning page; `list` lists them, `all` "
         "plays all",
     )
+    for name, setting in (
+        ("--user-policy", "Enable user policy on clients"),
+        ("--internet-user-policy", "Enable user policy requests from Internet clients"),
+    ):
+        parser.add_argument(
+            name, choices=("on", "off"), help=f"with --scene: the client setting {setting}"
+        )
     parser.add_argument("--json", action="store_true", help="print one JSON object per line")
     parser.set_defaults(run=_client)
 
@@ -242,12 +249,19 @@ def _client(options: argparse.Namespace) -> int:
     from ibcm_bridge.lab.scenes.command import lab_scene
     from ibcm_bridge.lab.simulated.command import ClientOptions, lab_client
     from ibcm_bridge.lab.simulated.installation import Mode
+    from ibcm_bridge.lab.simulated.user import ClientSettings
 
     if options.count is None and (options.polls or options.at_once):
         print("ibcm-bridge lab: --polls and --at-once require --count", file=sys.stderr)
         return EXIT_USAGE
     if options.scene is not None and options.count is not None:
         print("ibcm-bridge lab: use either --scene or --count", file=sys.stderr)
+        return EXIT_USAGE
+    if options.scene is None and (options.user_policy or options.internet_user_policy):
+        print(
+            "ibcm-bridge lab: --user-policy and --internet-user-policy require --scene",
+            file=sys.stderr,
+        )
         return EXIT_USAGE
     play = lab_client if options.scene is None else lab_scene
     return play(
@@ -260,6 +274,10 @@ def _client(options: argparse.Namespace) -> int:
             seed=options.seed,
             as_json=options.json,
             scene=options.scene,
+            settings=ClientSettings(
+                user_policy=options.user_policy != "off",
+                internet_user_policy=options.internet_user_policy != "off",
+            ),
         )
     )
 

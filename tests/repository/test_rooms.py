@@ -133,8 +133,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "lab.clients lab.perimeter"
         ),
         "lab.scenes": (
-            "lab.namespaces lab.pki lab.protocol lab.site_systems lab.clients lab.cases "
-            "lab.simulated"
+            "lab.errors lab.namespaces lab.pki lab.protocol lab.site_systems lab.clients "
+            "lab.domain lab.cases lab.simulated"
         ),
         "lab.page": (
             "decisions messages policy_file inspection lab.pki lab.protocol lab.site_systems "
@@ -143,7 +143,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "lab.commands": (
             "policy policy_file storage lab.errors lab.namespaces lab.pki lab.protocol "
-            "lab.site_systems lab.bridge lab.cases lab.perimeter lab.simulated lab.page"
+            "lab.site_systems lab.bridge lab.domain lab.cases lab.perimeter lab.simulated lab.page"
         ),
         "conformance": (
             "policy os_errors policy_file lab.errors lab.namespaces lab.pki lab.protocol "

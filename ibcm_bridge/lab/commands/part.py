@@ -25,13 +25,14 @@ from ibcm_bridge.lab.bridge.process import (
 from ibcm_bridge.lab.cases.case import credentials
 from ibcm_bridge.lab.cases.policy import demo_policy, write_more
 from ibcm_bridge.lab.commands.signals import end_on_signals
+from ibcm_bridge.lab.domain.files import DomainFiles, applied
 from ibcm_bridge.lab.errors import LabError, error_message
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.page.request_preview import LabFiles
 from ibcm_bridge.lab.perimeter.firewall import PUBLISHED_PORTS
 from ibcm_bridge.lab.perimeter.runtime import OTHER_FOLDER, Runtime, runtime_folder, runtime_parent
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.simulated.running_lab import LabAddresses, RunningLab
+from ibcm_bridge.lab.simulated.running_lab import DOMAIN, LabAddresses, RunningLab
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.microsoft_update import PORT, MicrosoftUpdate
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
@@ -91,7 +92,8 @@ def _site_systems(here: Namespace, others: OtherParts) -> Iterator[str]:
     clients = credentials(pki)
     with Runtime(runtime_folder()) as runtime:
         runtime.files.mkdir(mode=0o700)
-        with SiteSystems(pki, leaks=True, namespace=here) as site:
+        users = DomainFiles(runtime.files / DOMAIN).environment
+        with applied(users), SiteSystems(pki, leaks=True, namespace=here) as site:
             pki.write(runtime.files / "pki")
             write_more(pki, runtime.files / "pki")
             LabFiles(runtime.files).write(clients)

@@ -22,6 +22,7 @@ from ipaddress import ip_address
 from ibcm_bridge.lab.bridge.process import Listen
 from ibcm_bridge.lab.commands.signals import SIGNALS, end_on_signals
 from ibcm_bridge.lab.commands.summary import LabSummary, lab_summary
+from ibcm_bridge.lab.domain.files import DomainFiles, applied
 from ibcm_bridge.lab.errors import LabError, error_message, start_error
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
 from ibcm_bridge.lab.page.captures import MAX_CASE
@@ -38,7 +39,7 @@ from ibcm_bridge.lab.perimeter.runtime import (
     runtime_folder,
     runtime_parent,
 )
-from ibcm_bridge.lab.simulated.running_lab import RunningLab
+from ibcm_bridge.lab.simulated.running_lab import DOMAIN, RunningLab
 from ibcm_bridge.storage.open_files import raise_open_file_limit
 
 
@@ -65,7 +66,8 @@ def lab_up(
                     "network, with lab certificates. The page and the site systems stay on "
                     "loopback."
                 )
-            with _namespaces(runtime, wanted=netns) as namespaces:
+            users = DomainFiles(runtime.files / DOMAIN).environment
+            with _namespaces(runtime, wanted=netns) as namespaces, applied(users):
                 if netns:
                     listen_on = Listen(ip_address(firewall.INTERNET_SIDE), firewall.PUBLISHED_PORTS)
                 settings = _Settings(listen_on, namespaces, browser, tour, as_json, untested)

@@ -8,6 +8,7 @@ name_resolution names in public DNS, and names of the intranet
 site_server     connections from the site server to a client
 sites           two sites, and site systems for the Internet only or for both networks
 cloud           content of a cloud distribution point
+users           users who sign in, and the forests of their accounts
 table           all scenes by name
 command         `ibcm-bridge lab client --scene`
 """

@@ -53,6 +53,8 @@ def _play(lab: RunningLab, scenes: Iterable[Scene], options: ClientOptions) -> b
             print(
                 textwrap.fill(scene.sentence, _WIDTH, initial_indent="  ", subsequent_indent="  ")
             )
+            if scene.drawing:
+                print(f"\n{textwrap.indent(scene.drawing, '    ')}")
         try:
             good = _play_one(lab, scene, random, options) and good
         except CannotShow as why:
@@ -68,7 +70,8 @@ def _play(lab: RunningLab, scenes: Iterable[Scene], options: ClientOptions) -> b
 
 def _play_one(lab: RunningLab, scene: Scene, random: Random, options: ClientOptions) -> bool:
     good = True
-    with Stage(lab, random, own_key=options.profile == "own-key") as stage:
+    own_key = options.profile == "own-key"
+    with Stage(lab, random, own_key=own_key, settings=options.settings) as stage:
         for action in scene.play(stage):
             good = good and action.result is not Result.FAILED
             line = action_json(scene.name, action) if options.as_json else action_line(action)

@@ -7,10 +7,14 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from random import Random
 
+from ibcm_bridge.lab.domain.domain import Domain
+from ibcm_bridge.lab.domain.files import applied
+from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.network import Network
 from ibcm_bridge.lab.simulated.running_lab import INSTALLATION_OPTIONS, RunningLab
+from ibcm_bridge.lab.simulated.user import BOTH_ON, ClientSettings
 
 
 class CannotShow(Exception):
@@ -19,12 +23,28 @@ class CannotShow(Exception):
 
 @dataclass
 class Stage:
-    """A running lab, and the clients of one scene. Leaving it closes their connections."""
+    """A running lab, and the clients of one scene.
+
+    Leaving it closes their connections, and ends the domain of their users.
+    """
 
     lab: RunningLab
     random: Random
     own_key: bool = False
+    settings: ClientSettings = BOTH_ON
     _cleanup: ExitStack = field(default_factory=ExitStack)
+
+    def domain(self) -> Domain:
+        """Create a domain, which ends with the scene. CannotShow."""
+        if self.lab.domain is None:
+            raise CannotShow("this lab has no folder for a domain; use ibcm-bridge lab up")
+        domain = Domain(self.lab.domain)
+        try:
+            self._cleanup.enter_context(domain)
+        except LabError as why:
+            raise CannotShow(str(why)) from None
+        self._cleanup.enter_context(applied(domain.files.environment))
+        return domain
 
     def __enter__(self) -> Stage:
         return self
@@ -62,6 +82,8 @@ class Scene:
     sentence: str
     """The sentence of the planning page, restated."""
     play: Callable[[Stage], Iterator[ActionResult]]
+    drawing: str = ""
+    """The networks of the scene, as text of at most 76 columns."""
 
 
 def must_fail(actions: Iterable[ActionResult]) -> Iterator[ActionResult]:

@@ -11,6 +11,7 @@ from ibcm_bridge.lab.scenes.name_resolution import NAME_RESOLUTION
 from ibcm_bridge.lab.scenes.scene import Scene
 from ibcm_bridge.lab.scenes.site_server import SITE_SERVER
 from ibcm_bridge.lab.scenes.sites import SITES
+from ibcm_bridge.lab.scenes.users import USERS
 from ibcm_bridge.lab.scenes.web_proxy import WEB_PROXY
 
 SCENES: Mapping[str, Scene] = {
@@ -20,6 +21,7 @@ SCENES: Mapping[str, Scene] = {
         *SITE_SERVER,
         *CLIENTS,
         *WEB_PROXY,
+        *USERS,
         *NAME_RESOLUTION,
         *SITES,
         *CLOUD_SCENES,

@@ -76,7 +76,8 @@ class SimulatedClient:
         self.installed = installed
         self.known = installed.knows
         self.device = replace(device, internet_flag=installed.flag, site=installed.site)
-        self._credential = credential
+        self.credential = credential
+        """The certificate that it presents."""
         self._random = random
         self._attach(network)
 
@@ -96,11 +97,15 @@ class SimulatedClient:
         """The current network."""
         return self._connections.network
 
+    def management_point(self) -> Host:
+        """Return the selected management point. Unreachable if there is none."""
+        return self._selection.host("/ccm_system/request", self.known)
+
     def _attach(self, network: Network) -> None:
         # An Internet-only client never takes itself for one of the intranet (CLIENT-MODE).
         outside = network.on_internet or self.installed.mode is Mode.INTERNET_ONLY
         self.device = replace(self.device, on_internet=outside)
-        self._connections = Connections(network, self._credential)
+        self._connections = Connections(network, self.credential)
         self._updates = _UpdateAgent(Connections(network, None))
         self._selection = SiteSystemSelection(
             self.installed.mode, self._random, self._connections.reached

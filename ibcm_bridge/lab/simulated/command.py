@@ -22,6 +22,7 @@ from ibcm_bridge.lab.simulated.fleet import MAKING, Fleet, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.lab.simulated.scenarios import SCENARIOS
+from ibcm_bridge.lab.simulated.user import BOTH_ON, ClientSettings
 from ibcm_bridge.storage.open_files import raise_open_file_limit
 
 
@@ -38,6 +39,8 @@ class ClientOptions:
     as_json: bool
     scene: str | None = None
     """The name of a scene, or `all` or `list`."""
+    settings: ClientSettings = BOTH_ON
+    """For the scenes of users."""
 
 
 def lab_client(options: ClientOptions) -> int:

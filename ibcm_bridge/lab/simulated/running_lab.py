@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
@@ -29,7 +29,13 @@ from ibcm_bridge.lab.simulated.client import SimulatedClient
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, UPDATES, Host, Network
-from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT, TLS_PORT, UPDATE_PORT
+from ibcm_bridge.lab.site_systems.published import (
+    PLAINTEXT_PORT,
+    SIGN_IN,
+    SIGN_IN_INSIDE,
+    TLS_PORT,
+    UPDATE_PORT,
+)
 from ibcm_bridge.lab.site_systems.second_site import BOTH_NETWORKS, SECONDARY_SITE
 
 FALLBACK = "fsp.internet.example"
@@ -38,6 +44,9 @@ AUTHORITY = "authority"
 
 ON_DEMAND = "on_demand"
 """Key of the state: the addresses of site systems that a scene starts."""
+
+DOMAIN = "domain"
+"""Folder of the lab's domain, which exists while a scene has one."""
 
 INSTALLATION_OPTIONS = {
     Mode.INTRANET_ONLY: KnownSiteSystems(
@@ -76,6 +85,8 @@ class RunningLab:
     pki: RunningPki
     on_demand: Mapping[str, Host]
     """Role -> address of a site system that a scene starts; empty if this lab has none."""
+    domain: Path | None = None
+    """The directory in which the site systems look for users (`lab.domain`); None without one."""
 
     @property
     def authority(self) -> LabCredential:
@@ -91,7 +102,8 @@ class RunningLab:
             perimeter.microsoft_update.address,
             perimeter.on_demand,
         )
-        return cls.at(addresses, perimeter.pki, perimeter.namespaces)
+        lab = cls.at(addresses, perimeter.pki, perimeter.namespaces)
+        return replace(lab, domain=perimeter.directory / DOMAIN)
 
     @classmethod
     def at(
@@ -151,7 +163,7 @@ class RunningLab:
         )
         pki = RunningPki(trust, LabCredential.read(directory, AUTHORITY), crls)
         on_demand = {role: (address, port) for role, (address, port) in state[ON_DEMAND].items()}
-        return cls(internet, intranet, pki, on_demand)
+        return cls(internet, intranet, pki, on_demand, directory / DOMAIN)
 
     def client(self, name: str, mode: Mode, random: Random, *, own_key: bool) -> SimulatedClient:
         """Create a client on the Internet; it signs with a separate key or with its TLS key."""
@@ -172,7 +184,7 @@ def _outside(addresses: LabAddresses) -> dict[Host, Host]:
     bridge = addresses.bridge
     second_site = [(name, HTTPS) for name in SECOND_PUBLISHED]
     published = dict.fromkeys(
-        ((name, HTTPS) for name in INTERNET.management_points), bridge[TLS_PORT]
+        ((name, HTTPS) for name in (*INTERNET.management_points, SIGN_IN)), bridge[TLS_PORT]
     )
     return published | {
         (INTERNET.update_point, UPDATES): bridge[UPDATE_PORT],
@@ -191,6 +203,7 @@ def _inside(addresses: LabAddresses) -> dict[Host, Host]:
     }
     return started | {
         (INTRANET.management_points[0], HTTPS): site["management-point"],
+        (SIGN_IN_INSIDE, HTTPS): site["management-point-of-users"],
         (INTRANET.distribution_points[0], HTTPS): site["distribution-point"],
         (INTRANET.update_point, UPDATES): site["software-update-point"],
         (FALLBACK, HTTP): site["fallback-status-point"],

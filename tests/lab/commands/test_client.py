@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import signal
@@ -158,6 +160,8 @@ def switch(page: str, fault: str, *, on: bool) -> None:
 
 
 @pytest.mark.usefixtures("lab")
+@pytest.mark.needs("krb5kdc", "kdb5_util", "kadmin.local", "kinit", "klist", "kvno", "setpriv")
+@pytest.mark.needs("gssapi")
 def test_all_scenes_show_what_they_should() -> None:
     shown = client("--scene", "all")
     assert shown.returncode == 0, shown.stdout
@@ -171,3 +175,32 @@ def test_all_scenes_show_what_they_should() -> None:
     one = client("--scene", "wake-up", "--json", "--profile", "own-key")
     results = [json.loads(line)["result"] for line in one.stdout.splitlines()]
     assert results == ["good", "good", "not successful, as required"]
+
+
+@pytest.mark.usefixtures("lab")
+def test_a_scene_without_its_programs_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ibcm_bridge.lab.domain.programs.shutil.which", lambda *_, **__: None)
+    output = io.StringIO()
+    with contextlib.redirect_stderr(output):
+        assert main(["lab", "client", "--scene", "one-way-trust"]) == 1
+    (line,) = output.getvalue().splitlines()
+    assert line.startswith("ibcm-bridge lab: one-way-trust is not shown: a domain needs krb5kdc, ")
+    assert "install with: apt-get install krb5-kdc " in line
+
+
+@pytest.mark.usefixtures("lab")
+@pytest.mark.needs("krb5kdc", "kdb5_util", "kadmin.local", "kinit", "klist", "kvno", "setpriv")
+@pytest.mark.needs("gssapi")
+def test_the_client_settings_are_switches() -> None:
+    shown = client("--scene", "user-sign-in", "--internet-user-policy", "off", "--json")
+    assert shown.returncode == 0, shown.stderr
+    actions = [json.loads(line) for line in shown.stdout.splitlines()]
+    policies = [action for action in actions if action["action"] == "user policy"]
+    assert [action["network"] for action in policies] == ["intranet"]
+    why = "not requested; Enable user policy requests from Internet clients: No"
+    assert why in {action["response"] for action in actions}
+
+
+def test_a_client_setting_needs_a_scene(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "client", "--user-policy", "off"]) == 2
+    assert "require --scene" in capsys.readouterr().err

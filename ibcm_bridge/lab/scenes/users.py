@@ -1,0 +1,263 @@
+r"""Users who sign in, and the forests of their accounts (USER-WINDOWS-AUTH).
+
+Each scene has its own domain, whose controllers run only while it plays (`lab.domain`). The
+management point accepts its tickets and its users; without a scene, it accepts nobody.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ibcm_bridge.lab.clients.life_cycle import POLICY_REQUEST, REGISTRATION
+from ibcm_bridge.lab.domain.controller import Controller
+from ibcm_bridge.lab.domain.domain import Domain
+from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.scenes.scene import Scene, Stage, must_fail
+from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
+from ibcm_bridge.lab.simulated.installation import Installation, Mode
+from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
+from ibcm_bridge.lab.simulated.user import ClientSettings, UserAccount, request_user_policy
+from ibcm_bridge.lab.site_systems.published import SIGN_IN, SIGN_IN_INSIDE
+
+CORP, PERIMETER = "CORP.EXAMPLE", "PERIMETER.EXAMPLE"
+_KNOWS = KnownSiteSystems(
+    intranet_management_points=(SIGN_IN_INSIDE,), internet_management_points=(SIGN_IN,)
+)
+
+
+@dataclass(frozen=True)
+class _Users:
+    """The users of a scene, their domain, and a registered client."""
+
+    domain: Domain
+    client: SimulatedClient
+    settings: ClientSettings
+    passwords: dict[str, str] = field(default_factory=lambda: _passwords("alice", "bob"))
+
+    def signs_in(self, user: str, realm: str) -> tuple[ActionResult, Path | None]:
+        """Let a user sign in to Windows; the tickets are None if no controller accepts it."""
+        try:
+            tickets = self.domain.signed_in(f"{user}@{realm}", self.passwords[user])
+        except LabError as why:
+            return self._domain(f"sign-in of {user}@{realm}", str(why), Result.FAILED), None
+        return self._domain(f"sign-in of {user}@{realm}", "a ticket"), tickets
+
+    def ticket(self, tickets: Path, host: str) -> ActionResult:
+        """Let a user get a ticket for a site system."""
+        try:
+            self.domain.get_ticket(tickets, host)
+        except LabError as why:
+            return self._domain(f"ticket for {host}", str(why), Result.FAILED)
+        return self._domain(f"ticket for {host}", "from the domain controller")
+
+    def path(self, tickets: Path) -> Iterator[ActionResult]:
+        """Show the tickets that a user has."""
+        for number, service in enumerate(self.domain.services(tickets), 1):
+            yield self._domain(f"ticket {number}", service)
+
+    def policy(
+        self,
+        user: str,
+        *,
+        by: str | None,
+        tickets: Path | None = None,
+        password: str | None = None,
+    ) -> Iterator[ActionResult]:
+        """Request user policy on a separate connection."""
+        account = UserAccount(f"CORP\\{user}", password, tickets)
+        return request_user_policy(self.client, account, self.settings, by)
+
+    def no_policy(
+        self, user: str, *, tickets: Path | None = None, password: str | None = None
+    ) -> Iterator[ActionResult]:
+        """Request user policy in vain; then the client still gets computer policy."""
+        asked = self.policy(user, by=None, tickets=tickets, password=password)
+        requested = not self.settings.why_not(on_internet=self.client.network.on_internet)
+        yield from must_fail(asked) if requested else asked
+        yield from self.client.run(POLICY_REQUEST)
+
+    def _domain(self, action: str, response: str, result: Result = Result.GOOD) -> ActionResult:
+        return ActionResult("domain", "", action, response, result, 0.0)
+
+
+def _begin(stage: Stage) -> _Users:
+    client = stage.installed(Installation(Mode.BOTH, _KNOWS))
+    return _Users(stage.domain(), client, stage.settings)
+
+
+def _corp(users: _Users, *hosts: str) -> Controller:
+    """Create the forest of the users, with these site systems."""
+    controller = users.domain.add_realm(CORP, users.passwords)
+    for host in hosts:
+        users.domain.add_service(controller, host)
+    return controller
+
+
+def _passwords(*users: str) -> dict[str, str]:
+    return {user: secrets.token_urlsafe() for user in users}
+
+
+def _sign_in(stage: Stage) -> Iterator[ActionResult]:
+    users = _begin(stage)
+    controller = _corp(users, SIGN_IN, SIGN_IN_INSIDE)
+    controller.start()
+    users.domain.accept_by_ntlm({f"CORP\\{user}": own for user, own in users.passwords.items()})
+    yield from users.client.run(REGISTRATION)
+
+    users.client.move(stage.lab.intranet)
+    signed_in, tickets = users.signs_in("alice", CORP)
+    yield signed_in
+    if tickets is None:
+        return
+    yield from users.policy("alice", by="Kerberos", tickets=tickets)
+    yield users.ticket(tickets, SIGN_IN)
+
+    # On the Internet, no controller is in reach: only tickets from before.
+    controller.stop()
+    users.client.move(stage.lab.internet)
+    yield from users.policy("alice", by="Kerberos", tickets=tickets)
+    password = users.passwords["bob"]
+    yield from users.policy("bob", by="NTLM", tickets=tickets.with_name("none"), password=password)
+    yield from users.no_policy("bob", password="not the password of bob")
+
+
+def _settings(stage: Stage) -> Iterator[ActionResult]:
+    users = _begin(stage)
+    _corp(users, SIGN_IN, SIGN_IN_INSIDE).start()
+    yield from users.client.run(REGISTRATION)
+    signed_in, tickets = users.signs_in("alice", CORP)
+    yield signed_in
+    if tickets is None:
+        return
+    for settings in (ClientSettings(user_policy=False), ClientSettings(internet_user_policy=False)):
+        user = replace(users, settings=settings)
+        for network in (stage.lab.intranet, stage.lab.internet):
+            user.client.move(network)
+            yield from user.policy("alice", by="Kerberos", tickets=tickets)
+    yield from users.client.run(POLICY_REQUEST)
+
+
+def _read_only(stage: Stage) -> Iterator[ActionResult]:
+    users = _begin(stage)
+    writable = _corp(users, SIGN_IN)
+    read_only = users.domain.add_read_only(writable, ("alice", f"HTTP/{SIGN_IN}"))
+    writable.start()
+    read_only.start()
+    yield from users.client.run(REGISTRATION)
+    signed_in, _ = users.signs_in("bob", CORP)
+    yield signed_in
+
+    # The firewall between perimeter and intranet now blocks Active Directory.
+    writable.stop()
+    signed_in, tickets = users.signs_in("alice", CORP)
+    yield signed_in
+    if tickets is None:
+        return
+    yield from users.policy("alice", by="Kerberos", tickets=tickets)
+    refused, nothing = users.signs_in("bob", CORP)
+    yield from must_fail([refused])
+    yield from users.no_policy("bob", tickets=nothing)
+
+
+def _one_way_trust(stage: Stage) -> Iterator[ActionResult]:
+    users = _begin(stage)
+    corp = _corp(users, SIGN_IN_INSIDE)
+    perimeter = users.domain.add_realm(PERIMETER, {"alice": users.passwords["alice"]})
+    users.domain.add_service(perimeter, SIGN_IN)
+    users.domain.add_trust(perimeter, corp)
+    corp.start()
+    perimeter.start()
+    yield from users.client.run(REGISTRATION)
+    signed_in, tickets = users.signs_in("alice", CORP)
+    yield signed_in
+    if tickets is None:
+        return
+    yield from users.policy("alice", by="Kerberos", tickets=tickets)
+    yield from users.path(tickets)
+
+    # The other direction: a user of the perimeter, a site system of the intranet.
+    signed_in, others = users.signs_in("alice", PERIMETER)
+    yield signed_in
+    if others is not None:
+        yield from must_fail([users.ticket(others, SIGN_IN_INSIDE)])
+
+    # Without trust, the site system still works, but authenticates nobody (SITE-DOMAIN).
+    users.domain.end_trust(perimeter, corp)
+    signed_in, tickets = users.signs_in("alice", CORP)
+    yield signed_in
+    yield from users.no_policy("alice", tickets=tickets)
+
+
+_PUBLISHED_FOREST = """\
+Internet          .  perimeter            .  intranet: forest CORP.EXAMPLE
+                  .                       .
+client of alice --.-- ibcm-bridge --------.-- management point
+                  .   a leg for each      .        |
+                  .   client connection   .   domain controller: alice, bob
+"""
+
+_READ_ONLY = """\
+Internet          .  perimeter                  .  intranet
+                  .                             .  forest CORP.EXAMPLE
+client of alice --.-- ibcm-bridge               .
+                  .        |                    .
+                  .   management point          .
+                  .        |                    .
+                  .   read-only domain <--------.-- domain controller:
+                  .   controller: alice         .   alice, bob
+"""
+
+_TRUST = """\
+Internet          .  perimeter                  .  intranet
+                  .  forest PERIMETER.EXAMPLE   .  forest CORP.EXAMPLE
+client of alice --.-- ibcm-bridge               .
+                  .        |                    .
+                  .   management point          .
+                  .        |                    .
+                  .   domain controller --trusts--> domain controller: alice
+                  .                             .
+                  .   management point <-accepts-- alice of CORP
+                  .   alice of PERIMETER --refused--> site system of CORP
+"""
+
+USERS = (
+    Scene(
+        "user-sign-in",
+        "A user signs in at an Internet management point",
+        "USER-WINDOWS-AUTH",
+        "User policy needs Windows authentication: Kerberos, and NTLM automatically if Kerberos "
+        "fails. If both fail, the client gets computer policy only. The management point and the "
+        "accounts are in one forest, and a proxy publishes it.",
+        _sign_in,
+        _PUBLISHED_FOREST,
+    ),
+    Scene(
+        "user-settings",
+        "The two client settings for user policy",
+        "USER-WINDOWS-AUTH",
+        "Without the first, a client requests no user policy; without the second, none on the "
+        "Internet.",
+        _settings,
+    ),
+    Scene(
+        "read-only-dc",
+        "A read-only domain controller in the perimeter",
+        "USER-WINDOWS-AUTH",
+        "It authenticates the users whose accounts are replicated to it. For the others, the "
+        "firewall must allow Active Directory packets to the intranet.",
+        _read_only,
+        _READ_ONLY,
+    ),
+    Scene(
+        "one-way-trust",
+        "Two forests with a one-way trust",
+        "USER-WINDOWS-AUTH",
+        "The forest of the management point trusts the forest of the users, not the reverse. "
+        "Without trust, the management point works, but gives computer policy only.",
+        _one_way_trust,
+        _TRUST,
+    ),
+)
