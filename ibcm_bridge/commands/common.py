@@ -44,12 +44,17 @@ def _print_problem(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def read_policy(path: Path, report: Callable[[str], object] = _print_problem) -> Policy | None:
-    """Return the policy, or report its problems and return None."""
+def read_policy(
+    path: Path, report: Callable[[str], object] = _print_problem, source: bytes | None = None
+) -> Policy | None:
+    """Return the policy, or report its problems and return None.
+
+    `source` is used instead of the text of the file, if it is given.
+    """
     from ibcm_bridge.policy_file import PolicyError, load_policy
 
     try:
-        return load_policy(path)
+        return load_policy(path, source)
     except PolicyError as error:
         for problem in str(error).splitlines():
             report(problem)

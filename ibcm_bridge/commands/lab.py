@@ -230,6 +230,7 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _up(options: argparse.Namespace) -> int:
+    from ibcm_bridge.commands.page_tools import page_tools
     from ibcm_bridge.lab.commands.up import lab_up
 
     if why_not := mitmproxy_refusal(options):
@@ -241,6 +242,7 @@ def _up(options: argparse.Namespace) -> int:
         browser=not options.no_browser,
         tour=options.tour,
         as_json=options.json,
+        tools=page_tools(),
         untested=options.untested_mitmproxy,
     )
 

@@ -29,29 +29,31 @@ def add(commands: Subcommands) -> None:
 
 
 def _reload(options: argparse.Namespace) -> int:
+    lines, good = reload(options.control)
+    for line in lines:
+        print(line, file=sys.stdout if good else sys.stderr)
+    return 0 if good else EXIT_PROBLEM
+
+
+def reload(control: Path) -> tuple[list[str], bool]:
+    """Reload the bridge of a control socket. Return the lines, and whether it was reloaded."""
     if sys.platform != "linux":
-        print(f"ibcm-bridge: {NEEDS_LINUX}", file=sys.stderr)
-        return EXIT_PROBLEM
+        return [f"ibcm-bridge: {NEEDS_LINUX}"], False
     from ibcm_bridge.addons.run.control_client import reload_bridge
     from ibcm_bridge.addons.run.control_socket import ControlError
 
     try:
-        outcome = reload_bridge(options.control)
+        outcome = reload_bridge(control)
     except ControlError as error:
-        print(f"ibcm-bridge: {error}", file=sys.stderr)
-        return EXIT_PROBLEM
+        return [f"ibcm-bridge: {error}"], False
     if outcome is None:
-        print(
-            f"ibcm-bridge: no bridge runs at {options.control}; start it with run --control PATH, "
-            "and name the same path here",
-            file=sys.stderr,
+        why = (
+            f"ibcm-bridge: no bridge runs at {control}; start it with run --control PATH, "
+            "and name the same path here"
         )
-        return EXIT_PROBLEM
+        return [why], False
     if not outcome.problems:
-        print(f"reload done; the policy in use is {outcome.digest}")
-        return 0
-    for problem in outcome.problems:
-        print(problem, file=sys.stderr)
+        return [f"reload done; the policy in use is {outcome.digest}"], True
     number = counted(len(outcome.problems), "problem")
-    print(f"{number}; reload refused; the policy in use stays {outcome.digest}", file=sys.stderr)
-    return EXIT_PROBLEM
+    last = f"{number}; reload refused; the policy in use stays {outcome.digest}"
+    return [*outcome.problems, last], False

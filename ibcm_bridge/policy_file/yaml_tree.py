@@ -40,6 +40,10 @@ MAX_DEPTH = 16
 """A valid policy has fewer levels. An alias inside its own anchor would recurse without end."""
 
 
+MAX_VALUES = 100_000
+"""Values of a policy. Aliases in aliases would have billions."""
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """A problem: its place, and a message with the correction."""
@@ -93,6 +97,9 @@ def read_yaml(text: str) -> Tree:
         line, cause = yaml_errors.in_words(error, text)
         tree.problems.append(Problem(line, (), f"not YAML: {cause}"))
         return tree
+    except RecursionError:
+        tree.problems.append(Problem(1, (), "nested too deeply"))
+        return tree
     if node is not None:
         tree.value = _value(tree, node, (), {})
     return tree
@@ -103,6 +110,11 @@ def _value(tree: Tree, node: Node, place: Place, seen: dict[int, Place]) -> obje
     if (first := seen.setdefault(id(node), place)) != place:
         tree.aliases[place] = first
     tree.lines[place] = node.start_mark.line + 1
+    if len(tree.lines) > MAX_VALUES:
+        problem = Problem(1, (), f"more than {MAX_VALUES:,} values, as the aliases repeat them")
+        if problem not in tree.problems[-1:]:
+            tree.problems.append(problem)
+        return None
     if len(place) > MAX_DEPTH:
         tree.problems.append(
             Problem(tree.lines[place], place[:1], "nested too deeply, or an alias contains itself")

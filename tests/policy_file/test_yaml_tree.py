@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -243,3 +245,23 @@ def test_any_text_is_read_or_has_problems(text: str) -> None:
         assert all(problem.line >= 1 for problem in tree.problems)
         messages = " ".join(problem.message for problem in tree.problems)
         assert not any(words in messages for words in ("while ", "expected", "stream", "<block"))
+
+
+def _billions() -> str:
+    """Ten lists, each with nine times the one before it."""
+    names = "abcdefghij"
+    lists = [f"{names[0]}: &{names[0]} [x]"]
+    lists += [
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]" for before, name in pairwise(names)
+    ]
+    return "\n".join(lists)
+
+
+def test_aliases_of_aliases_are_not_read_without_end() -> None:
+    (problem,) = read_yaml(_billions()).problems
+    assert "as the aliases repeat them" in problem.message
+
+
+def test_brackets_in_brackets_are_a_problem() -> None:
+    (problem,) = read_yaml("[" * 1_500 + "]" * 1_500).problems
+    assert problem == Problem(1, (), "nested too deeply")

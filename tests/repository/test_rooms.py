@@ -139,7 +139,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "lab.page": (
             "decisions messages policy_file inspection lab.pki lab.protocol lab.site_systems "
             "lab.clients lab.capture lab.cases lab.comparison lab.wire lab.picture lab.perimeter "
-            "lab.demo"
+            "lab.demo lab.simulated lab.scenes"
         ),
         "lab.commands": (
             "policy policy_file storage lab.errors lab.namespaces lab.pki lab.protocol "
@@ -154,7 +154,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "policy_file export request inspection identity site_system_leg audit storage "
             "addons.errors addons.tested_mitmproxy addons.clock addons.tls addons.engines "
             "addons.operations addons.web addons.run addons.workers lab.pki lab.demo "
-            "lab.simulated lab.scenes lab.commands conformance"
+            "lab.simulated lab.scenes lab.page lab.commands conformance"
         ),
     }.items()
 }

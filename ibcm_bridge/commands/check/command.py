@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibcm_bridge.commands.common import (
@@ -44,7 +46,6 @@ def add(commands: Subcommands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.commands.check.bindings import check_bindings
-    from ibcm_bridge.commands.check.findings import Level
 
     policy = read_policy(options.config)
     if policy is None:
@@ -60,11 +61,38 @@ def _run(options: argparse.Namespace) -> int:
     ):
         print(finding_line(finding), flush=True)
         findings.append(finding)
-    counts = {level: sum(1 for finding in findings if finding.level is level) for level in Level}
-    print(
+    print(_last_line(findings))
+    return EXIT_PROBLEM if _has_problem(findings) else 0
+
+
+def check_source(path: Path, source: bytes) -> tuple[list[str], bool]:
+    """Check a text as the policy of this file, as the command does without --connect.
+
+    Return its lines, and whether there is no problem.
+    """
+    from ibcm_bridge.commands.check.bindings import check_bindings
+
+    lines: list[str] = []
+    policy = read_policy(path, lines.append, source)
+    if policy is None:
+        return lines, False
+    findings = [*policy_findings(policy), *_open_files(policy), *check_bindings(policy.messages)]
+    return [*map(finding_line, findings), _last_line(findings)], not _has_problem(findings)
+
+
+def _has_problem(findings: Iterable[Finding]) -> bool:
+    from ibcm_bridge.commands.check.findings import Level
+
+    return any(finding.level is Level.PROBLEM for finding in findings)
+
+
+def _last_line(findings: Iterable[Finding]) -> str:
+    from ibcm_bridge.commands.check.findings import Level
+
+    counts = Counter(finding.level for finding in findings)
+    return (
         f"{counted(counts[Level.PROBLEM], 'problem')}, {counted(counts[Level.WARNING], 'warning')}"
     )
-    return EXIT_PROBLEM if counts[Level.PROBLEM] else 0
 
 
 def _untested(options: argparse.Namespace) -> Iterator[Finding]:

@@ -111,9 +111,9 @@ def _run(options: argparse.Namespace) -> int:
                 # Only saved requests need a heading.
                 heading = [request.describe()] if options.flow else []
                 blank = [""] if printed else []
-                steps = [_folded(_printable(step)) for step in explanation.steps]
-                verdict = _printable(explanation.verdict)
-                print(*blank, *map(_printable, heading), *steps, verdict, sep="\n")
+                steps = [_folded(printable(step)) for step in explanation.steps]
+                verdict = printable(explanation.verdict)
+                print(*blank, *map(printable, heading), *steps, verdict, sep="\n")
             printed = True
     except (OSError, ValueError, RegistryError) as error:
         why = str(error)
@@ -126,7 +126,7 @@ def _run(options: argparse.Namespace) -> int:
     return EXIT_PROBLEM if denied else 0
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Escape what is not printable: the output may be a terminal, and anyone can choose a path."""
     return "".join(
         character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
@@ -143,30 +143,15 @@ def _folded(text: str) -> str:
 
 def _requests(options: argparse.Namespace, policy: Policy) -> Iterator[DescribedRequest]:
     """The described request, or each saved request."""
-    from cryptography import x509
-
     from ibcm_bridge.commands.explain.described_request import describe_request, read_url
     from ibcm_bridge.commands.explain.ports import ports
     from ibcm_bridge.commands.explain.saved_flows import saved_requests
+    from ibcm_bridge.commands.explain.typed import read_certificates, read_field
 
-    presented: list[x509.Certificate] = []
-    if options.certificate:
-        pem = options.certificate.read_bytes()
-        try:
-            presented = x509.load_pem_x509_certificates(pem)
-        except (ValueError, x509.InvalidVersion):
-            text = f"{options.certificate} has no readable PEM certificate"
-            raise ValueError(text) from None
+    presented = read_certificates(options.certificate)
     if options.flow is not None:
         yield from saved_requests(options.flow, presented, ports(policy))
         return
-    headers = []
-    for header in options.header:
-        name, colon, value = header.partition(":")
-        if not colon:
-            raise ValueError(f"--header {header!r} has no colon; use 'NAME: VALUE'")
-        # Whitespace around a value is not part of it (RFC 9110 section 5.5). Around a name it
-        # stays, because the bridge refuses it.
-        headers.append((name, value.strip(" \t")))
+    headers = tuple(map(read_field, options.header))
     body = options.body.read_bytes() if options.body else None
-    yield describe_request(options.method, read_url(options.url), tuple(headers), presented, body)
+    yield describe_request(options.method, read_url(options.url), headers, presented, body)

@@ -26,9 +26,11 @@ from ibcm_bridge.lab.domain.files import DomainFiles, applied
 from ibcm_bridge.lab.errors import LabError, error_message, start_error
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespaces
 from ibcm_bridge.lab.page.captures import MAX_CASE
-from ibcm_bridge.lab.page.controller import Controller
+from ibcm_bridge.lab.page.controller import Controller, PageParts
+from ibcm_bridge.lab.page.playground import control_socket
 from ibcm_bridge.lab.page.request_preview import LabFiles, RequestPreview
 from ibcm_bridge.lab.page.server import PageServer
+from ibcm_bridge.lab.page.tools import Tools
 from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.perimeter.runtime import (
@@ -49,10 +51,11 @@ def lab_up(
     netns: bool,
     browser: bool,
     as_json: bool,
+    tools: Tools,
     tour: bool = False,
     untested: bool = False,
 ) -> int:
-    """Run a lab until a signal stops it; return the exit status."""
+    """Run a lab until a signal stops it; return the exit status. `tools`: those of the page."""
     began = time.monotonic()
     raise_open_file_limit()
     try:
@@ -71,7 +74,7 @@ def lab_up(
                 if netns:
                     listen_on = Listen(ip_address(firewall.INTERNET_SIDE), firewall.PUBLISHED_PORTS)
                 settings = _Settings(listen_on, namespaces, browser, tour, as_json, untested)
-                _run(runtime, settings, began)
+                _run(runtime, settings, tools, began)
     except KeyboardInterrupt:
         pass
     except (LabError, OSError, RuntimeError) as error:
@@ -139,14 +142,16 @@ def _namespaces(runtime: Runtime, *, wanted: bool) -> Iterator[Namespaces]:
         firewall.remove(own)
 
 
-def _run(runtime: Runtime, settings: _Settings, began: float) -> None:
+def _run(runtime: Runtime, settings: _Settings, tools: Tools, began: float) -> None:
     runtime.files.mkdir(mode=0o700)
     namespaces = settings.namespaces
+    control = control_socket(runtime.files)
     with Perimeter(
         runtime.files,
         listen=settings.listen,
         namespaces=namespaces,
         untested=settings.untested,
+        options=() if control is None else ("--control", str(control)),
         # The relays are outside of the namespaces.
         recorded=namespaces == NO_NAMESPACES,
         max_recorded=MAX_CASE,
@@ -173,7 +178,8 @@ def _run(runtime: Runtime, settings: _Settings, began: float) -> None:
         def faults_changed(titles: list[str]) -> None:
             runtime.write({FAULTS: titles})
 
-        asyncio.run(_serve(perimeter, preview, summary, ready, faults_changed))
+        page_parts = PageParts(tools, control, faults_changed)
+        asyncio.run(_serve(perimeter, preview, summary, ready, page_parts))
 
 
 async def _serve(
@@ -181,7 +187,7 @@ async def _serve(
     preview: RequestPreview,
     summary: LabSummary,
     ready: Callable[[str], None],
-    faults_changed: Callable[[list[str]], None],
+    parts: PageParts,
 ) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
@@ -189,7 +195,7 @@ async def _serve(
     for signal_number in SIGNALS:
         with contextlib.suppress(NotImplementedError):  # not supported on Windows
             loop.add_signal_handler(signal_number, stopped.set)
-    with Controller(perimeter, preview, server.streams.publish, faults_changed) as controller:
+    with Controller(perimeter, preview, server.streams.publish, parts) as controller:
         serving = asyncio.create_task(server.serve(controller, stopped))
         # The server accepts connections from the next turn of the loop on.
         await asyncio.sleep(0)

@@ -270,7 +270,8 @@ def plaintext_result(
     """Send a request without TLS; return its result."""
     # The response ends with the connection.
     headers = (*request.headers, ("Connection", "close"))
-    sent = request_bytes(request.method, request.target, headers, request.body, name)
+    line = (request.method, request.target)
+    sent = request_bytes(*line, headers, request.body, name, version=request.version)
     status_line = (
         plaintext_request(address, sent, namespace=namespace).split(b"\r\n")[0].decode("latin-1")
     )

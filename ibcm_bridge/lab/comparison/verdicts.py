@@ -71,6 +71,11 @@ NO_TUNNEL = "NO TUNNEL"
 """The word for a case that cannot be tunneled."""
 
 
+def happened(disposition: Disposition) -> tuple[str, str]:
+    """Return the word for an outcome, and where it was decided."""
+    return _HAPPENED[disposition]
+
+
 def judge(result: CaseResult, outcome: Outcome, faults: Sequence[str] = ()) -> Verdict:
     """Return the verdict on one path of a result; `faults` were on when it was sent."""
     if outcome.disposition is Disposition.NOT_DELIVERED:

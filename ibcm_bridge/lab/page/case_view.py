@@ -11,7 +11,7 @@ from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.lab.cases.case import Case
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, Outcome
-from ibcm_bridge.lab.comparison.verdicts import judge, judge_plain
+from ibcm_bridge.lab.comparison.verdicts import happened, judge, judge_plain
 from ibcm_bridge.lab.demo.report import case_data
 from ibcm_bridge.lab.picture.drawing import picture
 from ibcm_bridge.lab.protocol.client import Request, Response
@@ -130,10 +130,22 @@ def _path(
 ) -> dict[str, Any] | None:
     if outcome is None:
         return None
+    return {"verdict": _verdict(result, outcome, faults), **_facts(result, outcome)}
+
+
+def path_without_grade(result: CaseResult, outcome: Outcome | None) -> dict[str, Any] | None:
+    """Return the result on one path of a request that no requirement is about."""
+    if outcome is None:
+        return None
+    word, detail = happened(outcome.disposition)
+    verdict = {"grade": "", "mark": "", "word": word, "detail": detail}
+    return {"verdict": verdict, **_facts(result, outcome)}
+
+
+def _facts(result: CaseResult, outcome: Outcome) -> dict[str, Any]:
     record = outcome.audit
     client_result = outcome.observation.client_result
     return {
-        "verdict": _verdict(result, outcome, faults),
         "client_received": outcome.client_received,
         "response_text": client_result.text if isinstance(client_result, Response) else "",
         "certificate_presented": outcome.certificate_presented,

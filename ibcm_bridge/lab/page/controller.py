@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from ibcm_bridge.lab.cases.case import (
@@ -33,8 +34,12 @@ from ibcm_bridge.lab.comparison.comparison import ConnectionsByName
 from ibcm_bridge.lab.comparison.plain_proxy import RecordedPath
 from ibcm_bridge.lab.page import case_view
 from ibcm_bridge.lab.page.captures import Captures, Path
+from ibcm_bridge.lab.page.edits import Edits
 from ibcm_bridge.lab.page.message_view import message_view
+from ibcm_bridge.lab.page.playground import EDITED_POLICY, Playground
 from ibcm_bridge.lab.page.request_preview import RequestPreview
+from ibcm_bridge.lab.page.scene_runs import SceneRuns
+from ibcm_bridge.lab.page.tools import Tools
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.perimeter.faults import FAULTS
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
@@ -67,6 +72,16 @@ class _Action(NamedTuple):
     run: Callable[[], None]
 
 
+class PageParts(NamedTuple):
+    """What `lab up` hands to the page."""
+
+    tools: Tools
+    control: FilePath | None
+    """The control socket of the bridge."""
+    faults_changed: Callable[[list[str]], None] = lambda _: None
+    """Called with the titles of the active faults."""
+
+
 class Controller:
     """Runs the actions of the buttons. A context manager: its thread ends with it."""
 
@@ -75,10 +90,9 @@ class Controller:
         perimeter: Perimeter,
         preview: RequestPreview,
         publish: Publish,
-        faults_changed: Callable[[list[str]], None] = lambda _: None,
+        parts: PageParts,
     ) -> None:
-        """`faults_changed` is called with the titles of the active faults."""
-        self._faults_changed = faults_changed
+        self._faults_changed = parts.faults_changed
         self._perimeter = perimeter
         self._preview = preview
         self._publish = publish
@@ -98,6 +112,11 @@ class Controller:
         self.captures = Captures()
         self.messages: dict[str, dict[str, Any]] = {}
         """Case -> the request that the bridge read."""
+        self.edits = Edits(perimeter, parts.tools, self.enqueue, publish)
+        self.scenes = SceneRuns(perimeter, self.enqueue, publish)
+        self.playground = Playground(
+            perimeter.bridge.policy_file, parts.control, parts.tools, publish
+        )
 
     def __enter__(self) -> Controller:
         self._thread.start()
@@ -109,6 +128,19 @@ class Controller:
         self._thread.join()
 
     # Actions of the buttons
+
+    def enqueue(self, name: str, run: Callable[[], None]) -> None:
+        """Run something in the thread, after the actions before it."""
+        self._queue.put(_Action(name, run))
+        self._publish_state()
+
+    def apply_policy(self, text: str) -> None:
+        """Let the bridge use an edited policy."""
+        self.enqueue(EDITED_POLICY, partial(self.playground.apply, text))
+
+    def reset_policy(self) -> None:
+        """Let the bridge use the lab's policy again."""
+        self.enqueue(EDITED_POLICY, self.playground.reset)
 
     def send(self, ids: list[str]) -> None:
         """Send these cases. KeyError if a case is unknown; then none is sent."""
@@ -142,6 +174,7 @@ class Controller:
                 self._queue.get_nowait()
             except queue.Empty:
                 break
+        self.scenes.stop()
         self._selected_faults = dict.fromkeys(self._active_faults, True)
         self._publish_state()
 
@@ -154,6 +187,7 @@ class Controller:
             "results": dict(self._summaries),
             "traffic": list(self._lines),
             "life_cycle": list(self._life_cycle),
+            "scenes": self.scenes.shown(),
         }
 
     def case(self, name: str) -> dict[str, Any]:
@@ -252,7 +286,13 @@ class Controller:
     def _now(self) -> dict[str, Any]:
         queued = self._queue.qsize()
         faults = [name for name, on in self._selected_faults.items() if on]
-        return {"running": self._running, "queued": queued, "faults": faults}
+        edited = self.playground.edited
+        return {
+            "running": self._running,
+            "queued": queued,
+            "faults": faults,
+            "edited_policy": edited,
+        }
 
     def _publish_state(self) -> None:
         self._publish("state", self._now())

@@ -1,5 +1,8 @@
 // The lab's page: sends actions to the lab, and shows its events.
 import { listCases, markCurrent, markResult } from "./case_list.js";
+import { prepareEdit, showEdit, showEdited } from "./edit.js";
+import { showApplied, showPolicy } from "./policy.js";
+import { showScenes, updateScene } from "./scenes.js";
 import { showResults, showScore, updateResults } from "./results.js";
 import { addressOf, prepareTour, showTour, stepOf } from "./tour.js";
 import { make, showCase, showLifeCycle, showSummary } from "./view.js";
@@ -7,10 +10,14 @@ import { prepareWire, showWire } from "./wire.js";
 
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token") ?? "";
-const state = { cases: new Map(), results: {}, verdicts: new Map(), sent: new Set(), awaited: "", lifeCycle: [], shown: "" };
+const state = { cases: new Map(), results: {}, verdicts: new Map(), sent: new Set(), awaited: "", lifeCycle: [], scenes: {}, shown: "" };
 const LINES = 60;
 const LIFE_CYCLE = "life_cycle";
 const ALL = "all";
+const SCENES = "scenes";
+const POLICY = "policy";
+const TABLES = [LIFE_CYCLE, ALL, SCENES, POLICY];
+const MOST = 60_000;
 const NOT_RUNNING = "The lab does not respond. Is it still running?";
 
 async function call(path, parameters) {
@@ -19,6 +26,10 @@ async function call(path, parameters) {
     request.method = "POST";
     request.headers["Content-Type"] = "application/json";
     request.body = JSON.stringify(parameters);
+    if (new Blob([request.body]).size > MOST) {
+      showError(`Too long: the page sends at most ${MOST.toLocaleString("en")} bytes.`);
+      throw new Error(path);
+    }
   }
   const response = await fetch(path, request).catch(() => null);
   if (!response?.ok) {
@@ -40,6 +51,8 @@ async function copy(text) {
     showError("The browser blocked the clipboard. Select the text and copy it yourself.");
   }
 }
+
+const play = (names) => { showError(""); return call("/do/scenes", { names }); };
 
 const send = (ids) => { showError(""); return call("/do/send", { cases: ids }); };
 
@@ -68,15 +81,24 @@ async function show(wanted) {
   const id = step?.show ?? (wanted || first());
   showTour(step, state.results[id]);
   if (step) sendOnce(id);
-  document.body.classList.toggle("table-view", id === LIFE_CYCLE || id === ALL);
+  document.body.classList.toggle("table-view", TABLES.includes(id));
   const moved = state.shown !== id;
   state.shown = id;
   if (moved) scrollTo(0, 0);
   markCurrent(id);
   showWire(state.cases.has(id) ? id : "");
+  showEdit(state.cases.has(id) ? id : "");
   for (const name of ["case", "reference"]) delete at("shown").dataset[name];
   if (id === LIFE_CYCLE) { titled("Client life cycle"); return fill(showLifeCycle(state.lifeCycle)); }
   if (id === ALL) { titled("All cases"); return fill(showResults([...state.cases.values()], state.results, lab.grades)); }
+  if (id === SCENES) { titled("Scenes"); return fill(showScenes(lab.scenes, state.scenes, play)); }
+  if (id === POLICY) {
+    titled("Policy");
+    // A text that is being edited stays, and the place in it.
+    if (!moved) return undefined;
+    const parts = await showPolicy(call);
+    return state.shown === id ? fill(parts) : undefined;
+  }
   if (!state.cases.has(id)) { titled("Unknown case"); return fill(unknown(id)); }
   const item = await call(`/case/${id}`);
   if (state.shown !== id) return undefined;
@@ -122,7 +144,7 @@ function step(by) {
 const KEYS = { j: () => step(1), ArrowRight: () => step(1), k: () => step(-1), ArrowLeft: () => step(-1), s: () => at("send")?.click() };
 
 function pressed(event) {
-  const away = event.ctrlKey || event.altKey || event.metaKey || event.target.closest("pre, ol[tabindex]");
+  const away = event.ctrlKey || event.altKey || event.metaKey || event.target.closest("pre, ol[tabindex], textarea, select, input[type='text']");
   if (!away) KEYS[event.key]?.();
 }
 
@@ -168,14 +190,16 @@ function score() { at("score").replaceChildren(...showScore(Object.values(state.
 
 function showState(now) {
   const title = state.cases.get(now.running)?.title ?? (now.running === LIFE_CYCLE ? "client life cycle" : now.running);
-  at("running").textContent = now.running ? `Sending: ${title}${now.queued ? `, ${now.queued} queued` : ""}` : "Ready";
+  const doing = state.cases.has(now.running) ? "Sending" : "Running";
+  at("running").textContent = now.running ? `${doing}: ${title}${now.queued ? `, ${now.queued} queued` : ""}` : "Ready";
   document.body.dataset.faults = now.faults.join(" ");
   document.body.dataset.busy = now.running || now.queued ? "yes" : "no";
   at("stop").disabled = !now.queued;
   for (const box of document.querySelectorAll("#faults input")) box.checked = now.faults.includes(box.value);
   at("fault-banner").replaceChildren(...lab.faults.filter((fault) => now.faults.includes(fault.id)).flatMap((fault) => [
     make("strong", {}, `! Fault on: ${fault.title} `),
-    make("button", { onclick: () => setFault(fault.id, false) }, "Switch off"), " "]));
+    make("button", { onclick: () => setFault(fault.id, false) }, "Switch off"), " "]),
+  ...(now.edited_policy ? [make("strong", {}, "! The bridge uses an edited policy "), make("button", { id: "banner-reset", onclick: () => call("/do/reset", {}) }, "Reset")] : []));
 }
 
 // At most once per frame: results can come faster.
@@ -203,7 +227,7 @@ function follow() {
   const on = (name, act) => events.addEventListener(name, (event) => act(JSON.parse(event.data)));
   on("hello", (all) => {
     showError("");
-    Object.assign(state, { results: {}, lifeCycle: all.life_cycle });
+    Object.assign(state, { results: {}, lifeCycle: all.life_cycle, scenes: all.scenes });
     Object.values(all.results).forEach(keep);
     for (const path of ["bridge", "tunnel"]) at(`live-${path}`).replaceChildren();
     all.traffic.forEach(addLine);
@@ -224,6 +248,15 @@ function follow() {
     if (state.shown === result.id && state.awaited === result.id) showVerdicts();
     if (state.shown === ALL) refresh(result.id);
   });
+  on("edited", showEdited);
+  on("policy", showApplied);
+  on("scene", (event) => {
+    if (event.begins) state.scenes[event.name] = { actions: [], end: "" };
+    const run = state.scenes[event.name];
+    if (event.action) run.actions.push(event.action);
+    if (event.end) run.end = event.end;
+    if (state.shown === SCENES) updateScene(lab.scenes.find((card) => card.name === event.name), run, play);
+  });
   on("wire", (event) => { if (state.shown === event.id) showWire(event.id); });
   on("life_cycle", (event) => {
     if (event.begins) state.lifeCycle = [];
@@ -242,6 +275,7 @@ listCases(lab.cases, { send, choose: (id) => { choose(id); send([id]); } });
 listFaults(lab.faults);
 prepareTour(lab.tour);
 prepareWire(call, token);
+prepareEdit(call);
 at("summary").replaceChildren(...showSummary(lab.summary, copy));
 at("list").onclick = () => openList(!document.body.classList.contains("list-open"));
 at("previous").onclick = () => step(-1);

@@ -8,7 +8,10 @@
     GET  /wire/ID              what passed the wire in this case
     GET  /capture/ID/PATH.pcapng?token=...    the same as a file for Wireshark
     POST /do/send {"cases": [...]}    /do/tls12 {"case"}    /do/life    /do/stop
-         /do/fault {"id", "on"}
+         /do/fault {"id", "on"}    /do/scenes {"names": [...]}    /do/apply {"text"}    /do/reset
+    GET  /edit/ID              the parts of a case that can be edited
+    POST /explain, /try        an edited request: the decision on it, and the same with sending it
+    GET  /policy               the policy in use; POST {"text"}: the findings of `check` on another
 
 Except for the page, files and events, the token is in a header field, which a form cannot send.
 """
@@ -32,8 +35,15 @@ from ibcm_bridge.lab.page.case_view import card
 from ibcm_bridge.lab.page.controller import CASES, Controller
 from ibcm_bridge.lab.page.guard import Guard
 from ibcm_bridge.lab.page.handlers import ByAddress, Guarded
+from ibcm_bridge.lab.page.scene_runs import scene_cards
 from ibcm_bridge.lab.page.streams import Streams, event_text
 from ibcm_bridge.lab.page.tour import tour
+from ibcm_bridge.lab.page.try_handlers import (
+    EditHandler,
+    ExplainHandler,
+    PolicyHandler,
+    TryHandler,
+)
 from ibcm_bridge.lab.page.wire_handlers import CaptureHandler, WireHandler
 from ibcm_bridge.lab.perimeter.faults import FAULTS
 from ibcm_bridge.lab.picture.drawing import css
@@ -48,11 +58,15 @@ MAX_STREAMS = 32
 _FILES = {
     "page.css": "text/css; charset=utf-8",
     "picture.css": "text/css; charset=utf-8",
+    "edit.js": "text/javascript; charset=utf-8",
     "page.js": "text/javascript; charset=utf-8",
     "case_list.js": "text/javascript; charset=utf-8",
     "results.js": "text/javascript; charset=utf-8",
+    "policy.js": "text/javascript; charset=utf-8",
+    "scenes.js": "text/javascript; charset=utf-8",
     "tour.js": "text/javascript; charset=utf-8",
     "view.js": "text/javascript; charset=utf-8",
+    "try.css": "text/css; charset=utf-8",
     "wire.css": "text/css; charset=utf-8",
     "wire.js": "text/javascript; charset=utf-8",
     "icon.svg": "image/svg+xml",
@@ -91,6 +105,10 @@ class PageServer:
                 (r"/wire/([a-z0-9.-]+)", WireHandler, known),
                 (r"/capture/([a-z0-9.-]+)/([a-z0-9.-]+)\.pcapng", CaptureHandler, known),
                 (r"/do/([a-z0-9]+)", _Do, known),
+                (r"/edit/([a-z0-9.-]+)", EditHandler, known),
+                (r"/explain", ExplainHandler, known),
+                (r"/try", TryHandler, known),
+                (r"/policy", PolicyHandler, known),
             ],
             default_handler_class=_NotFound,
             default_handler_args=known,
@@ -168,6 +186,7 @@ class _Lab(Guarded):
                 "faults": faults,
                 "grades": _GRADES,
                 "tour": tour(),
+                "scenes": scene_cards(),
                 "summary": self.summary,
             }
         )
@@ -200,11 +219,24 @@ def _fault(controller: Controller, given: dict[str, Any]) -> None:
     controller.fault(str(given["id"]), given["on"] is True)
 
 
+def _scenes(controller: Controller, given: dict[str, Any]) -> None:
+    controller.scenes.play([str(name) for name in given["names"]])
+
+
+def _apply(controller: Controller, given: dict[str, Any]) -> None:
+    if not isinstance(given["text"], str):
+        raise TypeError("not a text")
+    controller.apply_policy(given["text"])
+
+
 _ACTIONS: dict[str, Callable[[Controller, dict[str, Any]], None]] = {
     "send": _send,
     "fault": _fault,
     "tls12": lambda controller, given: controller.send_with_tls_1_2(str(given["case"])),
     "life": lambda controller, _: controller.run_life_cycle(),
+    "scenes": _scenes,
+    "apply": _apply,
+    "reset": lambda controller, _: controller.reset_policy(),
     "stop": lambda controller, _: controller.stop(),
 }
 

@@ -50,7 +50,7 @@ function verdict(title, name, path, item) {
   }
   return make("section", { class: `card ${name} ${path.verdict.grade}` },
     make("h3", {}, title),
-    make("p", { class: "verdict" }, `${path.verdict.mark} ${path.verdict.word}`),
+    make("p", { class: "verdict" }, `${path.verdict.mark} ${path.verdict.word}`.trim()),
     make("p", { class: "received" }, make("strong", {}, path.client_received), `, ${path.verdict.detail}`));
 }
 
@@ -95,6 +95,15 @@ function drawn(picture) {
 }
 
 const PATHS = [["Bridge", "bridge"], ["Tunnel", "tunnel"]];
+
+// The result of an edited request, without a grade.
+export function outcome(result) {
+  const item = { requirement: {}, other_requirements: [], no_tunnel: result.no_tunnel, result };
+  return [
+    make("div", { class: "cards" }, ...PATHS.map(([title, name]) => verdict(title, name, result.paths[name], item))),
+    make("div", { class: "paths" }, ...PATHS.map(([title, name]) => column(title, name, result.paths[name], item))),
+  ];
+}
 
 function plainProxy(plain) {
   return make("p", { class: "plain-proxy" }, `Through a plain reverse proxy with the same policy (${plain.proxy}): `,

@@ -1,0 +1,121 @@
+"""The scenes on the page: a list, and the actions of a scene as they happen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from functools import partial
+from random import Random
+from typing import Any
+
+from ibcm_bridge.lab.page.case_view import cited
+from ibcm_bridge.lab.perimeter.perimeter import Perimeter
+from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage
+from ibcm_bridge.lab.scenes.table import SCENES
+from ibcm_bridge.lab.simulated.client import ActionResult, Result
+from ibcm_bridge.lab.simulated.running_lab import RunningLab
+
+type Enqueue = Callable[[str, Callable[[], None]], None]
+type Publish = Callable[[str, dict[str, Any]], None]
+
+GOOD = "The scene shows what it should."
+FAILED = "There were failures."
+STOPPED = "The scene was stopped."
+
+_GRADES = {
+    Result.GOOD: ("right", "✓"),
+    Result.FELL_BACK: ("right", "✓"),
+    Result.AS_REQUIRED: ("right", "✓"),
+    Result.FAILED: ("wrong", "✗"),
+}
+
+
+def scene_cards() -> list[dict[str, Any]]:
+    """Return the scenes in their order."""
+    return [
+        {
+            "name": scene.name,
+            "title": scene.title,
+            "requirement": cited(scene.requirement),
+            "sentence": scene.sentence,
+        }
+        for scene in SCENES.values()
+    ]
+
+
+class SceneRuns:
+    """Plays scenes in the thread of actions, and keeps the last actions of each."""
+
+    def __init__(self, perimeter: Perimeter, enqueue: Enqueue, publish: Publish) -> None:
+        self._perimeter = perimeter
+        self._enqueue = enqueue
+        self._publish = publish
+        self._stopped = threading.Event()
+        self._runs: dict[str, dict[str, Any]] = {}
+
+    def play(self, names: Sequence[str]) -> None:
+        """Play these scenes. KeyError if one is unknown; then none is played."""
+        for scene in [SCENES[name] for name in names]:
+            self._enqueue(scene.title, partial(self._play, scene))
+
+    def stop(self) -> None:
+        """End the running scene after its current action."""
+        self._stopped.set()
+
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """Return the last run of each scene."""
+        return dict(self._runs)
+
+    def _play(self, scene: Scene) -> None:
+        self._stopped.clear()
+        run: dict[str, Any] = {"name": scene.name, "actions": [], "end": ""}
+        self._runs[scene.name] = run
+        self._publish("scene", {"name": scene.name, "begins": True})
+        end = ""
+        try:
+            end = self._actions(scene, run)
+        except CannotShow as why:
+            end = f"This lab does not show it: {why}."
+        except Exception as error:
+            end = f"The scene ended with an error: {str(error) or repr(error)}."
+            raise
+        finally:
+            run["end"] = end
+            self._publish("scene", {"name": scene.name, "end": end})
+
+    def _actions(self, scene: Scene, run: dict[str, Any]) -> str:
+        """Play the scene; return how it ended."""
+        good = True
+        lab = RunningLab.of(self._perimeter)
+        # Closing the iterator ends what the scene has started.
+        with Stage(lab, Random()) as stage, closing(_iterator(scene, stage)) as actions:
+            for action in actions:
+                good = good and action.result is not Result.FAILED
+                shown = action_view(action)
+                run["actions"].append(shown)
+                self._publish("scene", {"name": scene.name, "action": shown})
+                if self._stopped.is_set():
+                    return STOPPED
+        return GOOD if good else FAILED
+
+
+def _iterator(scene: Scene, stage: Stage) -> Any:
+    yield from scene.play(stage)
+
+
+def action_view(action: ActionResult) -> dict[str, Any]:
+    """Return an action as JSON data."""
+    grade, mark = _GRADES[action.result]
+    words = {Result.FELL_BACK: "fell back", Result.AS_REQUIRED: "as required"}
+    return {
+        "network": action.network,
+        "site_system": action.site_system,
+        "action": action.action,
+        "response": action.response,
+        "grade": grade,
+        "mark": mark,
+        "word": words.get(action.result, "failed" if grade == "wrong" else ""),
+        "milliseconds": round(action.seconds * 1000, 1),
+        "text": action.text,
+    }

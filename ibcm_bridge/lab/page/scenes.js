@@ -1,0 +1,43 @@
+// The scenes: each is one sentence of the planning page, played by clients of the lab.
+import { make } from "./view.js";
+
+const at = (id) => document.getElementById(id);
+
+function actions(run) {
+  if (!run?.actions.length) return "";
+  const rows = run.actions.map((each) => make("tr", {},
+    make("td", {}, each.network), make("td", {}, each.site_system), make("td", {}, each.action),
+    make("td", { class: each.grade }, make("strong", {}, [each.mark, each.word].filter(Boolean).join(" ")), ` ${each.response}`, each.text ? make("small", {}, ` ${each.text}`) : "")));
+  const head = ["Network", "Site system", "Action", "Result"].map((title) => make("th", { scope: "col" }, title));
+  return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+}
+
+function scene(card, run, play) {
+  const running = run && !run.end;
+  return make("section", { class: "scene", id: `scene-${card.name}`, "aria-label": card.title },
+    make("h3", {}, card.title),
+    make("p", {}, `${card.sentence} `, make("code", { title: card.requirement.text }, card.requirement.id)),
+    make("div", { class: "row" },
+      make("button", { id: `play-${card.name}`, disabled: running && "", onclick: () => play([card.name]) }, run ? "Play again" : "Play"),
+      make("code", {}, `ibcm-bridge lab client --scene ${card.name}`)),
+    actions(run),
+    run ? make("p", { role: "status" }, make("strong", {}, run.end || "Playing…")) : "");
+}
+
+export function showScenes(cards, runs, play) {
+  return [
+    make("h2", {}, "Scenes of the planning page"),
+    make("p", { class: "explanation" }, "Each scene shows one sentence of Microsoft's planning page. Its clients use the network of this lab."),
+    make("div", { class: "row" }, make("button", { class: "first", id: "play-all", onclick: () => play(cards.map((card) => card.name)) }, `Play all ${cards.length}`)),
+    ...cards.map((card) => scene(card, runs[card.name], play)),
+  ];
+}
+
+// Renders one scene again, and keeps the focus.
+export function updateScene(card, run, play) {
+  const old = at(`scene-${card.name}`);
+  if (!old) return;
+  const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+  old.replaceWith(scene(card, run, play));
+  if (focused) at(focused)?.focus({ preventScroll: true });
+}
