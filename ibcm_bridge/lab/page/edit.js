@@ -42,7 +42,7 @@ function fill(id, parts) {
     make("label", { for: "edit-line" }, "Request line"),
     make("input", { id: "edit-line", type: "text", value: parts.line, spellcheck: "false", autocomplete: "off", autocapitalize: "off" }),
     ...area("edit-fields", "Header fields", parts.fields, lines(parts.fields, 8)),
-    ...parts.texts.flatMap((each, number) => area(`edit-text-${number}`, each.title, each.text, lines(each.text, 10))),
+    ...parts.texts.flatMap((each, number) => area(`edit-text-${number}`, each.title, each.text, 5)),
     parts.note ? make("p", { class: "requirement" }, parts.note) : "",
     make("div", { class: "row" },
       make("label", { for: "edit-client" }, "Client with"),

@@ -13,6 +13,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
@@ -191,7 +192,7 @@ def _edited_message(
         return message.whole
     if message.text is not None and (text := _changed(message.text, texts[1])) != message.text:
         data = text.encode("utf-16-le") + b"\0\0"
-        header = _LENGTH.sub(lambda found: f"{found[1]}{len(data)}{found[3]}", header, count=1)
+        header = _LENGTH.sub(partial(_with_value, str(len(data))), header, count=1)
         payload = zlib.compress(data + message.end) if message.compressed else data + message.end
     if sign_with is not None:
         header = _signed(header, payload, sign_with)
@@ -203,6 +204,10 @@ def _signed(header: str, payload: bytes, key: RSAPrivateKey) -> str:
     source = _SOURCE.search(header)
     guid = signing.terminated(source[1] if source else "")
     for pattern, data in ((_SIGNATURE, payload), (_GUID_SIGNATURE, guid)):
-        signature = signing.sign(key, data)
-        header = pattern.sub(lambda found, new=signature: f"{found[1]}{new}{found[3]}", header)
+        header = pattern.sub(partial(_with_value, signing.sign(key, data)), header)
     return header
+
+
+def _with_value(value: str, found: re.Match[str]) -> str:
+    """Return the match with this value instead of its second group."""
+    return f"{found[1]}{value}{found[3]}"

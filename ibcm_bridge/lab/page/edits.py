@@ -1,4 +1,4 @@
-"""Requests that a person edits on the page: explained, and sent on both paths.
+"""Explains requests that a person edits on the page, and sends them both ways.
 
 A request that `explain` cannot read is not sent. Only the text of the request and the certificate
 of the client are the person's: names and addresses are those of the case.

@@ -1,4 +1,4 @@
-"""What an edited policy may name: the files and addresses of the lab, and nothing else.
+"""Limits an edited policy to the files and addresses of the lab.
 
 The bridge of the lab uses the policy of the page, so the policy must not make it listen for other
 machines, connect to them, read or write other files, or start more processes. `_INSIDE` has the
@@ -18,7 +18,7 @@ from ibcm_bridge.policy_file.yaml_tree import Place, Tree, read_yaml
 
 _INSIDE = frozenset(
     (
-        # What is published, and how.
+        # Publications.
         *("version", "publications", "name", "mode", "public_port", "without_sni", "because"),
         *("certificate", "clients", "trust", "site_systems", "roles", "unlisted_headers"),
         *("upload_hosts", "observe", "verify_name", "highest_tls", "tls", "order", "resumption"),
@@ -33,7 +33,7 @@ _INSIDE = frozenset(
         *("internal_domains", "encrypted", "uploads", "max_bytes", "max_total_bytes", "sessions"),
         *("per_client_sessions", "per_client_bytes", "abandoned_after", "web", "operations"),
         *("listeners", "proxy_protocol", "from", "fetch", "every"),
-        # Limits: those of time, and those that are bounded by the others.
+        # Limits, except those that start processes.
         *("limits", "client_hello", "request_head", "header_fields", "connect_seconds"),
         *("handshake_seconds", "head_seconds", "body_seconds"),
         *("body_bytes_per_second", "response_seconds", "idle_seconds"),

@@ -283,6 +283,6 @@ at("next").onclick = () => step(1);
 at("all").onclick = () => { choose(ALL); send(lab.cases.map((item) => item.id)); };
 at("life").onclick = () => { if (state.shown !== LIFE_CYCLE) choose(LIFE_CYCLE); call("/do/life", {}); };
 at("stop").onclick = () => call("/do/stop", {});
-addEventListener("hashchange", () => show(address()));
+addEventListener("hashchange", () => { openList(false); show(address()); });
 addEventListener("keydown", pressed);
 follow();

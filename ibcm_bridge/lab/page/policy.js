@@ -43,9 +43,10 @@ function select(number) {
   const area = at("policy-text");
   const every = area.value.split("\n");
   const begin = every.slice(0, number - 1).reduce((sum, each) => sum + each.length + 1, 0);
-  area.focus();
+  area.focus({ preventScroll: true });
   area.setSelectionRange(begin, begin + (every[number - 1] ?? "").length);
-  area.scrollTop = (area.scrollHeight / every.length) * Math.max(0, number - 6);
+  // After the browser has scrolled to the end of the text.
+  requestAnimationFrame(() => { area.scrollTop = (area.scrollHeight / every.length) * Math.max(0, number - 6); });
 }
 
 function report(said) {

@@ -13,12 +13,11 @@ function actions(run) {
 }
 
 function scene(card, run, play) {
-  const running = run && !run.end;
   return make("section", { class: "scene", id: `scene-${card.name}`, "aria-label": card.title },
     make("h3", {}, card.title),
     make("p", {}, `${card.sentence} `, make("code", { title: card.requirement.text }, card.requirement.id)),
     make("div", { class: "row" },
-      make("button", { id: `play-${card.name}`, disabled: running && "", onclick: () => play([card.name]) }, run ? "Play again" : "Play"),
+      make("button", { id: `play-${card.name}`, onclick: () => play([card.name]) }, run ? "Play again" : "Play"),
       make("code", {}, `ibcm-bridge lab client --scene ${card.name}`)),
     actions(run),
     run ? make("p", { role: "status" }, make("strong", {}, run.end || "Playing…")) : "");

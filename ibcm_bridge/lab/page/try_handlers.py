@@ -55,7 +55,7 @@ class ExplainHandler(_Given):
 
 
 class TryHandler(_Given):
-    """Sends an edited request on both paths."""
+    """Sends an edited request both ways."""
 
     async def post(self) -> None:
         """Send the words of `explain`; the result is an event."""
