@@ -154,6 +154,8 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("tests/addons/**/*.py", _strings),
     ("deploy/*.yaml", _comments),
     ("deploy/Containerfile", _comments),
+    ("deploy/haproxy/*", _comments),
+    ("deploy/kubernetes/*.yaml", _comments),
     ("deploy/logrotate/*", _comments),
     ("deploy/prometheus/*.yaml", str),
     ("deploy/sigma/*.yml", str),
