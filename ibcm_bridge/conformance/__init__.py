@@ -5,6 +5,7 @@
 2. The proxy is the *subject*. The subject file has its addresses and names (`subject_file`).
 3. A check is a function in `checks`. It sends requests through the subject (`subject`), and judges
    the results at the client and at the site systems (`judgement`).
-4. `runner` runs the checks one after the other, so that each record at a site system belongs to one
-   check. `report` has the results as JSON and JUnit.
+4. `runner` runs the checks. Each record at a site system belongs to one check (`arrivals`): checks
+   that mostly wait have a marker in their targets, and run beside the others, which run one after
+   the other. `report` has the results as JSON and JUnit.
 """

@@ -19,6 +19,7 @@ from functools import cache
 
 from ibcm_bridge.conformance import checks
 from ibcm_bridge.conformance.judgement import Judgement
+from ibcm_bridge.conformance.order import Order
 from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases.requirements import REQUIREMENTS
 
@@ -42,6 +43,7 @@ class Check:
     requirement: str
     source: str
     judge: Callable[[Subject], Judgement]
+    order: Order = Order.ALONE
 
 
 @cache
@@ -53,16 +55,20 @@ def all_checks() -> Mapping[str, Check]:
         for name, function in vars(topic).items():
             public = inspect.isfunction(function) and not name.startswith("_")
             if public and function.__module__ == topic.__name__:
-                check = read_check(f"{module.name}::{name}", function)
+                order = getattr(topic, "ORDER", Order.ALONE)
+                check = read_check(f"{module.name}::{name}", function, order)
                 found[check.id] = check
     return found
 
 
-def read_check(name: str, judge: Callable[[Subject], Judgement]) -> Check:
+def read_check(
+    name: str, judge: Callable[[Subject], Judgement], order: Order = Order.ALONE
+) -> Check:
     """Read the description of a check. ValueError if it is not in the form above."""
     text, _, last = (inspect.getdoc(judge) or "").rpartition("\n")
     described = _LAST_LINE.fullmatch(last)
     levels = set(re.findall(r"\b(MUST|SHOULD)\b", text))
     if described is None or described[1] not in REQUIREMENTS or len(levels) != 1:
         raise ValueError(f"{name}: the docstring needs MUST or SHOULD, a requirement and a source")
-    return Check(name, Level(levels.pop()), text.strip(), described[1], described[2], judge)
+    level = Level(levels.pop())
+    return Check(name, level, text.strip(), described[1], described[2], judge, order)

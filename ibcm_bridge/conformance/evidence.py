@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 from dataclasses import asdict
 from datetime import datetime
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol, cast
 
@@ -33,11 +35,8 @@ _TARGET = "/received"
 class Evidence(Protocol):
     """The records of the site systems."""
 
-    def received(self) -> tuple[ReceivedRequest, ...]:
-        """Return the requests since the last `clear`."""
-
-    def clear(self) -> None:
-        """Remove all records."""
+    def since(self, position: int) -> tuple[tuple[ReceivedRequest, ...], int]:
+        """Return the requests from a position on, and the position after them. LabError."""
 
 
 class RecordsServer(ThreadingHTTPServer):
@@ -68,12 +67,13 @@ class _Handler(BaseHTTPRequestHandler):
     """Head and body are two writes: otherwise, each response waits 40 ms for the client's ACK."""
 
     def do_GET(self) -> None:
-        records = cast(RecordsServer, self.server).records
-        self._send(json.dumps([_as_json(request) for request in records.received()]).encode())
-
-    def do_DELETE(self) -> None:
-        cast(RecordsServer, self.server).records.clear()
-        self._send(b"[]")
+        found = re.fullmatch(rf"{_TARGET}\?since=([0-9]{{1,20}})", self.path)
+        if found is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        requests, position = cast(RecordsServer, self.server).records.since(int(found[1]))
+        values = {"requests": [_as_json(request) for request in requests], "position": position}
+        self._send(json.dumps(values).encode())
 
     def log_message(self, *_: Any) -> None:
         """Log nothing."""
@@ -93,20 +93,17 @@ class RemoteEvidence:
         self._kit = kit
         self._client: LabClient | None = None
 
-    def received(self) -> tuple[ReceivedRequest, ...]:
-        """Return the requests since the last `clear`. LabError."""
-        return tuple(_from_json(item) for item in self._request("GET"))
-
-    def clear(self) -> None:
-        """Remove all records. LabError."""
-        self._request("DELETE")
+    def since(self, position: int) -> tuple[tuple[ReceivedRequest, ...], int]:
+        """Return the requests from a position on, and the position after them. LabError."""
+        found = self._request(position)
+        return tuple(_from_json(item) for item in found["requests"]), int(found["position"])
 
     def close(self) -> None:
         """Close the connection."""
         if self._client is not None:
             self._client.close()
 
-    def _request(self, method: str) -> list[dict[str, Any]]:
+    def _request(self, position: int) -> dict[str, Any]:
         if self._client is None or self._client.ended:
             self._client = LabClient(
                 self._address,
@@ -116,14 +113,14 @@ class RemoteEvidence:
                 max_body=4 * MAX_BYTES,
             )
         try:
-            found = json.loads(self._client.request(method, _TARGET).body)
+            found = json.loads(self._client.request("GET", f"{_TARGET}?since={position}").body)
         except (OSError, HandshakeRefused, ConnectionEnded, ValueError) as error:
             self._client.close()
             raise LabError(
                 f"cannot read the records of the site systems at {address_text(self._address)}: "
                 f"{error}; start: ibcm-bridge conformance serve --kit {self._kit.folder}"
             ) from error
-        assert isinstance(found, list)
+        assert isinstance(found, dict)
         return found
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ibcm_bridge.conformance.subject import ClientResult, Exchange, Hang, Unreachable
+from ibcm_bridge.conformance.results import ClientResult, Hang, Unreachable
+from ibcm_bridge.conformance.subject import Exchange
 from ibcm_bridge.lab.comparison.outcomes import ClientRefused
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, Request, Response
 from ibcm_bridge.lab.protocol.reply_documents import ERROR_PAGE
@@ -80,6 +81,32 @@ def _refused(exchange: Exchange, statuses: Collection[int]) -> Judgement:
         case Unreachable() | ClientRefused():
             return _failed(_REFUSED, f"refused for another reason: {why}", stop)
     return Judgement(Outcome.PASS, _REFUSED, "", stop)
+
+
+def ended(exchange: Exchange, limit: str) -> Judgement:
+    """Require that the proxy ends something slow within its time limit, and forwards nothing."""
+    expected = "refused, or the connection is closed, in time: nothing arrives at a site system"
+    return _with_limit(replace(refused(exchange), expected=expected), limit)
+
+
+def given_up(exchange: Exchange, limit: str) -> Judgement:
+    """Require that the proxy does not wait for a site system longer than its time limit."""
+    expected = "forwarded; then, in time, an error or the end of the connection"
+    result = exchange.result
+    if isinstance(result, Hang):
+        return _with_limit(Judgement(Outcome.HANG, expected, seen(result)), limit)
+    if not exchange.received:
+        return _failed(expected, f"the request was refused: {seen(result)}")
+    if isinstance(result, Response) and result.status < 500:
+        return _failed(expected, f"the client received {seen(result)}")
+    return Judgement(Outcome.PASS, expected)
+
+
+def _with_limit(judgement: Judgement, limit: str) -> Judgement:
+    if judgement.outcome is not Outcome.HANG:
+        return judgement
+    more = f"if the proxy waits longer, state it: time_limits.{limit}"
+    return replace(judgement, difference=f"{judgement.difference}; {more}")
 
 
 def passed(

@@ -12,7 +12,7 @@ from typing import Any
 OUTCOMES = {
     "pass": "as required",
     "fail": "not as required; the page of the check says how it differs",
-    "hang": "no complete response in time",
+    "hang": "no complete response, and no end of the connection, in time",
     "not applicable": "the subject file does not declare what the check needs",
 }
 STOPS = {
@@ -127,7 +127,7 @@ def _exchange(number: int, exchange: Values) -> Iterator[str]:
                 "Time": arrived["time"],
                 "Certificate": arrived["certificate"] or "none",
                 "Connection": connection,
-                "Status of the response": str(arrived["status"]),
+                "Status of the response": str(arrived["status"] or "no response"),
                 "SHA-256 of the body": arrived["body_sha256"],
             }
         )

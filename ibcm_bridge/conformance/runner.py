@@ -1,8 +1,15 @@
-"""Runs checks. Each starts and ends with a sanity exchange: a valid request that must arrive."""
+"""Runs checks. Each starts and ends with a sanity exchange: a valid request that must arrive.
+
+Checks of `Order.BESIDE` run in threads of their own, beside the others, which run one after the
+other. The results come in the order of the checks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from ibcm_bridge.conformance.collection import Check
@@ -15,11 +22,15 @@ from ibcm_bridge.conformance.judgement import (
     seen,
 )
 from ibcm_bridge.conformance.kit import Client, now
+from ibcm_bridge.conformance.order import Order
 from ibcm_bridge.conformance.subject import Exchange, NotApplicable, Subject
-from ibcm_bridge.lab.cases.requests import PACKAGE, MakeRequest, plain, scep, state_message
+from ibcm_bridge.lab.cases.requests import CONTENT, PACKAGE, MakeRequest, plain, scep, state_message
 from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
+
+THREADS = 16
+"""Checks at the same time, beside the one that runs alone. They mostly wait."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +55,13 @@ SANITY = (
         statuses=(200, 401),
     ),
 )
-"""The first one that the subject publishes is used for all checks."""
+"""The first one that the subject publishes is used for all checks that run alone."""
+
+
+def marked_sanity(subject: Subject) -> Sanity:
+    """Return a valid request with the marker of a check that runs beside others."""
+    target = f"/SMS_DP_SMSPKG$/{CONTENT}/sccm?/{subject.marker}/sanity.bin"
+    return Sanity("distribution-point", plain("HEAD", target), Client.COMPUTER)
 
 
 @dataclass(frozen=True)
@@ -64,20 +81,83 @@ class Result:
         return self.judgement.outcome in (Outcome.FAIL, Outcome.HANG)
 
 
+type _Ran = tuple[Judgement, tuple[Exchange, ...], float]
+
+
 def run_checks(
     checks: Sequence[Check], subject: Subject, known_gaps: dict[str, str]
 ) -> Iterator[Result]:
-    """Yield the result of each check, in this order."""
-    for check in checks:
+    """Yield the result of each check, in this order. LabError."""
+    futures: dict[str, Future[_Ran]] = {check.id: Future() for check in checks}
+    # The marker of a check is in the name of a file of a distribution point.
+    can_be_beside = "distribution-point" in subject.places
+    beside: deque[Callable[[], None]] = deque()
+    alone: deque[Callable[[], None]] = deque()
+    for check in sorted(checks, key=lambda check: check.order is Order.LAST):
+        future = futures[check.id]
+        if check.order is Order.BESIDE and can_be_beside:
+            beside.append(_job(check, subject.beside(), marked_sanity, future))
+            continue
+        if check.order is Order.LAST:
+            others = [futures[other.id] for other in checks if other.order is not Order.LAST]
+            alone.append(_until_done(others))
+        alone.append(_job(check, subject, _sanity, future))
+    # Daemons: an interrupted run does not wait for its slow checks.
+    for jobs in (alone, *[beside] * min(THREADS, len(beside))):
+        threading.Thread(target=_work, args=(jobs,), daemon=True).start()
+    try:
+        for check in checks:
+            judgement, exchanges, seconds = futures[check.id].result()
+            gap = known_gaps.get(check.id, "")
+            yield Result(check, judgement, exchanges, seconds, gap)
+    finally:
+        alone.clear()
+        beside.clear()
+
+
+def _work(jobs: deque[Callable[[], None]]) -> None:
+    while True:
+        try:
+            job = jobs.popleft()
+        except IndexError:
+            return
+        job()
+
+
+def _until_done(others: Sequence[Future[_Ran]]) -> Callable[[], None]:
+    def until_done() -> None:
+        wait(others)
+
+    return until_done
+
+
+def _job(
+    check: Check,
+    subject: Subject,
+    sanity: Callable[[Subject], Sanity | None],
+    future: Future[_Ran],
+) -> Callable[[], None]:
+    def run() -> None:
         began = now()
-        judgement, exchanges = _run(check, subject)
-        seconds = (now() - began).total_seconds()
-        yield Result(check, judgement, exchanges, seconds, known_gaps.get(check.id, ""))
+        try:
+            judgement, exchanges = _run(check, subject, sanity(subject))
+        except BaseException as error:  # the caller of `run_checks` gets it
+            future.set_exception(error)
+        else:
+            future.set_result((judgement, exchanges, (now() - began).total_seconds()))
+
+    return run
 
 
-def _run(check: Check, subject: Subject) -> tuple[Judgement, tuple[Exchange, ...]]:
+def _sanity(subject: Subject) -> Sanity | None:
+    return next((row for row in SANITY if row.to in subject.places), None)
+
+
+def _run(
+    check: Check, subject: Subject, sanity: Sanity | None
+) -> tuple[Judgement, tuple[Exchange, ...]]:
     subject.begin()
-    why, _ = _sanity(subject)
+    why, _ = _is_sane(subject, sanity)
     if why:
         return _failed(f"before the check, {why}"), tuple(subject.exchanges)
     subject.begin()
@@ -86,7 +166,7 @@ def _run(check: Check, subject: Subject) -> tuple[Judgement, tuple[Exchange, ...
     except NotApplicable as reason:
         return Judgement(Outcome.NOT_APPLICABLE, "", str(reason)), ()
     exchanges = tuple(subject.exchanges)
-    why, late = _sanity(subject)
+    why, late = _is_sane(subject, sanity)
     if judgement.outcome is not Outcome.PASS:
         return judgement, exchanges
     if late:
@@ -95,9 +175,8 @@ def _run(check: Check, subject: Subject) -> tuple[Judgement, tuple[Exchange, ...
     return (_failed(f"after the check, {why}") if why else judgement), exchanges
 
 
-def _sanity(subject: Subject) -> tuple[str, list[ReceivedRequest]]:
+def _is_sane(subject: Subject, sanity: Sanity | None) -> tuple[str, list[ReceivedRequest]]:
     """Return why the subject does not forward a valid request, and what arrived before it."""
-    sanity = next((row for row in SANITY if row.to in subject.places), None)
     if sanity is None:
         return "the subject file has no publication for a valid request", []
     exchange = subject.send(sanity.make, to=sanity.to, client=sanity.client)

@@ -110,7 +110,12 @@ def conformance_run(file: Path, options: RunOptions) -> int:
         kit = read_kit(file.parent / row.kit)
         with contextlib.closing(RemoteEvidence(records_address(kit.folder), kit)) as evidence:
             subject = Subject(
-                places(row), kit, evidence, seconds=row.seconds, features=frozenset(row.features)
+                places(row),
+                kit,
+                evidence,
+                seconds=row.seconds,
+                features=frozenset(row.features),
+                time_limits=row.time_limits.model_dump(exclude_none=True),
             )
             results = _run(checks, subject, row, kit, failures_only=options.failures_only)
     except LabError as error:

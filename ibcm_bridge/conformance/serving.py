@@ -10,9 +10,11 @@ from importlib.resources import files
 from ipaddress import IPv4Address
 from pathlib import Path
 
+import yaml
+
 from ibcm_bridge.conformance.evidence import RecordsServer
 from ibcm_bridge.conformance.kit import make_kit, now, write_addresses
-from ibcm_bridge.conformance.subject_file import SCHEMA
+from ibcm_bridge.conformance.subject_file import KIT_LIMITS, SCHEMA
 from ibcm_bridge.lab.bridge.process import (
     Listen,
     create_bindings,
@@ -51,6 +53,12 @@ def conformance_serve(address: IPv4Address, folder: Path, authorities: Path | No
     return 0
 
 
+def kit_policy() -> str:
+    """Return the demo's policy with short time limits, so that checks of slowness are quick."""
+    limits = {f"{name}_seconds": float(seconds) for name, seconds in KIT_LIMITS.items()}
+    return demo_policy() + yaml.safe_dump({"limits": limits})
+
+
 @contextmanager
 def serving(
     address: IPv4Address, folder: Path, authorities: Path | None = None, *, fixed_ports: bool = True
@@ -65,7 +73,7 @@ def serving(
         with listening_at(at):
             server = RecordsServer(at, kit, site)
         with ServerThread(server):
-            policy = with_site_systems(demo_policy(), site)
+            policy = with_site_systems(kit_policy(), site)
             own = with_listen_address(policy, Listen(IPv4Address("127.0.0.1")))
             create_bindings(own, folder)
             (folder / POLICY).write_text(own, "utf-8")

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import re
+import copy
 import socket
 import ssl
-import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
+from ibcm_bridge.conformance.arrivals import Arrivals
 from ibcm_bridge.conformance.evidence import Evidence
 from ibcm_bridge.conformance.kit import Client, Kit
+from ibcm_bridge.conformance.pacing import exchange_pieces, first_response
+from ibcm_bridge.conformance.results import ClientResult, Hang, plaintext_result, result_of
 from ibcm_bridge.lab.cases.requests import MakeRequest, Senders
-from ibcm_bridge.lab.comparison.outcomes import ClientRefused
-from ibcm_bridge.lab.protocol.client import (
-    ConnectionEnded,
-    HandshakeRefused,
-    LabClient,
-    Request,
-    Response,
-    request_bytes,
-)
+from ibcm_bridge.lab.protocol.client import LabClient, Request, Response, request_bytes
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a response body. The largest valid one, a whole download, has 8 MiB."""
 
-MAX_RAW = 1024 * 1024
-QUIET_SECONDS = 0.25
-"""After the first bytes of raw responses, the time until they are taken for complete."""
+MARGIN_SECONDS = 3.0
+"""How much later than its stated limit the proxy may end something slow."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +33,6 @@ class Place:
 
     name: str
     address: tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Hang:
-    """No complete response, and no end of the connection."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Unreachable:
-    """No TCP connection, for this reason."""
-
-    why: str
-
-
-type ClientResult = (
-    Response | HandshakeRefused | ConnectionEnded | ClientRefused | Unreachable | Hang
-)
 
 
 @dataclass(frozen=True)
@@ -90,29 +64,34 @@ class Subject:
         *,
         seconds: float = 30.0,
         features: frozenset[str] = frozenset(),
+        time_limits: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
+        """`time_limits`: those that the subject file states, in seconds. LabError."""
         self.places = places
         self._kit = kit
-        self._evidence = evidence
+        self._arrivals = Arrivals(evidence)
+        self._lane = self._arrivals.alone()
         self._seconds = seconds
         self._features = features
+        self._time_limits = time_limits
         self._senders = kit.senders()
+        self.marker = str(uuid.uuid4())
+        """A name for targets, which no other check uses at the same time."""
         self.exchanges: list[Exchange] = []
         """The exchanges since the last `begin`."""
-        self._seen = 0
-        """The number of records that belong to exchanges."""
+
+    def beside(self) -> Subject:
+        """Return the same subject for a check that runs at the same time."""
+        other = copy.copy(self)
+        other.marker = str(uuid.uuid4())
+        other.exchanges = []
+        other._lane = self._arrivals.beside(other.marker)
+        return other
 
     def begin(self) -> None:
-        """Forget the exchanges, and remove all records."""
+        """Forget the exchanges, and all that has arrived."""
         self.exchanges.clear()
-        self._evidence.clear()
-        self._seen = 0
-
-    def unseen(self) -> tuple[ReceivedRequest, ...]:
-        """Return the requests that arrived since the last exchange."""
-        received = self._evidence.received()[self._seen :]
-        self._seen += len(received)
-        return received
+        self._lane.new()
 
     def place(self, to: str) -> Place:
         """Return how to reach a publication. NotApplicable."""
@@ -125,9 +104,18 @@ class Subject:
         if feature not in self._features:
             raise NotApplicable(f"the subject file does not declare {feature}")
 
+    def patience(self, limit: str) -> float:
+        """Return how long to wait for the end of something slow: not less than its limit."""
+        stated = self._time_limits.get(limit)
+        return self._seconds if stated is None else stated + MARGIN_SECONDS
+
     def senders(self, client: Client) -> Senders:
         """Return the ConfigMgr client with this certificate."""
         return self._senders[client]
+
+    def bytes_of(self, request: Request, to: str) -> bytes:
+        """Return a request as it is sent to a publication."""
+        return _encoded(request, self.place(to))
 
     def send(
         self,
@@ -137,17 +125,21 @@ class Subject:
         client: Client = Client.COMPUTER,
         maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
         name: str = "",
+        limit: str = "",
     ) -> Exchange:
-        """Send a request on a new connection. `name`: another server name."""
+        """Send a request on a new connection. `name`: another server name.
+
+        `limit`: the time limit that should end it.
+        """
         request = make(self.senders(client))
         place = self.place(to)
+        seconds = self.patience(limit) if limit else self._seconds
         if request.plaintext:
-            data = _encoded(request, place)
-            result, version = _plaintext(place.address, data, request.method, self._seconds), ""
+            data = _encoded(request, place, ("Connection", "close"))
+            result, version = plaintext_result(place.address, data, request.method, seconds), ""
         else:
-            opened = self._open(place, client, maximum_version, name)
-            with opened:
-                result = self._result(opened, lambda: opened.send(request))
+            with self._open(place, client, maximum_version, name, seconds) as opened:
+                result = result_of(lambda: opened.send(request), opened.abort, seconds)
             version = _tls_version(opened)
         return self._collect(request, to, client, result, version)
 
@@ -160,28 +152,37 @@ class Subject:
 
         def send(make: MakeRequest) -> Exchange:
             request = make(self.senders(client))
-            result = self._result(opened, lambda: opened.send(request))
+            result = result_of(lambda: opened.send(request), opened.abort, self._seconds)
             return self._collect(request, to, client, result, _tls_version(opened))
 
         with self._open(place, client) as opened:
             yield send
 
     def send_resumed(
-        self, make: MakeRequest, *, after: MakeRequest, at: str, client: Client
+        self,
+        make: MakeRequest,
+        *,
+        after: MakeRequest,
+        at: str,
+        client: Client,
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> Exchange:
         """Send a request to the management point, with the session of a connection to `at`.
 
-        `after` is the request on that connection: its response has the session.
+        `after` is the request on that connection: its response has the session. `meanwhile` is
+        called between the two.
         """
         to = "management-point"
         place, other = self.place(to), self.place(at)
         senders = self.senders(client)
         before, request = after(senders), make(senders)
         with self._open(other, client) as first:
-            result = self._result(first, lambda: first.send(before))
+            result = result_of(lambda: first.send(before), first.abort, self._seconds)
             self._collect(before, at, client, result, _tls_version(first))
-            with first.with_its_session(place.address, place.name) as opened:
-                result = self._result(opened, lambda: opened.send(request))
+            resumed = first.with_its_session(place.address, place.name)
+            meanwhile()
+            with resumed as opened:
+                result = result_of(lambda: opened.send(request), opened.abort, self._seconds)
         return self._collect(request, to, client, result, _tls_version(opened))
 
     def send_bytes(
@@ -189,9 +190,60 @@ class Subject:
     ) -> Exchange:
         """Send bytes on a new connection; the result has the status of the first response."""
         place = self.place(to)
+
+        def send() -> Response:
+            return first_response(exchange_pieces(opened.connect(), (data,), 0, self._seconds))
+
         with self._open(place, client) as opened:
-            result = self._result(opened, lambda: _raw(opened, data))
+            result = result_of(send, opened.abort, self._seconds)
         return self._collect(data, to, client, result, "")
+
+    def send_slowly(
+        self,
+        pieces: Iterable[bytes],
+        *,
+        limit: str,
+        pause: float = 0.0,
+        to: str = "management-point",
+        client: Client = Client.COMPUTER,
+        tls: bool = True,
+        to_end: bool = False,
+        after: MakeRequest | None = None,
+        request: Request | None = None,
+    ) -> Exchange:
+        """Send pieces with pauses on a new connection, and wait for the end of it or a response.
+
+        `limit`: the time limit that should end it. `to_end`: a response is not the end.
+        `after`: a request before it. `request`: the request that the pieces are.
+        """
+        place, seconds = self.place(to), self.patience(limit)
+        sent = bytearray()
+
+        def pieces_of(connection: socket.socket) -> Response:
+            found = exchange_pieces(connection, _noted(pieces, sent), pause, seconds, to_end=to_end)
+            return first_response(found)
+
+        # The handshake, or a request before, has its own time.
+        whole = seconds + self._seconds
+        with contextlib.ExitStack() as stack:
+            if tls:
+                opened = stack.enter_context(self._open(place, client))
+                if after is not None:
+                    before = after(self.senders(client))
+                    result = result_of(lambda: opened.send(before), opened.abort, self._seconds)
+                    self._collect(before, to, client, result, _tls_version(opened))
+                result = result_of(lambda: pieces_of(opened.connect()), opened.abort, whole)
+                version = _tls_version(opened)
+            else:
+
+                def plain() -> Response:
+                    connection = socket.create_connection(place.address, self._seconds)
+                    return pieces_of(stack.enter_context(connection))
+
+                result, version = result_of(plain, lambda: None, whole), ""
+        if isinstance(result, Hang):
+            result = Hang(seconds)
+        return self._collect(request or bytes(sent), to, client, result, version)
 
     def _open(
         self,
@@ -199,35 +251,17 @@ class Subject:
         client: Client,
         maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
         name: str = "",
+        seconds: float | None = None,
     ) -> LabClient:
         return LabClient(
             place.address,
             name or place.name,
             trust=self._kit.root,
             credential=self._kit.clients[client],
-            timeout=self._seconds,
+            timeout=self._seconds if seconds is None else seconds,
             maximum_version=maximum_version,
             max_body=MAX_BODY,
         )
-
-    def _result(self, opened: LabClient, send: Callable[[], Response]) -> ClientResult:
-        # The timeout of a socket is for one call; a slow response can take any number of calls.
-        watch = threading.Timer(self._seconds, opened.abort)
-        began = time.monotonic()
-        watch.start()
-        try:
-            return send()
-        except TimeoutError:
-            return Hang(self._seconds)
-        except ssl.SSLCertVerificationError as refused:
-            return ClientRefused(refused.verify_message.rstrip("."))
-        except (HandshakeRefused, ConnectionEnded) as ended:
-            late = time.monotonic() - began >= self._seconds
-            return Hang(self._seconds) if late else ended
-        except OSError as error:
-            return Unreachable(error.strerror or str(error))
-        finally:
-            watch.cancel()
 
     def _collect(
         self,
@@ -237,9 +271,15 @@ class Subject:
         result: ClientResult,
         version: str,
     ) -> Exchange:
-        exchange = Exchange(sent, to, self.place(to), client, result, self.unseen(), version)
+        exchange = Exchange(sent, to, self.place(to), client, result, self._lane.new(), version)
         self.exchanges.append(exchange)
         return exchange
+
+
+def _noted(pieces: Iterable[bytes], sent: bytearray) -> Iterator[bytes]:
+    for piece in pieces:
+        sent += piece
+        yield piece
 
 
 def _tls_version(opened: LabClient) -> str:
@@ -247,55 +287,6 @@ def _tls_version(opened: LabClient) -> str:
     return opened.handshake.version if opened.handshake else ""
 
 
-def _encoded(request: Request, place: Place) -> bytes:
-    headers = (*request.headers, ("Connection", "close"))
+def _encoded(request: Request, place: Place, *more: tuple[str, str]) -> bytes:
+    headers = (*request.headers, *more)
     return request_bytes(request.method, request.target, headers, request.body, place.name)
-
-
-def _plaintext(address: tuple[str, int], data: bytes, method: str, seconds: float) -> ClientResult:
-    try:
-        with socket.create_connection(address, seconds) as connection:
-            watch = threading.Timer(seconds, connection.shutdown, (socket.SHUT_RDWR,))
-            began = time.monotonic()
-            watch.start()
-            try:
-                with contextlib.suppress(ConnectionError):
-                    connection.sendall(data)
-                with http.client.HTTPResponse(connection, method=method) as response:
-                    response.begin()
-                    body = response.read(MAX_RAW)
-                    headers = tuple(response.getheaders())
-                    return Response(response.status, response.reason, headers, body)
-            except (http.client.HTTPException, ConnectionError) as error:
-                late = time.monotonic() - began >= seconds
-                return Hang(seconds) if late else ConnectionEnded(f"no response: {error!r}")
-            finally:
-                watch.cancel()
-    except TimeoutError:
-        return Hang(seconds)
-    except OSError as error:
-        return Unreachable(error.strerror or str(error))
-
-
-def _raw(opened: LabClient, data: bytes) -> Response:
-    """Send bytes; return the first status, and everything else as the body."""
-    connection = opened.connect()
-    received = bytearray()
-    try:
-        # The server can refuse early; its response can still be read.
-        with contextlib.suppress(ssl.SSLError, ConnectionError):
-            connection.sendall(data)
-        while chunk := connection.recv(65_536):
-            received += chunk
-            if len(received) > MAX_RAW:
-                break
-            connection.settimeout(QUIET_SECONDS)
-    except TimeoutError:
-        if not received:
-            raise
-    except (ssl.SSLError, ConnectionError):
-        pass  # the responses before the end are the result
-    status = re.match(rb"HTTP/1\.[01] ([1-5][0-9][0-9])[^\r\n]*\r?\n", received)
-    if status is None:
-        raise ConnectionEnded("no response")
-    return Response(int(status[1]), "", (), bytes(received[status.end() :]))

@@ -18,6 +18,11 @@ from ibcm_bridge.policy_file.rows.values import Because, Fqdn, Row, optional, re
 from ibcm_bridge.policy_file.yaml_tree import read_yaml
 
 MAX_SECONDS = 300
+MIN_LIMIT_SECONDS = 4
+"""A valid request of the checks takes 2 seconds."""
+
+KIT_LIMITS = dict.fromkeys(("handshake", "head", "body", "idle", "response"), 5)
+"""The time limits of the kit's policy of ibcm-bridge, in seconds."""
 
 SCHEMA = "subject.schema.json"
 """A file of the kit."""
@@ -62,6 +67,21 @@ class GapRow(Row, examples=[{"check": "paths::backslash", "because": "planned fo
     because: Because
 
 
+type LimitSeconds = Annotated[
+    float, Field(ge=MIN_LIMIT_SECONDS, le=MAX_SECONDS, title="a number of seconds")
+]
+
+
+class TimeLimitsRow(Row, examples=[{"handshake": 10, "head": 60}]):
+    """The time limits of the proxy, in seconds. A check waits 3 seconds longer."""
+
+    handshake: LimitSeconds | None = optional(None, "for a client's TLS handshake")
+    head: LimitSeconds | None = optional(None, "for a request head")
+    body: LimitSeconds | None = optional(None, "for a request body")
+    idle: LimitSeconds | None = optional(None, "without a request")
+    response: LimitSeconds | None = optional(None, "until a response begins, and between its bytes")
+
+
 class SubjectRow(Row):
     """A subject of `ibcm-bridge conformance run`; docs/conformance.md explains each key."""
 
@@ -74,6 +94,9 @@ class SubjectRow(Row):
     kit: str = optional("conformance-kit", "the folder that `conformance serve` wrote")
     seconds: float = optional(
         30.0, "seconds until a request without a response is a hang", gt=0, le=MAX_SECONDS
+    )
+    time_limits: TimeLimitsRow = optional(
+        TimeLimitsRow(), "the proxy's time limits; `seconds` for each that is missing"
     )
     publications: dict[PublicationName, PublicationRow] = required(
         "the roles that the proxy publishes", min_length=1
@@ -170,6 +193,7 @@ product_version: "1.0"
 # configuration: proxy.conf        # the report has its SHA-256
 kit: {kit}
 seconds: 30                        # a request without a response is a hang after this time
+time_limits: {limits}
 
 publications:                      # remove the roles that the proxy does not publish
 {publications}
@@ -184,4 +208,11 @@ def template(file: str, kit: Path, addresses: Mapping[str, tuple[str, str]]) -> 
         f"  {role}: {{name: {name}, address: '{address}'}}\n"
         for role, (name, address) in addresses.items()
     ]
-    return TEMPLATE.format(file=file, kit=kit, schema=kit / SCHEMA, publications="".join(lines))
+    limits = ", ".join(f"{name}: {seconds}" for name, seconds in KIT_LIMITS.items())
+    return TEMPLATE.format(
+        file=file,
+        kit=kit,
+        schema=kit / SCHEMA,
+        publications="".join(lines),
+        limits=f"{{{limits}}}",
+    )

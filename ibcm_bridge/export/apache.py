@@ -26,6 +26,7 @@ from ibcm_bridge.export.raw_patterns import raw_literal
 from ibcm_bridge.export.targets import with_cased_method
 from ibcm_bridge.export.writing import Files, Place, comment, header, limitations
 from ibcm_bridge.policy.addresses import address_text, host_text, is_ip_address
+from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy.tls_settings import SUITES, TlsSettings
 
@@ -161,7 +162,7 @@ KeepAlive On
 KeepAliveTimeout {_seconds(limits.idle_seconds)}
 MaxKeepAliveRequests {limits.connection_requests}
 Timeout {_seconds(limits.response_seconds)}
-RequestReadTimeout header={_seconds(limits.head_seconds)}
+{_request_times(limits)}
 ProxyAddHeaders Off
 ProxyVia Off
 ProxyRequests Off
@@ -187,6 +188,12 @@ def _resumes(policy: ExportedPolicy) -> bool:
         for listener in policy.listeners
         for each in listener.publications
     )
+
+
+def _request_times(limits: Limits) -> str:
+    handshake, head = _seconds(limits.handshake_seconds), _seconds(limits.head_seconds)
+    body = _seconds(limits.body_seconds)
+    return f"RequestReadTimeout handshake={handshake} header={head} body={body}"
 
 
 def _seconds(seconds: float) -> int:

@@ -20,6 +20,7 @@ APACHE: Statements = {
     ExportRule.TLS: yes("SSLProtocol and SSLCipherSuite"),
     ExportRule.RESUMPTION: yes("SSLSessionCache none and SSLSessionTickets off"),
     ExportRule.LEG: yes("SSLProxyMachineCertificateFile; disablereuse=on"),
+    ExportRule.SLOW_LEG: yes("Timeout (502, 504)"),
     ExportRule.LEG_NAME: part(
         "SSLProxyCheckPeerName and SSLProxyCARevocationCheck; the name is that of the URL, so "
         "verify_name replaces a different server name, and it must resolve to the site system"
@@ -40,6 +41,10 @@ APACHE: Statements = {
         "several fields with one name"
     ),
     ExportRule.HEAD_SIZE: yes("LimitRequestFieldSize and LimitRequestFields (400)"),
+    ExportRule.SLOW_CLIENT: part(
+        "RequestReadTimeout (2.4.39 or newer) and KeepAliveTimeout; a connection without a byte "
+        "waits in the kernel (AcceptFilter)"
+    ),
     ExportRule.CODING: yes("Transfer-Encoding is refused (411)"),
     ExportRule.CONNECTION: yes("Connection is compared with the fields of the role (400)"),
     ExportRule.MEDIA_TYPE: yes("SecRule on verb, length and media type (415)"),

@@ -17,6 +17,7 @@ ENVOY: Statements = {
     ExportRule.TLS: yes("tls_params"),
     ExportRule.RESUMPTION: yes("disable_stateless_session_resumption and the stateful one"),
     ExportRule.LEG: yes("UpstreamTlsContext; connection_pool_per_downstream_connection"),
+    ExportRule.SLOW_LEG: yes("idle_timeout of a route (504)"),
     ExportRule.LEG_NAME: yes("match_typed_subject_alt_names, sni and crl"),
     ExportRule.CERTIFICATE: yes("require_client_certificate and trusted_ca"),
     ExportRule.REVOCATION: yes("crl, with a list of every authority of the path"),
@@ -37,6 +38,10 @@ ENVOY: Statements = {
         "Envoy refuses most such heads, but accepts and corrects some spellings"
     ),
     ExportRule.HEAD_SIZE: yes("max_request_headers_kb, and max_headers_count (431)"),
+    ExportRule.SLOW_CLIENT: part(
+        "request_headers_timeout and idle_timeout; an idle connection is closed 5 s later, and a "
+        "body that arrives byte by byte does not end"
+    ),
     ExportRule.CODING: yes("the Lua filter refuses Transfer-Encoding (411)"),
     ExportRule.CONNECTION: no(
         "Envoy removes Connection before its filters, and forwards a field that it names"

@@ -17,6 +17,7 @@ HAPROXY: Statements = {
         "no-tls-tickets and tune.ssl.cachesize 0, for all publications together"
     ),
     ExportRule.LEG: yes("crt of the server; http-reuse never"),
+    ExportRule.SLOW_LEG: yes("timeout server (504)"),
     ExportRule.LEG_NAME: yes("verify required, verifyhost, sni and crl-file"),
     ExportRule.CERTIFICATE: yes("verify required"),
     ExportRule.REVOCATION: yes("crl-file, with a list of every authority of the path"),
@@ -36,6 +37,10 @@ HAPROXY: Statements = {
     ),
     ExportRule.HEAD_SIZE: yes(
         "tune.bufsize limits the size, tune.http.maxhdr the number of fields (400)"
+    ),
+    ExportRule.SLOW_CLIENT: part(
+        "timeout http-request and http-keep-alive; timeout client is for the time between two "
+        "reads, so a body that arrives byte by byte does not end"
     ),
     ExportRule.CODING: yes("Transfer-Encoding is refused (411)"),
     ExportRule.CONNECTION: yes("Connection is compared with the fields of the role (400)"),

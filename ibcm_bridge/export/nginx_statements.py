@@ -13,6 +13,7 @@ NGINX: Statements = {
     ExportRule.TLS: yes("ssl_protocols and ssl_ciphers"),
     ExportRule.RESUMPTION: yes("ssl_session_cache and ssl_session_tickets off"),
     ExportRule.LEG: yes("proxy_ssl_certificate; no pool of connections"),
+    ExportRule.SLOW_LEG: yes("proxy_read_timeout (504)"),
     ExportRule.LEG_NAME: part(
         "proxy_ssl_verify, proxy_ssl_name and proxy_ssl_crl; the name is also sent as SNI, so "
         "verify_name replaces a different server name"
@@ -35,6 +36,10 @@ NGINX: Statements = {
     ),
     ExportRule.HEAD_SIZE: part(
         "large_client_header_buffers limits the size; the number of fields has no limit"
+    ),
+    ExportRule.SLOW_CLIENT: part(
+        "client_header_timeout and keepalive_timeout; client_body_timeout is for the time between "
+        "two reads, so a body that arrives byte by byte does not end"
     ),
     ExportRule.CODING: yes("$http_transfer_encoding is refused (400)"),
     ExportRule.CONNECTION: yes("$http_connection is compared with the fields of the role (400)"),

@@ -22,6 +22,7 @@ class ExportRule(Enum):
         "BRIDGE-TERMINATE",
         "The site-system leg is a new TLS connection with the proxy's own certificate.",
     )
+    SLOW_LEG = "BRIDGE-TERMINATE", "A response that does not begin or stops ends in time."
     LEG_NAME = "BRIDGE-TERMINATE", "The site system proves its name, and is not revoked."
     CERTIFICATE = (
         "BRIDGE-AUTH-COMPUTER",
@@ -37,6 +38,7 @@ class ExportRule(Enum):
     HTTP_VERSION = "HTTP-1.1", "Requests are HTTP/1.1."
     FRAMING = "HTTP-1.1", "A head that two parsers could read differently is refused."
     HEAD_SIZE = "HTTP-1.1", "The size of a head and the number of its fields are limited."
+    SLOW_CLIENT = "HTTP-1.1", "A handshake, a head, a body and an idle connection end in time."
     CODING = "HTTP-1.1", "A request has no transfer coding."
     CONNECTION = "HTTP-1.1", "Connection does not name a field that is forwarded."
     MEDIA_TYPE = "HTTP-MULTIPART", "Only the listed media types of a verb are forwarded."

@@ -15,10 +15,10 @@ from ibcm_bridge.conformance.collection import all_checks
 from ibcm_bridge.conformance.kit import Kit, make_kit, now
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.running import PUBLISHED
-from ibcm_bridge.conformance.serving import serving
+from ibcm_bridge.conformance.serving import kit_policy, serving
 from ibcm_bridge.conformance.subject import Place, Subject
+from ibcm_bridge.conformance.subject_file import KIT_LIMITS
 from ibcm_bridge.lab.bridge import process
-from ibcm_bridge.lab.cases.policy import demo_policy
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 
 PROGRAM = str(Path(__file__).parents[1] / "lab" / "cases" / "breakable_bridge.py")
@@ -34,10 +34,9 @@ class SuiteLab:
     break_bridge: Callable[[str], None]
     """Breaks the bridge in one way; an empty name repairs it."""
 
-    def run(self, check: str) -> Result:
-        """Run a check, with the records of the site systems in this process."""
-        (result,) = run_checks([all_checks()[check]], self.subject, {})
-        return result
+    def run(self, *checks: str) -> list[Result]:
+        """Run checks, with the records of the site systems in this process."""
+        return list(run_checks([all_checks()[check] for check in checks], self.subject, {}))
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +50,7 @@ def suite_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteLab]:
         bridge = folder / "bridge"
         bridge.mkdir()
         # With ClamAV, a second process inspects every body.
-        perimeter = Perimeter(bridge, pki=pki, site=site, policy=demo_policy())
+        perimeter = Perimeter(bridge, pki=pki, site=site, policy=kit_policy())
         # Only for the start: this fixture stays until the last test of all.
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(process, "PROGRAM", (PROGRAM, str(listener.address[1])))
@@ -67,5 +66,5 @@ def suite_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteLab]:
             for role, (name, port) in PUBLISHED.items()
         }
         features = frozenset(("windows-authentication",))
-        subject = Subject(places, kit, site, seconds=20, features=features)
+        subject = Subject(places, kit, site, seconds=20, features=features, time_limits=KIT_LIMITS)
         yield SuiteLab(kit, places, subject, break_bridge)

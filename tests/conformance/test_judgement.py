@@ -13,12 +13,15 @@ from ibcm_bridge.conformance.judgement import (
     Outcome,
     Stop,
     all_of,
+    ended,
+    given_up,
     kept_back,
     passed,
     refused,
 )
 from ibcm_bridge.conformance.kit import Client
-from ibcm_bridge.conformance.subject import ClientResult, Exchange, Hang, Place, Unreachable
+from ibcm_bridge.conformance.results import ClientResult, Hang, Unreachable
+from ibcm_bridge.conformance.subject import Exchange, Place
 from ibcm_bridge.lab.comparison.outcomes import ClientRefused
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Request, Response
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
@@ -128,6 +131,26 @@ def test_no_response_is_a_hang() -> None:
     assert refused(exchange(Hang(30))).outcome is Outcome.HANG
     assert passed(exchange(Hang(30), arrived())).outcome is Outcome.HANG
     assert kept_back(exchange(Hang(30), arrived()), b"x").outcome is Outcome.HANG
+
+
+def test_something_slow_that_the_proxy_ends_is_refused() -> None:
+    assert judged(ended(exchange(response(408)), "head")) == (Outcome.PASS, Stop.AT_PERIMETER)
+    assert ended(exchange(ConnectionEnded("closed")), "idle").outcome is Outcome.PASS
+    assert ended(exchange(response(504)), "head").outcome is Outcome.FAIL
+    assert ended(exchange(response(408), arrived()), "body").outcome is Outcome.FAIL
+    hang = ended(exchange(Hang(8)), "idle")
+    assert hang.outcome is Outcome.HANG
+    assert "time_limits.idle" in hang.difference
+
+
+def test_a_silent_site_system_is_given_up_with_an_error() -> None:
+    assert given_up(exchange(response(504), arrived()), "response").outcome is Outcome.PASS
+    assert given_up(exchange(ConnectionEnded("cut"), arrived()), "response").outcome is Outcome.PASS
+    assert given_up(exchange(response(200), arrived()), "response").outcome is Outcome.FAIL
+    assert given_up(exchange(response(504)), "response").outcome is Outcome.FAIL
+    hang = given_up(exchange(Hang(8), arrived()), "response")
+    assert hang.outcome is Outcome.HANG
+    assert "time_limits.response" in hang.difference
 
 
 def test_a_request_that_arrives_unchanged_has_passed() -> None:

@@ -37,8 +37,9 @@ def test_only_the_suite_reads_the_records(suite_lab: SuiteLab) -> None:
         with client, pytest.raises((HandshakeRefused, ConnectionEnded)):
             client.request("GET", "/received")
     evidence = RemoteEvidence(address, kit)
-    evidence.clear()
-    assert evidence.received() == ()
+    requests, position = evidence.since(0)
+    assert len(requests) == position
+    assert evidence.since(position) == ((), position)
     evidence.close()
 
 
@@ -46,7 +47,7 @@ def test_the_end_of_serve_is_one_sentence_for_run(suite_lab: SuiteLab, tmp_path:
     with serving(IPv4Address("127.0.0.1"), tmp_path / "kit", fixed_ports=False):
         address = records_address(tmp_path / "kit")
     with pytest.raises(LabError, match=r"cannot read the records .*start: ibcm-bridge conformance"):
-        RemoteEvidence(address, suite_lab.kit).received()
+        RemoteEvidence(address, suite_lab.kit).since(0)
 
 
 def test_serve_cannot_start_without_a_folder(

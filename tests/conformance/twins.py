@@ -6,6 +6,7 @@ check, which must fail against it.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any
@@ -24,10 +25,13 @@ from tests.lab.cases.breaks import Break, returns
 SANITY = b"/SMS_MP/.sms_aut?MPLIST"
 """The target of the sanity exchange."""
 
+MARKED_SANITY = b"/sanity.bin"
+"""The end of its target for a check that runs beside others."""
+
 
 def _only_sanity(original: Callable[..., Any]) -> Callable[..., Any]:
     def authorize(client: Any, publication: Any, never: Any, head: Any) -> object:
-        if head.target.raw == SANITY:
+        if head.target.raw == SANITY or head.target.raw.endswith(MARKED_SANITY):
             return original(client, publication, never, head)
         return Deny(Reason.DIRECTORY, rules.DIRECTORIES.of(publication.name), "one rule too many")
 
@@ -186,6 +190,19 @@ def _many_fields(original: Callable[..., Any]) -> Callable[..., Any]:
     return lambda raw, *_limits: original(raw, 10_000)
 
 
+def _patient(*limits: str) -> Callable[..., Any]:
+    """Wait an hour instead of these limits."""
+
+    def make(original: Callable[..., None]) -> Callable[..., None]:
+        def init(layer: Any, context: Any, connection: Any, given: Any, *rest: Any) -> None:
+            hour = dict.fromkeys(limits, 3_600.0)
+            original(layer, context, connection, dataclasses.replace(given, **hour), *rest)
+
+        return init
+
+    return make
+
+
 def _with_status_200(original: Callable[..., bytes]) -> Callable[..., bytes]:
     def response(*args: object, **options: object) -> bytes:
         return re.sub(rb"^HTTP/1.1 [0-9]+ [^\r]*", b"HTTP/1.1 200 OK", original(*args, **options))
@@ -213,6 +230,14 @@ TWINS = {
             _large_head,
         ),
         ("many fields", f"{_CORE}.request.head:read_request_head", _many_fields),
+        *(
+            (
+                f"patient {limit}",
+                f"{_CORE}.addons.layers.front_door:FrontDoorLayer.__init__",
+                _patient(f"{limit}_seconds"),
+            )
+            for limit in ("handshake", "head", "body", "idle", "response")
+        ),
         ("any name", f"{_CORE}.routing.publication:route", _any_name),
         ("no tunnel", f"{_CORE}.routing.publication:route", _no_tunnel),
         ("anonymous", f"{_CORE}.authentication.client:may_be_anonymous", returns(True)),
@@ -240,6 +265,7 @@ _OF_TOPIC = {
     "headers": "unlisted fields",
     "identity": "every identity",
     "leaks": "replies",
+    "limits": _STRICT,
     "names": "host",
     "paths": "every head+every body",
     "payloads": "every body",
@@ -277,6 +303,20 @@ _OF_CHECK = {
     "identity::own_guid": _STRICT,
     "identity::registration": _STRICT,
     "leaks::server_software": "fields of a response",
+    "limits::body_byte_by_byte": "patient body",
+    "limits::body_of_a_terabyte": "announced body+patient body",
+    "limits::handshake_byte_by_byte": "patient handshake",
+    "limits::head_byte_by_byte": "patient head",
+    "limits::idle_after_a_response": "patient idle",
+    "limits::idle_connection": "patient idle",
+    "limits::silent_connection": "patient handshake",
+    "limits::silent_site_system": "patient response",
+    "limits::stalled_body": "patient body",
+    "limits::stalled_handshake": "patient handshake",
+    "limits::stalled_head": "patient head",
+    "limits::stalled_head_without_tls": "patient head",
+    "limits::stalled_response": "patient idle",
+    "limits::unfinished_handshake": "patient handshake",
     "names::host_in_upper_case": _STRICT,
     "names::host_with_port": _STRICT,
     "names::empty_host": "published Host",

@@ -19,14 +19,14 @@ from ibcm_bridge.conformance.judgement import Outcome
 from ibcm_bridge.conformance.kit import make_kit, now
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.running import PUBLISHED
-from ibcm_bridge.conformance.serving import serving
+from ibcm_bridge.conformance.serving import kit_policy, serving
 from ibcm_bridge.conformance.subject import Place, Subject
+from ibcm_bridge.conformance.subject_file import KIT_LIMITS
 from ibcm_bridge.export.checks import rules_of
 from ibcm_bridge.export.proxies import Proxy
 from ibcm_bridge.export.rules import Extent
 from ibcm_bridge.lab.bridge.exported_proxy import exported_proxy
 from ibcm_bridge.lab.bridge.process import with_site_systems
-from ibcm_bridge.lab.cases.policy import demo_policy
 from ibcm_bridge.lab.cases.table import CASES
 from ibcm_bridge.lab.comparison.outcomes import PlainResult
 from ibcm_bridge.lab.comparison.plain_proxy import (
@@ -53,13 +53,13 @@ NEEDED = {
 def subject_behind(proxy: Proxy, text: str | None = None) -> Iterator[Subject]:
     """Run a proxy with the export of a policy, and give the subject of the suite.
 
-    `text`: the policy; without it, that of the demo.
+    `text`: a policy with the same time limits; without it, that of the kit.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "kit"
         with serving(IPv4Address("127.0.0.1"), folder, fixed_ports=False) as site:
             kit, _ = make_kit(folder, None, now())
-            policy = with_site_systems(text or demo_policy(), site)
+            policy = with_site_systems(text or kit_policy(), site)
             with exported_proxy(proxy, policy, folder) as running:
                 left_out = {place.partition("/")[0] for place in running.export.left_out}
                 places = {
@@ -68,7 +68,14 @@ def subject_behind(proxy: Proxy, text: str | None = None) -> Iterator[Subject]:
                     if name not in left_out
                 }
                 features = frozenset(("windows-authentication",) if proxy.holds_legs else ())
-                yield Subject(places, kit, site, seconds=HANG_SECONDS, features=features)
+                yield Subject(
+                    places,
+                    kit,
+                    site,
+                    seconds=HANG_SECONDS,
+                    features=features,
+                    time_limits=KIT_LIMITS,
+                )
 
 
 def run_suite(proxy: Proxy) -> list[Result]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import StrEnum
 from hashlib import shake_256
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -34,12 +35,30 @@ NAMED = (
 each file is its name, so that a client can verify which file it received."""
 
 
+class Pace(StrEnum):
+    """How a site system sends a response."""
+
+    AT_ONCE = "at-once"
+    SILENT = "silent"
+    """Not at all."""
+    STALLED = "stalled"
+    """The head and half of the body."""
+    TRICKLED = "trickled"
+    """In `PIECES`, with a pause after each."""
+
+
+PIECES, PAUSE_SECONDS = 8, 0.5
+PACED_SIZE = 4_096
+"""Bytes of a file with a pace."""
+
+
 class ServerResponse(NamedTuple):
     """A response of a simulated site system; a range as `body` means these bytes of `content`."""
 
     status: int
     body: bytes | range
     fields: dict[str, str]
+    pace: Pace = Pace.AT_ONCE
 
 
 def content(start: int, stop: int) -> bytes:
@@ -59,6 +78,20 @@ def named(query: str) -> ServerResponse | None:
     wanted = unquote(query, errors="strict").removeprefix("/").lower()
     found = next((name for name in NAMED if name.lower() == wanted), None)
     return None if found is None else ServerResponse(200, found.encode(), VALIDATORS)
+
+
+def paced_name(pace: Pace) -> str:
+    """Return the name of a file that a distribution point sends at this pace."""
+    return f"paced-{pace}.bin"
+
+
+def paced(query: str) -> ServerResponse | None:
+    """Return the response for a file with a pace, in any folder."""
+    name = query.rpartition("/")[2]
+    found = next((pace for pace in Pace if paced_name(pace) == name), None)
+    if found is None:
+        return None
+    return ServerResponse(200, range(PACED_SIZE), VALIDATORS, found)
 
 
 def listed(download_bytes: int) -> Iterator[tuple[str, int]]:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from threading import Lock
 
 MAX_RECORDS = 16_384
@@ -38,6 +39,7 @@ class ReceivedRequest:
     """The user that Windows authenticated; empty if the directory does not require it."""
     peer_port: int
     status: int
+    """0 if no response was sent."""
     tls_version: str = ""
     """`TLS 1.3`; empty without TLS."""
     tls_resumed: bool = False
@@ -59,6 +61,7 @@ class Records:
         self._handshakes: deque[Handshake] = deque(maxlen=kept)
         self._kept, self._kept_bytes = kept, kept_bytes
         self._bytes = 0
+        self._removed = 0
         self._lock = Lock()
 
     def add(self, record: ReceivedRequest | Handshake) -> None:
@@ -71,6 +74,7 @@ class Records:
             self._bytes += len(record.body)
             while len(self._received) > self._kept or self._bytes > self._kept_bytes:
                 self._bytes -= len(self._received.popleft().body)
+                self._removed += 1
 
     def received(
         self, wanted: Callable[[ReceivedRequest], bool] = lambda _: True
@@ -79,6 +83,16 @@ class Records:
         with self._lock:
             return tuple(request for request in self._received if wanted(request))
 
+    def since(self, position: int) -> tuple[tuple[ReceivedRequest, ...], int]:
+        """Return the requests from a position on, and the position after them.
+
+        The first request of all has position 0. A removed request keeps its position.
+        """
+        with self._lock:
+            first = max(0, position - self._removed)
+            requests = tuple(islice(self._received, min(first, len(self._received)), None))
+            return requests, self._removed + len(self._received)
+
     def handshakes(self) -> tuple[Handshake, ...]:
         """Return the handshakes, in the order of arrival."""
         return tuple(self._handshakes.copy())
@@ -86,6 +100,7 @@ class Records:
     def clear(self) -> None:
         """Remove all records."""
         with self._lock:
+            self._removed += len(self._received)
             self._received.clear()
             self._bytes = 0
         self._handshakes.clear()

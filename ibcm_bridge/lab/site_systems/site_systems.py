@@ -42,7 +42,15 @@ from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.running import SiteSystemPki
 from ibcm_bridge.lab.protocol.client import load_credential, tls_version
-from ibcm_bridge.lab.protocol.content import CHUNK, ServerResponse, chunks, part
+from ibcm_bridge.lab.protocol.content import (
+    CHUNK,
+    PAUSE_SECONDS,
+    PIECES,
+    Pace,
+    ServerResponse,
+    chunks,
+    part,
+)
 from ibcm_bridge.lab.protocol.reply_documents import LAB, SiteNames
 from ibcm_bridge.lab.protocol.uploads import UploadServer
 from ibcm_bridge.lab.site_systems.cloud_distribution_point import CloudContent
@@ -70,6 +78,9 @@ from ibcm_bridge.lab.site_systems.user_authentication import (
 from ibcm_bridge.os_errors import cannot_write, listening_at
 
 MAX_BODY = 64 * 1024 * 1024
+MAX_SILENT_SECONDS = 330.0
+"""The time after which a silent site system closes a connection."""
+
 UNAUTHORIZED = ServerResponse(401, b"Unauthorized", TEXT)
 
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
@@ -166,6 +177,10 @@ class SiteSystems:
     def received(self) -> tuple[ReceivedRequest, ...]:
         """Return the recorded requests."""
         return self.records.received()
+
+    def since(self, position: int) -> tuple[tuple[ReceivedRequest, ...], int]:
+        """Return the recorded requests from a position on, and the next position."""
+        return self.records.since(position)
 
     def handshakes(self) -> tuple[Handshake, ...]:
         """Return the recorded ClientHellos."""
@@ -320,11 +335,14 @@ class SiteSystems:
             certificate_sha256=certificate.fingerprint(SHA256()).hex() if certificate else None,
             user=authentication.user,
             peer_port=stream.peer_port,
-            status=response.status,
+            status=0 if response.pace is Pace.SILENT else response.status,
             tls_version=stream.tls_version,
             tls_resumed=stream.tls_resumed,
         )
         self.records.add(received)
+        if response.pace is Pace.SILENT:
+            await _until_closed(connection)
+            return
         fields = {"Server": "Microsoft-IIS/10.0", "Content-Length": str(len(response.body))}
         start = ResponseStartLine("HTTP/1.1", response.status, HTTPStatus(response.status).phrase)
         fields_sent = HTTPHeaders(fields | response.fields)
@@ -334,7 +352,10 @@ class SiteSystems:
             await connection.write_headers(start, fields_sent)
             if method != "HEAD":
                 for chunk in chunks(response.body):
-                    await connection.write(chunk)
+                    await _write(connection, chunk, response.pace)
+            if response.pace is Pace.STALLED:
+                await _until_closed(connection)
+                return
             connection.finish()
 
     def _authorize(
@@ -386,6 +407,25 @@ def _verified_users() -> UserAuthentication:
     except ImportError:
         return NobodyAccepted()
     return WindowsAuthentication()
+
+
+async def _write(connection: HTTP1Connection, data: bytes, pace: Pace) -> None:
+    if pace is Pace.STALLED:
+        data = data[: len(data) // 2]
+    size = len(data) // PIECES if pace is Pace.TRICKLED else max(1, len(data))
+    for first in range(0, len(data), size):
+        await connection.write(data[first : first + size])
+        if pace is Pace.TRICKLED:
+            await asyncio.sleep(PAUSE_SECONDS)
+
+
+async def _until_closed(connection: HTTP1Connection) -> None:
+    """Wait until the other end closes the connection, with a limit."""
+    closed = asyncio.Event()
+    connection.set_close_callback(closed.set)
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(closed.wait(), MAX_SILENT_SECONDS)
+    connection.close()
 
 
 class _Stream(IOStream):

@@ -22,7 +22,7 @@ from urllib.parse import unquote
 from xml.sax.saxutils import escape
 
 from ibcm_bridge.lab.protocol import ccm, reply_documents, wsus
-from ibcm_bridge.lab.protocol.content import VALIDATORS, ServerResponse, listed, named
+from ibcm_bridge.lab.protocol.content import VALIDATORS, ServerResponse, listed, named, paced
 from ibcm_bridge.lab.protocol.uploads import UploadServer
 from ibcm_bridge.lab.site_systems.cloud_distribution_point import CloudContent
 from ibcm_bridge.lab.site_systems.message_replies import MessageReplies
@@ -145,7 +145,7 @@ def distribution_point(request: ServerRequest, site: Site) -> ServerResponse:
     if request.method not in READ_METHODS:
         return ACCEPTED
     if request.rest.endswith("/sccm") and request.query.startswith("/"):
-        if (file := named(request.query)) is not None:
+        if (file := paced(request.query) or named(request.query)) is not None:
             return file
         update = request.rest.startswith(wsus.CONTENT.lower())
         return ServerResponse(200, range(wsus.SIZE if update else site.download_bytes), VALIDATORS)

@@ -45,3 +45,17 @@ def test_records_can_be_filtered() -> None:
     for number in range(4):
         records.add(record(number))
     assert [request.target for request in records.received(lambda r: r.peer_port > 2)] == ["/3"]
+
+
+def test_records_are_read_from_a_position_on() -> None:
+    records = Records(kept=3)
+    assert records.since(0) == ((), 0)
+    for number in range(5):
+        records.add(record(number))
+    requests, position = records.since(3)
+    assert ([request.target for request in requests], position) == (["/3", "/4"], 5)
+    assert len(records.since(0)[0]) == 3
+    assert records.since(99) == ((), 5)
+    records.clear()
+    records.add(record(5))
+    assert [request.target for request in records.since(position)[0]] == ["/5"]
