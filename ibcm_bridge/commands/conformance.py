@@ -46,8 +46,8 @@ def _add_serve(actions: Subcommands) -> None:
         "--pki",
         type=Path,
         metavar="DIR",
-        help="issue from the authorities in DIR (root.pem, root.key, issuing.pem, issuing.key, "
-        "with EC keys) instead of new ones",
+        help="issue from the authorities in DIR (root.pem, root.key, issuing.pem, issuing.key; "
+        "RSA or EC keys without a password) instead of new ones",
     )
     parser.set_defaults(run=_serve)
 

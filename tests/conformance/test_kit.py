@@ -1,11 +1,25 @@
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+from cryptography.x509.oid import SignatureAlgorithmOID
 
 from ibcm_bridge.conformance.kit import Client, make_kit, now
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.authority_files import write_authorities
+from ibcm_bridge.lab.pki.certificates import (
+    LabCredential,
+    PrivateKey,
+    authority_extensions,
+    sign,
+)
 
 
 def test_a_kit_is_used_again_with_the_same_authorities(tmp_path: Path) -> None:
@@ -33,6 +47,69 @@ def test_a_kit_can_use_the_authorities_of_the_user(tmp_path: Path) -> None:
     computer = kit.clients[Client.COMPUTER]
     assert computer is not None
     computer.certificate.verify_directly_issued_by(own.issuing)
+
+
+def _with_key(key: PrivateKey, folder: Path) -> None:
+    """Write authorities whose issuing authority has this key."""
+    own = LabPki.make(now=now())
+    write_authorities(own, folder)
+    root = own.authorities["root"]
+    certificate = sign(
+        key,
+        own.issuing.subject,
+        root,
+        (own.issuing.not_valid_before_utc, own.issuing.not_valid_after_utc),
+        authority_extensions(path_length=0),
+    )
+    for suffix in ("pem", "key"):
+        (folder / f"issuing.{suffix}").unlink()
+    LabCredential(certificate, key, ()).write(folder, "issuing")
+
+
+def test_a_kit_can_use_authorities_with_rsa_keys(tmp_path: Path) -> None:
+    _with_key(rsa.generate_private_key(65_537, 2_048), tmp_path / "own")
+    kit, pki = make_kit(tmp_path / "kit", tmp_path / "own", now())
+    computer = kit.clients[Client.COMPUTER]
+    assert computer is not None
+    assert computer.certificate.signature_algorithm_oid == SignatureAlgorithmOID.RSA_WITH_SHA256
+    computer.certificate.verify_directly_issued_by(pki.issuing)
+    # A later `serve` reads them from the kit.
+    make_kit(tmp_path / "kit", None, now())
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        (rsa.generate_private_key(65_537, 1_024), "has 1024 bits; use one of at least 2048"),
+        (ec.generate_private_key(ec.SECP224R1()), "has 224 bits; use one of at least 256"),
+    ],
+)
+def test_short_keys_are_refused(tmp_path: Path, key: PrivateKey, problem: str) -> None:
+    _with_key(key, tmp_path / "own")
+    with pytest.raises(LabError, match=problem):
+        make_kit(tmp_path / "kit", tmp_path / "own", now())
+
+
+def test_other_keys_and_passwords_are_refused(tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    write_authorities(LabPki.make(now=now()), own)
+    key = ed25519.Ed25519PrivateKey.generate()
+    clear = (Encoding.PEM, PrivateFormat.PKCS8)
+    (own / "issuing.key").write_bytes(key.private_bytes(*clear, NoEncryption()))
+    with pytest.raises(LabError, match="neither an RSA nor an EC key"):
+        make_kit(tmp_path / "kit", own, now())
+    (own / "issuing.key").write_bytes(key.private_bytes(*clear, BestAvailableEncryption(b"secret")))
+    with pytest.raises(LabError, match="has a password; write it without one: openssl pkey"):
+        make_kit(tmp_path / "kit", own, now())
+
+
+def test_an_issuing_authority_of_another_root_is_refused(tmp_path: Path) -> None:
+    for name in ("own", "other"):
+        write_authorities(LabPki.make(now=now()), tmp_path / name)
+    for file in ("issuing.pem", "issuing.key"):
+        (tmp_path / "own" / file).write_bytes((tmp_path / "other" / file).read_bytes())
+    with pytest.raises(LabError, match=r"issuing.pem was not issued by .*root.pem"):
+        make_kit(tmp_path / "kit", tmp_path / "own", now())
 
 
 def test_authorities_that_are_missing_or_mixed_are_refused(tmp_path: Path) -> None:

@@ -5,15 +5,22 @@ from __future__ import annotations
 from datetime import datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import (
     Authority,
     LabCredential,
+    PrivateKey,
     issuing_authority,
     root_authority,
 )
+
+MIN_RSA_BITS, MIN_EC_BITS = 2_048, 256
+"""Shorter keys are refused, as by most TLS libraries."""
 
 
 class AuthorityFilesError(Exception):
@@ -36,10 +43,17 @@ def read_authorities(folder: Path, now: datetime) -> LabPki:
     foreign_issuing = _foreign(folder, "foreign-issuing") or issuing_authority(
         "Lab Foreign Issuing CA", foreign_root, now
     )
+    root, issuing = _authority(folder, "root"), _authority(folder, "issuing")
+    try:
+        issuing.certificate.verify_directly_issued_by(root.certificate)
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise AuthorityFilesError(
+            f"{folder / 'issuing.pem'} was not issued by {folder / 'root.pem'}"
+        ) from error
     return LabPki(
         now=now,
-        root=_authority(folder, "root"),
-        issuing=_authority(folder, "issuing"),
+        root=root,
+        issuing=issuing,
         foreign_root=foreign_root,
         foreign_issuing=foreign_issuing,
     )
@@ -50,17 +64,37 @@ def _foreign(folder: Path, name: str) -> Authority | None:
 
 
 def _authority(folder: Path, name: str) -> Authority:
-    files = f"{folder / name}.pem and {name}.key"
+    pem_file, key_file = folder / f"{name}.pem", folder / f"{name}.key"
     try:
-        read = LabCredential.read(folder, name)
+        certificate = x509.load_pem_x509_certificate(pem_file.read_bytes())
+        key = _key(key_file)
     except OSError as error:
         raise AuthorityFilesError(
-            f"{error.filename}: {error.strerror}; the folder needs {files}"
+            f"{error.filename}: {error.strerror}; the folder needs {name}.pem and {name}.key"
         ) from error
-    except (ValueError, TypeError, AssertionError) as error:
-        raise AuthorityFilesError(f"{files} are not PEM files without a password") from error
-    if not isinstance(read.key, ec.EllipticCurvePrivateKey):
-        raise AuthorityFilesError(f"the key in {folder / name}.key is not an EC key; make one")
-    if read.certificate.public_key() != read.key.public_key():
-        raise AuthorityFilesError(f"{files} do not belong together")
-    return Authority(read.certificate, read.key)
+    except ValueError as error:
+        raise AuthorityFilesError(f"{pem_file} and {name}.key are not PEM files") from error
+    if certificate.public_key() != key.public_key():
+        raise AuthorityFilesError(f"{pem_file} and {name}.key do not belong together")
+    return Authority(certificate, key)
+
+
+def _key(file: Path) -> PrivateKey:
+    """Read a key that can sign certificates. OSError, ValueError, AuthorityFilesError."""
+    try:
+        key = load_pem_private_key(file.read_bytes(), None)
+    except TypeError as error:  # of cryptography, for an encrypted key
+        without = f"openssl pkey -in {file.name} -out {file.name}.new"
+        raise AuthorityFilesError(
+            f"the key in {file} has a password; write it without one: {without}"
+        ) from error
+    except UnsupportedAlgorithm as error:
+        raise AuthorityFilesError(f"the key in {file} is neither an RSA nor an EC key") from error
+    if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
+        raise AuthorityFilesError(f"the key in {file} is neither an RSA nor an EC key")
+    minimum = MIN_RSA_BITS if isinstance(key, rsa.RSAPrivateKey) else MIN_EC_BITS
+    if key.key_size < minimum:
+        raise AuthorityFilesError(
+            f"the key in {file} has {key.key_size} bits; use one of at least {minimum}"
+        )
+    return key
