@@ -53,11 +53,12 @@ class Client(StrEnum):
     WRONG_PURPOSE = "wrong-purpose"
     NO_PURPOSE = "no-purpose"
     SELF_SIGNED = "self-signed"
+    REVOKED_LATER = "revoked-later"
+    """Valid until a check revokes it, which first issues a new one (`revocation`)."""
     NONE = "none"
 
 
-_OWN = (Client.OTHER, Client.NO_PURPOSE, Client.SELF_SIGNED)
-"""The certificates that the kit adds to those of `LabPki.write`."""
+REVOKED_LATER_NAME = "revoked-later.corp.example"
 
 SUITE = "conformance.example"
 """The name of the server with the records of the site systems, and of its only client."""
@@ -129,6 +130,7 @@ def _make(folder: Path, authorities: Path | None, now: datetime) -> None:
     clients = folder / "pki" / "clients"
     pki.computer("other-computer.corp.example").write(clients, Client.OTHER)
     pki.without_purpose("no-purpose.corp.example").write(clients, Client.NO_PURPOSE)
+    pki.computer(REVOKED_LATER_NAME).write(clients, Client.REVOKED_LATER)
     pki.self_signed("self-signed.corp.example").write(clients, Client.SELF_SIGNED)
     computer(None, SUITE, current(now), (*CLIENT, *SERVER)).write(folder, "suite")
     write_authorities(pki, folder / "authorities")

@@ -15,6 +15,7 @@ from ibcm_bridge.conformance.judgement import Outcome
 from ibcm_bridge.conformance.kit import Kit, now, read_kit, records_address
 from ibcm_bridge.conformance.pages import pages
 from ibcm_bridge.conformance.report import Report, difference, reproduction, write_request
+from ibcm_bridge.conformance.revocation import Revocation
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.subject import Place, Subject
 from ibcm_bridge.conformance.subject_file import (
@@ -116,6 +117,7 @@ def conformance_run(file: Path, options: RunOptions) -> int:
                 seconds=row.seconds,
                 features=frozenset(row.features),
                 time_limits=row.time_limits.model_dump(exclude_none=True),
+                revocation=revocation(row, kit, file.parent),
             )
             results = _run(checks, subject, row, kit, failures_only=options.failures_only)
     except LabError as error:
@@ -144,6 +146,13 @@ def places(row: SubjectRow) -> dict[str, Place]:
         name: Place(publication.name, address_of(publication.address))
         for name, publication in row.publications.items()
     }
+
+
+def revocation(row: SubjectRow, kit: Kit, folder: Path) -> Revocation | None:
+    """Return how the subject gets new lists; a command runs in the folder of the subject file."""
+    if row.revocation is None:
+        return None
+    return Revocation(kit.folder, row.revocation.seconds, row.revocation.command, folder)
 
 
 def _selected(only: Sequence[str]) -> list[Check]:

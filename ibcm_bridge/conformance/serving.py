@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -54,6 +55,12 @@ def conformance_serve(address: IPv4Address, folder: Path, authorities: Path | No
 
 
 def kit_policy() -> str:
+    """Return `quick_policy` with a first publication whose clients resume TLS sessions."""
+    clients = re.compile(r"^    clients:[^\n]*\n(?=      trust:)", re.MULTILINE)
+    return clients.sub(r"\g<0>      resumption: allow\n", quick_policy(), count=1)
+
+
+def quick_policy() -> str:
     """Return the demo's policy with short time limits, so that checks of slowness are quick."""
     limits = {f"{name}_seconds": float(seconds) for name, seconds in KIT_LIMITS.items()}
     return demo_policy() + yaml.safe_dump({"limits": limits})

@@ -8,7 +8,7 @@ import socket
 import ssl
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from ibcm_bridge.conformance.arrivals import Arrivals
@@ -16,7 +16,9 @@ from ibcm_bridge.conformance.evidence import Evidence
 from ibcm_bridge.conformance.kit import Client, Kit
 from ibcm_bridge.conformance.pacing import exchange_pieces, first_response
 from ibcm_bridge.conformance.results import ClientResult, Hang, plaintext_result, result_of
+from ibcm_bridge.conformance.revocation import Revocation
 from ibcm_bridge.lab.cases.requests import MakeRequest, Senders
+from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import LabClient, Request, Response, request_bytes
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 
@@ -65,6 +67,7 @@ class Subject:
         seconds: float = 30.0,
         features: frozenset[str] = frozenset(),
         time_limits: Mapping[str, float] = MappingProxyType({}),
+        revocation: Revocation | None = None,
     ) -> None:
         """`time_limits`: those that the subject file states, in seconds. LabError."""
         self.places = places
@@ -74,6 +77,7 @@ class Subject:
         self._seconds = seconds
         self._features = features
         self._time_limits = time_limits
+        self._revocation = revocation
         self._senders = kit.senders()
         self.marker = str(uuid.uuid4())
         """A name for targets, which no other check uses at the same time."""
@@ -103,6 +107,17 @@ class Subject:
         """Require a declared feature. NotApplicable."""
         if feature not in self._features:
             raise NotApplicable(f"the subject file does not declare {feature}")
+
+    def revocation(self) -> Revocation:
+        """Return how the subject gets new revocation lists. NotApplicable."""
+        if self._revocation is None:
+            raise NotApplicable("the subject file does not declare revocation")
+        return self._revocation
+
+    def present(self, client: Client, credential: LabCredential) -> None:
+        """Use another certificate for a client."""
+        self._kit = replace(self._kit, clients={**self._kit.clients, client: credential})
+        self._senders = self._kit.senders()
 
     def patience(self, limit: str) -> float:
         """Return how long to wait for the end of something slow: not less than its limit."""

@@ -82,6 +82,18 @@ class TimeLimitsRow(Row, examples=[{"handshake": 10, "head": 60}]):
     response: LimitSeconds | None = optional(None, "until a response begins, and between its bytes")
 
 
+class RevocationRow(Row, examples=[{"seconds": 30}]):
+    """How the proxy gets new revocation lists: the checks write them to the kit's pki folder."""
+
+    seconds: float = optional(30.0, "seconds until the proxy uses new lists", gt=0, le=MAX_SECONDS)
+    command: list[str] = optional(
+        [],
+        "a program and its arguments that bring the lists to the proxy, or reload it; without "
+        "it, the proxy reads the kit's files itself",
+        examples=[["systemctl", "reload", "nginx"]],
+    )
+
+
 class SubjectRow(Row):
     """A subject of `ibcm-bridge conformance run`; docs/conformance.md explains each key."""
 
@@ -97,6 +109,9 @@ class SubjectRow(Row):
     )
     time_limits: TimeLimitsRow = optional(
         TimeLimitsRow(), "the proxy's time limits; `seconds` for each that is missing"
+    )
+    revocation: RevocationRow | None = optional(
+        None, "how the proxy gets new revocation lists; if omitted, no check makes any"
     )
     publications: dict[PublicationName, PublicationRow] = required(
         "the roles that the proxy publishes", min_length=1
@@ -194,6 +209,7 @@ product_version: "1.0"
 kit: {kit}
 seconds: 30                        # a request without a response is a hang after this time
 time_limits: {limits}
+revocation: {{seconds: 30}}          # the proxy reads new CRLs of the kit; or a command: [...]
 
 publications:                      # remove the roles that the proxy does not publish
 {publications}

@@ -22,6 +22,7 @@ _TOPICS: Mapping[str, tuple[Rule, ...]] = {
     "names": (Rule.HOST,),
     "paths": (Rule.DIRECTORIES,),
     "payloads": (Rule.CONTENT,),
+    "revocation": (Rule.RENEWAL, Rule.REVOCATION),
     "smuggling": (Rule.FRAMING,),
     "tunnel": (Rule.TUNNEL,),
     "updates": (Rule.SUP_PATHS,),

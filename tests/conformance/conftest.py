@@ -13,6 +13,7 @@ import pytest
 
 from ibcm_bridge.conformance.collection import all_checks
 from ibcm_bridge.conformance.kit import Kit, make_kit, now
+from ibcm_bridge.conformance.revocation import Revocation
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.running import PUBLISHED
 from ibcm_bridge.conformance.serving import kit_policy, serving
@@ -66,5 +67,16 @@ def suite_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteLab]:
             for role, (name, port) in PUBLISHED.items()
         }
         features = frozenset(("windows-authentication",))
-        subject = Subject(places, kit, site, seconds=20, features=features, time_limits=KIT_LIMITS)
+        # The bridge has its own copy of the lists.
+        lists = [str(kit_folder / "pki" / f"{name}.crl") for name in ("root", "issuing")]
+        revocation = Revocation(kit_folder, 15, ("cp", *lists, str(bridge / "pki")))
+        subject = Subject(
+            places,
+            kit,
+            site,
+            seconds=20,
+            features=features,
+            time_limits=KIT_LIMITS,
+            revocation=revocation,
+        )
         yield SuiteLab(kit, places, subject, break_bridge)

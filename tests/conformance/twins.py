@@ -10,6 +10,7 @@ import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from OpenSSL import SSL
 
@@ -203,6 +204,16 @@ def _patient(*limits: str) -> Callable[..., Any]:
     return make
 
 
+def _without_lists(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Resume a session, and keep a connection, without the revocation lists."""
+
+    def verify_again(trust: Any, certificate: Any, sent: Any) -> object:
+        with patch("ibcm_bridge.addons.tls.current_trust.judge_path", lambda *_: ()):
+            return original(trust, certificate, sent)
+
+    return verify_again
+
+
 def _with_status_200(original: Callable[..., bytes]) -> Callable[..., bytes]:
     def response(*args: object, **options: object) -> bytes:
         return re.sub(rb"^HTTP/1.1 [0-9]+ [^\r]*", b"HTTP/1.1 200 OK", original(*args, **options))
@@ -238,6 +249,11 @@ TWINS = {
             )
             for limit in ("handshake", "head", "body", "idle", "response")
         ),
+        (
+            "verified again without lists",
+            f"{_CORE}.addons.tls.current_trust:ClientTrust.verify_again",
+            _without_lists,
+        ),
         ("any name", f"{_CORE}.routing.publication:route", _any_name),
         ("no tunnel", f"{_CORE}.routing.publication:route", _no_tunnel),
         ("anonymous", f"{_CORE}.authentication.client:may_be_anonymous", returns(True)),
@@ -269,6 +285,7 @@ _OF_TOPIC = {
     "names": "host",
     "paths": "every head+every body",
     "payloads": "every body",
+    "revocation": "revocation",
     "smuggling": "tolerant head",
     "tunnel": "no tunnel",
     "updates": "every head+every body",
@@ -335,6 +352,8 @@ _OF_CHECK = {
     "payloads::heartbeat": _STRICT,
     "payloads::inventory": _STRICT,
     "payloads::task_sequence": _STRICT,
+    "revocation::after_resumption": "verified again without lists",
+    "revocation::connected_client": "verified again without lists",
     "smuggling::connect": "every head",
     **dict.fromkeys(
         (

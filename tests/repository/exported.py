@@ -19,7 +19,7 @@ from ibcm_bridge.conformance.judgement import Outcome
 from ibcm_bridge.conformance.kit import make_kit, now
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.running import PUBLISHED
-from ibcm_bridge.conformance.serving import kit_policy, serving
+from ibcm_bridge.conformance.serving import quick_policy, serving
 from ibcm_bridge.conformance.subject import Place, Subject
 from ibcm_bridge.conformance.subject_file import KIT_LIMITS
 from ibcm_bridge.export.checks import rules_of
@@ -53,13 +53,13 @@ NEEDED = {
 def subject_behind(proxy: Proxy, text: str | None = None) -> Iterator[Subject]:
     """Run a proxy with the export of a policy, and give the subject of the suite.
 
-    `text`: a policy with the same time limits; without it, that of the kit.
+    `text`: a policy with the same time limits; without it, `quick_policy`.
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "kit"
         with serving(IPv4Address("127.0.0.1"), folder, fixed_ports=False) as site:
             kit, _ = make_kit(folder, None, now())
-            policy = with_site_systems(text or kit_policy(), site)
+            policy = with_site_systems(text or quick_policy(), site)
             with exported_proxy(proxy, policy, folder) as running:
                 left_out = {place.partition("/")[0] for place in running.export.left_out}
                 places = {

@@ -178,13 +178,20 @@ class LabPki:
         self._revoked.add(credential.certificate.serial_number)
 
     def crls(
-        self, *, this_update: datetime | None = None, next_update: datetime | None = None
+        self,
+        *,
+        this_update: datetime | None = None,
+        next_update: datetime | None = None,
+        number: int | None = None,
     ) -> tuple[x509.CertificateRevocationList, x509.CertificateRevocationList]:
-        """Return the CRLs of the root and of the issuing authority, with a new number."""
+        """Return the CRLs of the root and of the issuing authority, with a new number.
+
+        `number`: a larger one than those of an earlier process.
+        """
         this_update = this_update or self._now - timedelta(hours=1)
         next_update = next_update or self._now + timedelta(days=7)
         # RFC 5280, 5.2.3: CRL numbers increase.
-        self._crl_number += 1
+        self._crl_number = max(self._crl_number + 1, number or 0)
         return (
             self._root.crl((), self._crl_number, this_update, next_update),
             self._issuing.crl(sorted(self._revoked), self._crl_number, this_update, next_update),
