@@ -93,7 +93,7 @@ class Subject:
         return other
 
     def begin(self) -> None:
-        """Forget the exchanges, and all that has arrived."""
+        """Forget the exchanges, and the requests that arrived."""
         self.exchanges.clear()
         self._lane.new()
 
