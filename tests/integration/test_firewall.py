@@ -28,6 +28,7 @@ from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
+from ibcm_bridge.lab.scenes.site_server import PROBES
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 AS_ROOT = pytest.mark.needs("root", "ip", "nft", "curl")
@@ -126,6 +127,21 @@ def test_only_the_published_ports_are_reachable(lab: Up) -> None:
     status, err = lab.end()
     assert (status, err) == (0, "ibcm-bridge lab: the lab has stopped.\n")
     assert there() == set()
+
+
+@AS_ROOT
+def test_scenes_need_the_firewall(lab: Up) -> None:
+    """The site server reaches clients on the Internet as soon as the rules are gone."""
+    scene = f"{sys.executable} -m ibcm_bridge lab client --scene"
+    shown = shell(f"{scene} site-server")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.count("bytes arrive") == shown.stdout.count("(as required)") == len(PROBES)
+    second = shell(f"{scene} second-site")
+    assert (second.returncode, second.stderr) == (0, ""), second.stdout
+    assert shell("ip netns exec perimeter nft delete table inet perimeter").returncode == 0
+    shown = shell(f"{scene} site-server")
+    assert shown.returncode == 1
+    assert shown.stdout.count("FAILED") == len(PROBES)
 
 
 @AS_ROOT
