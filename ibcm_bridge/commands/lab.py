@@ -60,8 +60,9 @@ def _add_client(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "client",
         help="simulate one or more clients of the running lab",
-        description="Simulate ConfigMgr clients of the running lab. Without --count, show the life "
-        "cycle of one client, an update scan, and a download that continues on another network. "
+        description="Simulate ConfigMgr clients of the running lab. Without --scene and --count, "
+        "show the life cycle of a client, an update scan, and a download that continues on another "
+        "network. "
         "With --count, let N clients register and request policy, and print their response times. "
         "Exit status: 0 no failure, 1 at least one failure.",
         epilog="Example: ibcm-bridge lab client --count 1000",
@@ -249,7 +250,7 @@ def _up(options: argparse.Namespace) -> int:
 
 def _client(options: argparse.Namespace) -> int:
     from ibcm_bridge.lab.scenes.command import lab_scene
-    from ibcm_bridge.lab.simulated.command import ClientOptions, lab_client
+    from ibcm_bridge.lab.simulated.command import ClientOptions, lab_clients
     from ibcm_bridge.lab.simulated.installation import Mode
     from ibcm_bridge.lab.simulated.user import ClientSettings
 
@@ -265,23 +266,20 @@ def _client(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_USAGE
-    play = lab_client if options.scene is None else lab_scene
-    return play(
-        ClientOptions(
-            mode=Mode(options.mode),
-            profile=options.profile,
-            count=options.count,
-            polls=options.polls or 3,
-            at_once=options.at_once or 32,
-            seed=options.seed,
-            as_json=options.json,
-            scene=options.scene,
-            settings=ClientSettings(
-                user_policy=options.user_policy != "off",
-                internet_user_policy=options.internet_user_policy != "off",
-            ),
-        )
+    client = ClientOptions(
+        mode=Mode(options.mode),
+        profile=options.profile,
+        polls=options.polls or 3,
+        at_once=options.at_once or 32,
+        seed=options.seed,
+        as_json=options.json,
+        scene=options.scene,
+        settings=ClientSettings(
+            user_policy=options.user_policy != "off",
+            internet_user_policy=options.internet_user_policy != "off",
+        ),
     )
+    return lab_scene(client) if options.count is None else lab_clients(client, options.count)
 
 
 def _request(options: argparse.Namespace) -> int:

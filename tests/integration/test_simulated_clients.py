@@ -20,13 +20,14 @@ from ibcm_bridge.lab.pki.certificates import computer_of
 from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.content import content
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
+from ibcm_bridge.lab.scenes.scene import Stage
+from ibcm_bridge.lab.scenes.usual import USUAL
 from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
 from ibcm_bridge.lab.simulated.download import PART, Download
 from ibcm_bridge.lab.simulated.fleet import MAKING, Fleet
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.running_lab import INSTALLATION_OPTIONS, RunningLab
-from ibcm_bridge.lab.simulated.scenarios import SCENARIOS
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 
 SIZE = 8 * 1024 * 1024
@@ -74,11 +75,10 @@ def good(*actions: ActionResult) -> list[ActionResult]:
 
 
 @pytest.mark.parametrize("own_key", [False, True], ids=["pki", "own key"])
-@pytest.mark.parametrize("mode", SCENARIOS)
-def test_each_scenario_succeeds(lab: RunningLab, new: New, mode: Mode, own_key: bool) -> None:
-    client = new(mode, own_key=own_key)
-    scenarios = SCENARIOS[mode]
-    actions = [action for scenario in scenarios for action in good(*scenario.play(client, lab))]
+@pytest.mark.parametrize("mode", USUAL)
+def test_each_usual_scene_succeeds(lab: RunningLab, mode: Mode, own_key: bool) -> None:
+    with Stage(lab, Random(1), own_key, mode) as stage:
+        actions = [action for scene in USUAL[mode] for action in good(*scene.play(stage))]
     assert {action.network for action in actions} == (
         {"internet", "intranet"} if mode is Mode.BOTH else {"internet"}
     )

@@ -1,6 +1,7 @@
-"""The scenes of `ibcm-bridge lab client --scene`: what the planning page says, as requests.
+"""The scenes of `ibcm-bridge lab client`: what the planning page says, as requests.
 
 scene           a scene, its stage (a running lab and new clients), and its result
+usual           the scenes without --scene: life cycle, updates, downloads that continue
 inside_outside  the same request on the intranet and on the Internet
 clients         kinds of clients, and how they were installed
 web_proxy       clients behind a web proxy
@@ -10,5 +11,5 @@ sites           two sites, and site systems for the Internet only or for both ne
 cloud           content of a cloud distribution point
 users           users who sign in, and the forests of their accounts
 table           all scenes by name
-command         `ibcm-bridge lab client --scene`
+command         `ibcm-bridge lab client`
 """

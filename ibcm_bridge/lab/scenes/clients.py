@@ -11,7 +11,6 @@ from ibcm_bridge.lab.clients.life_cycle import (
     POLICY_REQUEST,
     REGISTRATION,
 )
-from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
 from ibcm_bridge.lab.scenes.scene import (
     CannotShow,
@@ -102,14 +101,6 @@ def _pick(stage: Stage) -> Iterator[ActionResult]:
         yield said(f"selected by {selected[name]} of {_PICKS} clients", "", result, name)
 
 
-def _microsoft_update(stage: Stage) -> Iterator[ActionResult]:
-    client = stage.client(Mode.BOTH)
-    yield from client.run(REGISTRATION)
-    yield from client.update()
-    client.move(stage.lab.internet.without(wsus.MICROSOFT_UPDATE))
-    yield from client.update()
-
-
 CLIENTS = (
     Scene(
         "intranet-client",
@@ -155,13 +146,5 @@ CLIENTS = (
         "CLIENT-PICK",
         "Each client selects one at random, whatever the bandwidth or location: no roaming.",
         _pick,
-    ),
-    Scene(
-        "microsoft-update",
-        "Updates on the Internet",
-        "CLIENT-UPDATES",
-        "The client scans at the Internet software update point. It downloads from Microsoft "
-        "Update first, and from a distribution point only if that fails.",
-        _microsoft_update,
     ),
 )

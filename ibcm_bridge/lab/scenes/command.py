@@ -1,4 +1,4 @@
-"""`ibcm-bridge lab client --scene`."""
+"""`ibcm-bridge lab client`, without --count."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from random import Random
 
 from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage
 from ibcm_bridge.lab.scenes.table import SCENES
+from ibcm_bridge.lab.scenes.usual import USUAL
 from ibcm_bridge.lab.simulated.client import Result
 from ibcm_bridge.lab.simulated.command import (
     ClientOptions,
@@ -23,13 +24,16 @@ _WIDTH = 80
 
 
 def lab_scene(options: ClientOptions) -> int:
-    """Play a scene, or all. Return 0 if each showed what it should, 2 for a wrong name, else 1."""
+    """Play a scene, all, or those of `USUAL`.
+
+    Return 0 if each showed what it should, 2 for a wrong name, else 1.
+    """
     name = options.scene
     if name == LIST:
         for scene in SCENES.values():
             print(f"{scene.name:<24} {scene.title}")
         return 0
-    if name != ALL and name not in SCENES:
+    if name not in (None, ALL, *SCENES):
         names = ", ".join((*SCENES, ALL, LIST))
         print(
             textwrap.fill(
@@ -40,8 +44,16 @@ def lab_scene(options: ClientOptions) -> int:
             file=sys.stderr,
         )
         return 2
-    scenes = SCENES.values() if name == ALL else [SCENES[name or ""]]
+    if name is None:
+        return in_running_lab(lambda lab: _play_usual(lab, options))
+    scenes = SCENES.values() if name == ALL else [SCENES[name]]
     return in_running_lab(lambda lab: _play(lab, scenes, options))
+
+
+def _play_usual(lab: RunningLab, options: ClientOptions) -> bool:
+    if not options.as_json:
+        print(f"A client; {options.client}.\n")
+    return _play(lab, USUAL[options.mode], options)
 
 
 def _play(lab: RunningLab, scenes: Iterable[Scene], options: ClientOptions) -> bool:
@@ -71,7 +83,7 @@ def _play(lab: RunningLab, scenes: Iterable[Scene], options: ClientOptions) -> b
 def _play_one(lab: RunningLab, scene: Scene, random: Random, options: ClientOptions) -> bool:
     good = True
     own_key = options.profile == "own-key"
-    with Stage(lab, random, own_key=own_key, settings=options.settings) as stage:
+    with Stage(lab, random, own_key, options.mode, options.settings) as stage:
         for action in scene.play(stage):
             good = good and action.result is not Result.FAILED
             line = action_json(scene.name, action) if options.as_json else action_line(action)

@@ -31,6 +31,8 @@ class Stage:
     lab: RunningLab
     random: Random
     own_key: bool = False
+    mode: Mode = Mode.BOTH
+    """The mode of the client, in a scene that shows any."""
     settings: ClientSettings = BOTH_ON
     _cleanup: ExitStack = field(default_factory=ExitStack)
 

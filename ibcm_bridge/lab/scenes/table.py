@@ -12,11 +12,13 @@ from ibcm_bridge.lab.scenes.scene import Scene
 from ibcm_bridge.lab.scenes.site_server import SITE_SERVER
 from ibcm_bridge.lab.scenes.sites import SITES
 from ibcm_bridge.lab.scenes.users import USERS
+from ibcm_bridge.lab.scenes.usual import USUAL_SCENES
 from ibcm_bridge.lab.scenes.web_proxy import WEB_PROXY
 
 SCENES: Mapping[str, Scene] = {
     scene.name: scene
     for scene in (
+        *USUAL_SCENES,
         *INSIDE_OUTSIDE,
         *SITE_SERVER,
         *CLIENTS,

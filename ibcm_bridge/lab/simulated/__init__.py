@@ -10,8 +10,7 @@ download               a download in ranges, across networks (CLIENT-RESUME)
 update_file            location and digest of an update file (CLIENT-UPDATES)
 client                 a client with all of these, and a device that signs
 user                   a user who signs in, and gets user policy (USER-WINDOWS-AUTH)
-scenarios              the scenarios of `ibcm-bridge lab client`
 fleet                  many concurrent clients, with latencies
 running_lab            the running lab: its networks, and certificates from its authority
-command                `ibcm-bridge lab client`
+command                `ibcm-bridge lab client --count`, and its output
 """

@@ -1,4 +1,4 @@
-"""`ibcm-bridge lab client`: the scenarios of one client, or many concurrent clients."""
+"""`ibcm-bridge lab client --count`: many concurrent clients."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from ibcm_bridge.lab.simulated.client import ActionResult, Result
 from ibcm_bridge.lab.simulated.fleet import MAKING, Fleet, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
-from ibcm_bridge.lab.simulated.scenarios import SCENARIOS
 from ibcm_bridge.lab.simulated.user import BOTH_ON, ClientSettings
 from ibcm_bridge.storage.open_files import raise_open_file_limit
 
 
 @dataclass(frozen=True)
 class ClientOptions:
-    """The options of the command line. `count` is None for the scenarios of one client."""
+    """The options of the command line. `polls` and `at_once` are for many clients."""
 
     mode: Mode
     profile: str
-    count: int | None
     polls: int
     at_once: int
     seed: int | None
     as_json: bool
     scene: str | None = None
-    """The name of a scene, or `all` or `list`."""
+    """The name of a scene, or `all` or `list`; None for the usual scenes of a client."""
     settings: ClientSettings = BOTH_ON
     """For the scenes of users."""
 
+    @property
+    def client(self) -> str:
+        """The mode and the key of a client, in words."""
+        return f"{_MODES[self.mode]}; {_KEYS[self.profile]}"
 
-def lab_client(options: ClientOptions) -> int:
-    """Run the client or clients; return 0 if everything succeeded, else 1."""
-    count = options.count
-    return in_running_lab(
-        lambda lab: _one(lab, options) if count is None else _many(lab, options, count)
-    )
+
+def lab_clients(options: ClientOptions, count: int) -> int:
+    """Run this many clients; return 0 if everything succeeded, else 1."""
+    return in_running_lab(lambda lab: _many(lab, options, count))
 
 
 def in_running_lab(run: Callable[[RunningLab], bool]) -> int:
@@ -70,35 +70,12 @@ def in_running_lab(run: Callable[[RunningLab], bool]) -> int:
     return 0 if good else 1
 
 
-def _name(random: Random, number: int = 0) -> str:
+def _name(random: Random, number: int) -> str:
     """Return a new name for each run, because the lab stores registrations."""
     return f"pc{number:04}-{random.randrange(16**6):06x}.corp.example"
 
 
-# One client
-
-
-def _one(lab: RunningLab, options: ClientOptions) -> bool:
-    random = Random(options.seed)
-    client = lab.client(_name(random), options.mode, random, own_key=options.profile == "own-key")
-    good = True
-    try:
-        if not options.as_json:
-            print(f"{client.device.name}, {_MODES[options.mode]}; {_KEYS[options.profile]}.")
-        for scenario in SCENARIOS[options.mode]:
-            if not options.as_json:
-                print(f"\n{scenario.title} ({scenario.requirement})")
-            for action in scenario.play(client, lab):
-                good = good and action.result is not Result.FAILED
-                print(
-                    action_json(scenario.title, action) if options.as_json else action_line(action),
-                    flush=True,
-                )
-    finally:
-        client.close()
-    if not options.as_json:
-        print(f"\n{_VERDICT[good]}.")
-    return good
+# Output
 
 
 _MODES = {
@@ -107,10 +84,9 @@ _MODES = {
     Mode.BOTH: "intranet and Internet (CLIENT-MODE)",
 }
 _KEYS = {
-    "pki": "signs with the key of its TLS certificate",
-    "own-key": "signs with a separate key",
+    "pki": "the key of the TLS certificate signs",
+    "own-key": "a separate key signs",
 }
-_VERDICT = {True: "Everything succeeded", False: "There were failures"}
 _MARKS = {
     Result.GOOD: "",
     Result.FELL_BACK: "  (fell back)",
@@ -132,8 +108,8 @@ def action_line(action: ActionResult) -> str:
     return f"{line}\n{text}"
 
 
-def action_json(scenario: str, action: ActionResult) -> str:
-    return json.dumps({"scenario": scenario, **asdict(action), "seconds": round(action.seconds, 6)})
+def action_json(scene: str, action: ActionResult) -> str:
+    return json.dumps({"scene": scene, **asdict(action), "seconds": round(action.seconds, 6)})
 
 
 # Many clients
@@ -155,8 +131,7 @@ def _many(lab: RunningLab, options: ClientOptions, count: int) -> bool:
     phases: list[Phase] = []
     try:
         if not options.as_json:
-            print(f"{_count(count, options.at_once)}; {_MODES[options.mode]}; each", end=" ")
-            print(f"{_KEYS[options.profile]}.\n\n{_HEAD}")
+            print(f"{_count(count, options.at_once)}; {options.client}.\n\n{_HEAD}")
         for phase in fleet.run(options.polls):
             phases.append(phase)
             print(_phase_json(phase) if options.as_json else _phase_line(phase), flush=True)
@@ -167,7 +142,7 @@ def _many(lab: RunningLab, options: ClientOptions, count: int) -> bool:
     if phases[-1].clients == phases[-1].failures.total():
         print("All requests failed; check that the lab is still running.", file=sys.stderr)
     if not options.as_json:
-        print(f"\n{_VERDICT[good]}.")
+        print("\nEverything succeeded." if good else "\nThere were failures.")
     return good
 
 

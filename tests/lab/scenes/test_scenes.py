@@ -113,6 +113,6 @@ def test_scenes_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_scene_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["lab", "client", "--scene", "nothing"]) == 2
-    assert "no scene nothing; use one of site-assignment, " in capsys.readouterr().err
+    assert "no scene nothing; use one of life-cycle, " in capsys.readouterr().err
     assert main(["lab", "client", "--scene", "all", "--count", "2"]) == 2
     assert "use either --scene or --count" in capsys.readouterr().err

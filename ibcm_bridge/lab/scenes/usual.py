@@ -1,0 +1,101 @@
+"""The scenes that `ibcm-bridge lab client` plays without --scene, in the mode of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from ibcm_bridge.lab.clients.life_cycle import LIFE, POLICY_REQUEST, REGISTRATION
+from ibcm_bridge.lab.protocol import wsus
+from ibcm_bridge.lab.scenes.scene import Scene, Stage
+from ibcm_bridge.lab.simulated.client import ActionResult
+from ibcm_bridge.lab.simulated.download import Download
+from ibcm_bridge.lab.simulated.installation import Mode
+
+INSTALLED = 400
+"""Deployment state in the message to a fallback status point (protocol.md 8.1)."""
+
+CUTS = (0.4, 0.7)
+"""The fractions of the file at which a download is interrupted, within a range."""
+
+
+def _life_cycle(stage: Stage) -> Iterator[ActionResult]:
+    client = stage.client(stage.mode)
+    yield client.fallback(INSTALLED)
+    yield from client.run(*LIFE)
+
+
+def _microsoft_update(stage: Stage) -> Iterator[ActionResult]:
+    client = stage.client(stage.mode)
+    yield from client.run(REGISTRATION)
+    yield from client.update()
+    client.move(stage.lab.internet.without(wsus.MICROSOFT_UPDATE))
+    yield from client.update()
+
+
+def _lost_connection(stage: Stage) -> Iterator[ActionResult]:
+    """Lose the connection twice, in the same network."""
+    client = stage.client(Mode.INTERNET_ONLY)
+    yield from client.run(REGISTRATION)
+    download = Download()
+    for cut in CUTS:
+        yield from client.download(download, _until(download, cut))
+        client.move(stage.lab.internet)
+    yield from client.download(download)
+    yield client.compare(download)
+
+
+def _roaming_download(stage: Stage) -> Iterator[ActionResult]:
+    """Start on the Internet, continue on the intranet, complete on the Internet."""
+    client = stage.client(Mode.BOTH)
+    yield from client.run(REGISTRATION)
+    download = Download()
+    for cut, network in zip(CUTS, (stage.lab.intranet, stage.lab.internet), strict=True):
+        yield from client.download(download, _until(download, cut))
+        client.move(network)
+        yield from client.run(POLICY_REQUEST)
+    yield from client.download(download)
+    yield client.compare(download)
+
+
+def _until(download: Download, fraction: float) -> Callable[[int], bool]:
+    return lambda position: download.size is None or position < fraction * download.size
+
+
+_LIFE_CYCLE = Scene(
+    "life-cycle",
+    "A client on the Internet",
+    "CLIENT-PICK",
+    "It selects an Internet management point at random, and keeps it for everything from its "
+    "registration to an upload.",
+    _life_cycle,
+)
+_MICROSOFT_UPDATE = Scene(
+    "microsoft-update",
+    "Updates on the Internet",
+    "CLIENT-UPDATES",
+    "The client scans at the Internet software update point. It downloads from Microsoft "
+    "Update first, and from a distribution point only if that fails.",
+    _microsoft_update,
+)
+_LOST_CONNECTION = Scene(
+    "lost-connection",
+    "A download that loses its connection",
+    "CLIENT-RESUME",
+    "It continues at the byte where it stopped. Its SHA-256 is that of an uninterrupted download.",
+    _lost_connection,
+)
+_ROAMING_DOWNLOAD = Scene(
+    "roaming-download",
+    "A download across networks",
+    "CLIENT-RESUME",
+    "A download that starts on the Internet resumes on the intranet, and the reverse.",
+    _roaming_download,
+)
+
+USUAL: Mapping[Mode, tuple[Scene, ...]] = {
+    Mode.INTERNET_ONLY: (_LIFE_CYCLE, _MICROSOFT_UPDATE, _LOST_CONNECTION),
+    Mode.BOTH: (_LIFE_CYCLE, _MICROSOFT_UPDATE, _ROAMING_DOWNLOAD),
+}
+"""Mode of the client -> scenes (CLIENT-MODE)."""
+
+USUAL_SCENES = (_LIFE_CYCLE, _MICROSOFT_UPDATE, _LOST_CONNECTION, _ROAMING_DOWNLOAD)
