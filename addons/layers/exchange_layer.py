@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from mitmproxy.proxy import events
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layer import CommandGenerator, Layer
+from mitmproxy.proxy.layer import CommandGenerator
 
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import ExchangeEndedHook
@@ -17,6 +17,7 @@ from ibcm_bridge.addons.layers.procedure import Procedure, Steps
 from ibcm_bridge.addons.layers.site_system_choice import SiteSystemChoice
 from ibcm_bridge.addons.layers.site_system_legs import KeptLegClosed, SiteSystemLegs
 from ibcm_bridge.addons.layers.site_system_states import SiteSystemStates
+from ibcm_bridge.addons.layers.small_layer import SmallLayer
 from ibcm_bridge.addons.layers.withdrawal import withdraw
 from ibcm_bridge.addons.stages import GuardedHooks, result_of
 from ibcm_bridge.decisions.denial import Refused
@@ -24,7 +25,7 @@ from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.site_system_leg.origination import WhenClosed
 
 
-class ExchangeLayer(Layer):
+class ExchangeLayer(SmallLayer):
     """Serves HTTP/1.1 to the client, with separate legs to the site systems."""
 
     def __init__(

@@ -28,6 +28,7 @@ from ibcm_bridge.addons.layers.client_tls import BridgedClientTls
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.addons.layers.exchange_layer import ExchangeLayer
 from ibcm_bridge.addons.layers.site_system_states import SiteSystemStates
+from ibcm_bridge.addons.layers.small_layer import SmallLayer
 from ibcm_bridge.addons.layers.tunnel import RelayLayer
 from ibcm_bridge.addons.stages import GuardedHooks
 from ibcm_bridge.addons.tls.alerts import alert_record
@@ -52,7 +53,7 @@ _NO_BALANCER = Deny(
 )
 
 
-class FrontDoorLayer(Layer):
+class FrontDoorLayer(SmallLayer):
     """Decides what a connection becomes."""
 
     def __init__(

@@ -20,6 +20,7 @@ from mitmproxy.proxy.layers.tls import ServerTLSLayer
 from mitmproxy.proxy.tunnel import TunnelState
 
 from ibcm_bridge.addons.layers.site_system_states import SiteSystemState
+from ibcm_bridge.addons.layers.small_layer import SmallLayer
 from ibcm_bridge.addons.layers.tls_ending import TlsEnded, TlsEnding
 from ibcm_bridge.addons.tls.site_system_leg import (
     alert_received,
@@ -185,7 +186,7 @@ class _LegTls(TlsEnding, ServerTLSLayer):
         return verification_failure(self.tls) if self.tls else None
 
 
-class _Endpoint(Layer):
+class _Endpoint(SmallLayer):
     """The top layer of a leg."""
 
     def _handle_event(self, event: events.Event) -> CommandGenerator[None]:

@@ -18,6 +18,7 @@ from mitmproxy.proxy.layers.tls import TLSLayer
 from mitmproxy.proxy.tunnel import TunnelState
 
 from ibcm_bridge.addons.events import DataLent
+from ibcm_bridge.addons.layers.small_layer import SmallLayer
 from ibcm_bridge.addons.tls.connection import End, LegConnection
 
 LENT_BYTES = 16_384
@@ -36,7 +37,7 @@ class TlsEnded(events.ConnectionClosed):
     """True if the peer sent close_notify (RFC 8446 §6.1)."""
 
 
-class TlsEnding(TLSLayer):
+class TlsEnding(SmallLayer, TLSLayer):
     """Replaces the behavior of mitmproxy's TLS layers after the handshake."""
 
     _ended = False

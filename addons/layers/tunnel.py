@@ -10,12 +10,13 @@ from __future__ import annotations
 from mitmproxy.connection import Connection, ConnectionState, Server
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layer import CommandGenerator, Layer
+from mitmproxy.proxy.layer import CommandGenerator
 
 from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.addons.events import EndedTunnel, Forward, Forwarded, GiveWay, TunnelEndedHook
 from ibcm_bridge.addons.layers.deadline import Deadline
 from ibcm_bridge.addons.layers.site_system_states import SiteSystemState, SiteSystemStates
+from ibcm_bridge.addons.layers.small_layer import SmallLayer
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.os_errors import not_connected
@@ -29,7 +30,7 @@ MAX_AHEAD = 131_072
 one read."""
 
 
-class RelayLayer(Layer):
+class RelayLayer(SmallLayer):
     """Forwards TLS from the Internet to the site system without termination."""
 
     def __init__(

@@ -66,8 +66,6 @@ class BridgeMaster(Master):
             mode=[_mode(address) for address in bridge.generation.listeners],
             connection_strategy="lazy",
             http2=False,
-            # Only mitmproxy's last resort: the bridge's own timeouts are shorter.
-            tcp_timeout=86_400,
         )
 
     async def listen(self, listeners: Iterable[Address]) -> bool:

@@ -22,11 +22,11 @@ from mitmproxy.connection import Connection, ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
-from mitmproxy.proxy.server import ConnectionIO
-from mitmproxy.utils import asyncio_utils
+from mitmproxy.proxy.server import ConnectionIO, TimeoutWatchdog
 
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.events import Defect, Forward, GiveWay
+from ibcm_bridge.addons.server import tasks
 from ibcm_bridge.addons.server.guarded_hooks import MUST_RERAISE, ConnectionHooks, log_defect
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
 from ibcm_bridge.addons.server.leg_socket import LegSocket
@@ -89,6 +89,16 @@ def _weak(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
+class _NoWatchdog(TimeoutWatchdog):
+    """Ends nothing. The layers have deadlines; mitmproxy's has a task in each connection."""
+
+    def __init__(self) -> None:
+        """Have no timeout."""
+
+    async def watch(self) -> None:
+        """Return."""
+
+
 class BridgeConnectionHandler(SocketHandler):
     """Runs one client connection, and fails closed."""
 
@@ -100,7 +110,7 @@ class BridgeConnectionHandler(SocketHandler):
         self._busy = False
         self._ended = False
         self.hooks = ConnectionHooks(self.generation.hooks, self.client, _weak(self._abort))
-        self.timeout_watchdog.callback = _weak(self.on_timeout)
+        self.timeout_watchdog = _NoWatchdog()
         self._waiting_hooks: set[asyncio.Task[None]] = set()
 
     @property
@@ -143,7 +153,6 @@ class BridgeConnectionHandler(SocketHandler):
         self._busy = True
         try:
             while self._queue and not self._ended:
-                self.timeout_watchdog.register_activity()
                 for command in self.layer.handle_event(self._queue.pop(0)):
                     if self._ended:
                         break
@@ -260,10 +269,7 @@ class BridgeConnectionHandler(SocketHandler):
                 io.handler.cancel("aborted by the bridge")
 
     def _task(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
-        task: asyncio.Task[None] = asyncio_utils.create_task(
-            self._guarded(work, name), name=name, keep_ref=True, client=self.client.peername
-        )
-        return task
+        return tasks.start(self._guarded(work, name), name)
 
     async def _guarded(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run a task. If it raised unguarded, its layer would wait forever."""

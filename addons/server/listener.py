@@ -12,10 +12,10 @@ from mitmproxy import ctx
 from mitmproxy.proxy import mode_servers, mode_specs
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import Layer
-from mitmproxy.utils import asyncio_utils
 
 from ibcm_bridge.addons.connections import ConnectionRecord, Connections
 from ibcm_bridge.addons.events import ConnectionRefusedHook, RefusedConnection, TurnedAwayHook
+from ibcm_bridge.addons.server import tasks
 from ibcm_bridge.addons.server.connection_handler import (
     BridgeConnectionHandler,
     current_runtime,
@@ -81,9 +81,7 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         return LegSocket(CLIENT_BYTES, self._accept)
 
     def _accept(self, socket: LegSocket) -> None:
-        asyncio_utils.create_task(
-            self.handle_stream(socket, socket.transport), name="connection", keep_ref=True
-        )
+        tasks.start(self.handle_stream(socket, socket.transport), "connection")
 
     async def handle_stream(self, reader: Any, writer: Any = None) -> None:
         """Serve one connection, and always close it."""
