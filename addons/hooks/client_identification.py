@@ -103,6 +103,8 @@ class ClientIdentification:
     def reply_allowed(self, known: ReplyAllowed) -> Later[Learned | Deny]:
         """Learn a binding from the reply of a management point that accepted the client."""
         registered = _registered(known)
+        if not registered and not gives_policy(known.message):
+            return Learned()  # it confirms no binding
         guid = registered or known.approved.identity.guid
         found = self._bindings.find(guid, ())
         if isinstance(found, CoroutineType):
@@ -116,7 +118,7 @@ class ClientIdentification:
         try:
             found = await waiting
         except RegistryError as error:
-            return _not_recorded(error)
+            return self._not_stored(known, error)
         learned = self._learn(known, registered, found)
         return await learned if isinstance(learned, Coroutine) else learned
 
@@ -126,7 +128,7 @@ class ClientIdentification:
         try:
             before, lesson = self._lesson(known, registered, find)
         except RegistryError as error:
-            return _not_recorded(error)
+            return self._not_stored(known, error)
         if isinstance(lesson, Binding):
             return self._now(self._store(known, registered, before, lesson))
         return self._learned(known, lesson)
@@ -145,8 +147,17 @@ class ClientIdentification:
                 # Another client may have been bound in between.
                 _, lesson = self._lesson(known, registered, await self._found(new.guid, ()))
         except RegistryError as error:
-            return _not_recorded(error)
+            return self._not_stored(known, error)
         return self._learned(known, lesson if isinstance(lesson, Deny) else None)
+
+    def _not_stored(self, known: ReplyAllowed, error: RegistryError) -> Learned | Deny:
+        """Decide on a reply that confirms a binding which cannot be stored, or not be compared.
+
+        With `enforce` the client must not believe that it is registered: the bridge would know
+        neither that its client GUID is taken, nor the key of its signatures. It registers again.
+        """
+        logger.warning("cannot record a client GUID binding: %s", error)
+        return self._learned(known, _unavailable(error))
 
     def _learned(self, known: ReplyAllowed, doubt: Deny | None) -> Learned | Deny:
         if doubt is None:
@@ -211,9 +222,3 @@ def _registered(known: ReplyAllowed) -> str:
 
 def _unavailable(error: RegistryError) -> Deny:
     return Deny(Reason.IDENTITY_UNAVAILABLE, rules.MESSAGES_BINDINGS, str(error)[:200])
-
-
-def _not_recorded(error: RegistryError) -> Learned:
-    """The site accepted the client. A later reply can be used as well."""
-    logger.warning("cannot record a client GUID binding: %s", error)
-    return Learned()

@@ -27,7 +27,7 @@ from ibcm_bridge.policy.message_policy import (
     MessagePolicy,
     UnknownGuids,
 )
-from ibcm_bridge.storage.binding_registry import Registry
+from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 from tests.addons.stand_ins.exchange_driver import ExchangeDriver
 from tests.addons.stand_ins.lab import Lab
 
@@ -267,20 +267,67 @@ def test_without_the_registry_all_messages_are_refused(
     assert not exchange.dialled
 
 
-def test_a_reply_is_forwarded_even_if_its_binding_cannot_be_recorded(
+@pytest.fixture(params=["unreadable", "locked"])
+def fail(
+    request: pytest.FixtureRequest, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], None]:
+    """Makes the registry fail: at all, or only when something is stored."""
+
+    def locked(_registry: Registry, _binding: Binding) -> Binding:
+        raise RegistryError("database is locked")
+
+    failures = {
+        "unreadable": registry.close,
+        "locked": lambda: monkeypatch.setattr(Registry, "add", locked),
+    }
+    return failures[request.param]
+
+
+@pytest.mark.parametrize(
+    ("request_of", "reply"), [(registration, REGISTERED), (policy_request, ASSIGNED)]
+)
+def test_a_reply_whose_binding_cannot_be_stored_is_refused(
     exchange: ExchangeDriver,
     rule: Rule,
-    registry: Registry,
     running_lab: Lab,
+    fail: Callable[[], None],
+    request_of: Callable[[Lab], bytes],
+    reply: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    request = registration(running_lab)
-    exchange.receive(request)
-    assert exchange.to(exchange.server) == request
-    registry.close()
+    exchange.receive(request_of(running_lab))
+    exchange.to(exchange.server)
+    fail()
+    exchange.receive(reply_bytes(reply), exchange.server)
+    assert exchange.reason() == "identity-unavailable"
+    sent = exchange.to_client()
+    assert sent.startswith(b"HTTP/1.1 503 ")
+    assert reply_bytes(reply) not in sent
+    assert "cannot record a client GUID binding" in caplog.text
+
+
+def test_with_observe_it_is_forwarded_and_the_record_says_so(
+    exchange: ExchangeDriver, rule: Rule, running_lab: Lab, fail: Callable[[], None]
+) -> None:
+    rule(MessagePolicy())
+    exchange.receive(registration(running_lab))
+    exchange.to(exchange.server)
+    fail()
     exchange.receive(reply_bytes(REGISTERED), exchange.server)
     assert exchange.to_client() == reply_bytes(REGISTERED)
-    assert "cannot record a client GUID binding" in caplog.text
+    (observed,) = exchange.ended[-1].observed
+    assert observed.startswith("identity-unavailable: ")
+
+
+def test_a_reply_that_confirms_no_binding_needs_no_registry(
+    exchange: ExchangeDriver, rule: Rule, running_lab: Lab, fail: Callable[[], None]
+) -> None:
+    exchange.receive(report(running_lab))
+    exchange.to(exchange.server)
+    fail()
+    reply = reply_bytes("<ReportReply/>")
+    exchange.receive(reply, exchange.server)
+    assert exchange.to_client() == reply
 
 
 def test_a_client_that_is_bound_in_between_keeps_its_guid(
