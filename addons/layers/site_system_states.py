@@ -13,7 +13,8 @@ from typing import NamedTuple
 from ibcm_bridge.policy.addresses import address_text
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import TunnelPublication
-from ibcm_bridge.site_system_leg.breaker import CLOSED, Breaker
+from ibcm_bridge.policy.site_systems import DEFAULT_PER_SITE_SYSTEM, PerSiteSystem
+from ibcm_bridge.site_system_leg.breaker import Breaker
 from ibcm_bridge.site_system_leg.refusing_bridge import ResponseCounts
 
 logger = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ class SiteSystemKey(NamedTuple):
 class SiteSystemState:
     """The state of one site system. Times are in seconds, by a clock that never goes back."""
 
-    def __init__(self, key: SiteSystemKey) -> None:
-        self.breaker: Breaker = CLOSED
+    def __init__(self, key: SiteSystemKey, limits: PerSiteSystem = DEFAULT_PER_SITE_SYSTEM) -> None:
+        self.breaker = Breaker(limits=limits)
         self._counts = ResponseCounts()
         place = f"{key.publication}: {key.role}" if key.role else key.publication
         self._prefix = f"{key.name}: "
@@ -59,7 +60,7 @@ class SiteSystemState:
 
     def connected(self) -> None:
         """Note that a new connection works."""
-        before, self.breaker = self.breaker, CLOSED
+        before, self.breaker = self.breaker, self.breaker.connected()
         if before.is_open:
             logger.warning("%s is available again", self.text)
 
@@ -79,6 +80,7 @@ class SiteSystemStates:
     """The states of all site systems of a policy."""
 
     def __init__(self, policy: Policy) -> None:
+        self._limits = policy.per_site_system
         self._states: dict[tuple[str, str, str], SiteSystemState] = {}
         for _, publication in policy.publications():
             if isinstance(publication, TunnelPublication):
@@ -96,7 +98,7 @@ class SiteSystemStates:
         found = self._states.get(key)
         if found is None:
             named = SiteSystemKey(*key)
-            found = self._states[named] = SiteSystemState(named)
+            found = self._states[named] = SiteSystemState(named, self._limits)
         return found
 
     def problems(self) -> Iterator[str]:

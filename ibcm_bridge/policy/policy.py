@@ -22,6 +22,7 @@ from ibcm_bridge.policy.publications import (
     published,
 )
 from ibcm_bridge.policy.roles import NeverPublished
+from ibcm_bridge.policy.site_systems import DEFAULT_PER_SITE_SYSTEM, PerSiteSystem
 
 SITE_SYSTEM_IDLE_SECONDS = 100.0
 """Below the 120 s after which IIS closes an idle connection by default ("connectionTimeout"). If
@@ -140,6 +141,7 @@ class Policy:
     limits: Limits
     messages: MessagePolicy = field(default_factory=MessagePolicy)
     per_source: PerSource = PerSource()
+    per_site_system: PerSiteSystem = DEFAULT_PER_SITE_SYSTEM
     uploads: UploadPolicy = UploadPolicy()
     clamav: ClamAv | None = None
     workers: int | None = None

@@ -29,6 +29,21 @@ class SiteSystem:
         return frozenset((self.name, self.verify_name))
 
 
+@dataclass(frozen=True, slots=True)
+class PerSiteSystem:
+    """When a site system that cannot be connected to is tried last. `site_system_leg.breaker`."""
+
+    failures: int = 3
+    """Failed attempts in a row."""
+    within_seconds: float = 60.0
+    """The longest time from the first of them to the last."""
+    probe_seconds: float = 30.0
+    """The time after the last failure until one request tries the site system first."""
+
+
+DEFAULT_PER_SITE_SYSTEM = PerSiteSystem()
+
+
 class Order(StrEnum):
     """The site system that a client tries first."""
 

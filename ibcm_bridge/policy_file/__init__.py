@@ -30,6 +30,7 @@ from ibcm_bridge.policy.policy import (
     WhenUnwritable,
 )
 from ibcm_bridge.policy.roles import RoleTable
+from ibcm_bridge.policy.site_systems import PerSiteSystem
 from ibcm_bridge.policy_file import yaml_tree
 from ibcm_bridge.policy_file.addresses import read_address, read_networks
 from ibcm_bridge.policy_file.folders import is_folder
@@ -109,9 +110,10 @@ def load_policy(path: Path, source: bytes | None = None) -> Policy:
         when_unwritable=WhenUnwritable(row.audit.when_unwritable),
         rule_files=tuple(_rule_files(reading, row.rules)),
         clamav=_clamav(reading, row.engines.clamav),
-        limits=Limits(**row.limits.model_dump(exclude={"per_source"})),
+        limits=Limits(**row.limits.model_dump(exclude={"per_source", "per_site_system"})),
         messages=read_messages(reading, row.messages, listeners),
         per_source=_per_source(reading, row.limits.per_source),
+        per_site_system=PerSiteSystem(**row.limits.per_site_system.model_dump()),
         uploads=_uploads(reading, row.uploads),
         workers=row.workers,
         web_because=row.web.because if row.web else None,

@@ -3,18 +3,18 @@
 Only attempts to connect count, with the TLS handshake and the certificates of both sides. Responses
 do not count, because a client could cause a bad one.
 
-    closed --FAILURES within WINDOW_SECONDS, none succeeded in between--> open
-    open   --PROBE_SECONDS after the last failure or probe--> one request probes
+    closed --`failures` within `within_seconds`, none succeeded in between--> open
+    open   --`probe_seconds` after the last failure or probe--> one request probes
     open   --an attempt succeeds--> closed
+
+The limits are those of the policy: `limits.per_site_system`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-FAILURES = 3
-WINDOW_SECONDS = 60.0
-PROBE_SECONDS = 30.0
+from ibcm_bridge.policy.site_systems import DEFAULT_PER_SITE_SYSTEM, PerSiteSystem
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,10 @@ class Breaker:
     """A state of the breaker. Times are in seconds, by a clock that never goes back."""
 
     failures: tuple[float, ...] = ()
-    """The times of the last failures in a row, at most `FAILURES`."""
+    """The times of the last failures in a row, at most `limits.failures`."""
     next_probe: float | None = None
     """When the next request may probe the site system; None while the breaker is closed."""
+    limits: PerSiteSystem = DEFAULT_PER_SITE_SYSTEM
 
     @property
     def is_open(self) -> bool:
@@ -37,14 +38,21 @@ class Breaker:
 
     def probed(self, now: float) -> Breaker:
         """Return the state after a request begins to probe: no other probes meanwhile."""
-        return Breaker(self.failures, now + PROBE_SECONDS)
+        return Breaker(self.failures, now + self.limits.probe_seconds, self.limits)
 
     def failed(self, now: float) -> Breaker:
         """Return the state after a failed attempt."""
-        failures = (*self.failures, now)[-FAILURES:]
-        opens = len(failures) == FAILURES and now - failures[0] <= WINDOW_SECONDS
-        return Breaker(failures, now + PROBE_SECONDS if opens or self.is_open else None)
+        limits = self.limits
+        failures = (*self.failures, now)[-limits.failures :]
+        is_full = len(failures) == limits.failures
+        opens = is_full and now - failures[0] <= limits.within_seconds
+        next_probe = now + limits.probe_seconds if opens or self.is_open else None
+        return Breaker(failures, next_probe, limits)
+
+    def connected(self) -> Breaker:
+        """Return the state after an attempt that succeeded."""
+        return Breaker(limits=self.limits)
 
 
 CLOSED = Breaker()
-"""The state at the start, and after an attempt that succeeded."""
+"""The state at the start, with the limits of a policy that does not change them."""

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from ibcm_bridge.policy.policy import PerSource
+from ibcm_bridge.policy.site_systems import PerSiteSystem
 from tests.policy_file.conftest import Load
 from tests.policy_samples import Problems, plaintext, sample, tunnel
 
@@ -119,5 +120,33 @@ def test_limits_for_one_source(load: Load) -> None:
 )
 def test_an_unusable_limit_is_reported(problems: Problems, per_source: str, message: str) -> None:
     [(line, problem)] = problems(with_limits(per_source))
+    assert line == 3
+    assert message in problem
+
+
+def with_breaker(per_site_system: str) -> str:
+    head = f"version: 1\nlimits:\n  per_site_system: {per_site_system}\npublications:\n"
+    return sample(tunnel(), head=head)
+
+
+def test_limits_for_failing_site_systems(load: Load) -> None:
+    assert load(sample(tunnel())).per_site_system == PerSiteSystem(3, 60, 30)
+    text = "{failures: 5, within_seconds: 120, probe_seconds: 2.5}"
+    assert load(with_breaker(text)).per_site_system == PerSiteSystem(5, 120, 2.5)
+    assert load(with_breaker("{failures: 1}")).per_site_system == PerSiteSystem(failures=1)
+
+
+@pytest.mark.parametrize(
+    ("per_site_system", "message"),
+    [
+        ("{failures: 0}", "limits.per_site_system.failures: out of range"),
+        ("{probe_seconds: 4000}", "limits.per_site_system.probe_seconds: out of range"),
+        ("{window: 1}", "limits.per_site_system.window: unknown key"),
+    ],
+)
+def test_an_unusable_limit_of_site_systems_is_reported(
+    problems: Problems, per_site_system: str, message: str
+) -> None:
+    [(line, problem)] = problems(with_breaker(per_site_system))
     assert line == 3
     assert message in problem

@@ -5,14 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.site_system_leg.breaker import (
-    CLOSED,
-    FAILURES,
-    PROBE_SECONDS,
-    WINDOW_SECONDS,
-    Breaker,
-)
+from ibcm_bridge.policy.site_systems import PerSiteSystem
+from ibcm_bridge.site_system_leg.breaker import CLOSED, Breaker
 
+DEFAULT = PerSiteSystem()
+FAILURES, PROBE_SECONDS = DEFAULT.failures, DEFAULT.probe_seconds
+WINDOW_SECONDS = DEFAULT.within_seconds
 MOMENTS = st.lists(st.floats(0, 200), max_size=12).map(sorted)
 
 
@@ -58,6 +56,20 @@ def test_a_failed_probe_keeps_it_open_for_as_long_again() -> None:
     assert state.is_open
     assert not state.is_due(84)
     assert state.is_due(85)
+
+
+def test_a_policy_chooses_the_limits() -> None:
+    limits = PerSiteSystem(failures=2, within_seconds=5, probe_seconds=7)
+    state = Breaker(limits=limits).failed(0).failed(6)
+    assert not state.is_open
+    state = state.failed(10)
+    assert state.is_open
+    assert not state.is_due(16.9)
+    assert state.is_due(17)
+    assert not state.probed(17).is_due(23.9)
+    assert state.probed(17).is_due(24)
+    assert state.connected() == Breaker(limits=limits)
+    assert Breaker(limits=PerSiteSystem(failures=1)).failed(0).is_open
 
 
 def test_a_closed_one_is_never_probed() -> None:

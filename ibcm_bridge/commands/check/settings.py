@@ -13,6 +13,7 @@ from ibcm_bridge.commands.workers import worker_count, workers_refusal
 from ibcm_bridge.policy.addresses import address_text, is_loopback
 from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 from ibcm_bridge.policy.policy import ClamAv, Operations, Policy, UploadPolicy, WhenUnwritable
+from ibcm_bridge.policy.site_systems import DEFAULT_PER_SITE_SYSTEM, PerSiteSystem
 from ibcm_bridge.policy_file import LimitsRow
 
 AUDIT_MODE = 0o640
@@ -39,6 +40,7 @@ def describe_settings(policy: Policy) -> Iterator[Finding]:
     if policy.operations is not None:
         yield from _describe_operations(policy.operations)
     yield from _describe_sources(policy)
+    yield from _describe_site_systems(policy.per_site_system)
     defaults = LimitsRow().model_dump()
     changed = [
         f"{name} {_limit(name, value)} (default {_limit(name, defaults[name])})"
@@ -66,6 +68,15 @@ def _describe_sources(policy: Policy) -> Iterator[Finding]:
         yield Finding(Level.FACT, where, text)
     for network, because in per_source.exceptions.items():
         yield Finding(Level.FACT, where, f"{network} has no limit of a source, because: {because}")
+
+
+def _describe_site_systems(limits: PerSiteSystem) -> Iterator[Finding]:
+    if limits != DEFAULT_PER_SITE_SYSTEM:
+        text = (
+            f"a site system is tried last after {limits.failures} failed attempts in a row within "
+            f"{limits.within_seconds:g} s, and probed after {limits.probe_seconds:g} s"
+        )
+        yield Finding(Level.FACT, "limits.per_site_system", text)
 
 
 def _describe_operations(operations: Operations) -> Iterator[Finding]:

@@ -59,6 +59,17 @@ class PerSourceRow(Row, examples=[{"connections": 100, "handshakes_per_minute": 
     exceptions: list[SourceExceptionRow] = optional([], "networks without these limits")
 
 
+class PerSiteSystemRow(Row, examples=[{"failures": 3, "probe_seconds": 30}]):
+    """When a site system that cannot be connected to is tried last."""
+
+    # Envoy opens a host after 5 consecutive failures for 30 s, nginx after 1 for 10 s.
+    failures: Count = optional(3, "failed attempts to connect in a row", ge=1, le=1_000)
+    within_seconds: Seconds = optional(60.0, "seconds in which these attempts failed", le=3_600)
+    probe_seconds: Seconds = optional(
+        30.0, "seconds after the last failure until one request tries it first again", le=3_600
+    )
+
+
 class LimitsRow(Row, examples=[{"idle_seconds": 60}]):
     """Limits in bytes and seconds."""
 
@@ -113,6 +124,9 @@ class LimitsRow(Row, examples=[{"idle_seconds": 60}]):
     # bridge uses up to 100 KB, and a file descriptor on each leg.
     connections: Count = optional(1_000, "concurrent client connections", ge=1, le=100_000)
     per_source: PerSourceRow = optional(PerSourceRow(), "limits for one source address")
+    per_site_system: PerSiteSystemRow = optional(
+        PerSiteSystemRow(), "when a site system that cannot be connected to is tried last"
+    )
     # As Squid's default cache_mem, 256 MiB: 64 messages of the maximum size.
     buffered_bytes: Bytes = optional(
         268_435_456,

@@ -16,8 +16,7 @@ from ibcm_bridge.addons.layers.site_system_states import SiteSystemState
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.policy.publications import BridgePublication
-from ibcm_bridge.policy.site_systems import Order, SiteSystem, SiteSystems
-from ibcm_bridge.site_system_leg.breaker import FAILURES, PROBE_SECONDS
+from ibcm_bridge.policy.site_systems import Order, PerSiteSystem, SiteSystem, SiteSystems
 from ibcm_bridge.site_system_leg.origination import own_certificate
 from tests.addons.layers.samples import GET, OK, SECOND, post, status
 from tests.addons.stand_ins.driver import LIMITS
@@ -28,6 +27,7 @@ A, B, C = (
     for number in (1, 2, 3)
 )
 REFUSED = "[Errno 111] Connect call failed"
+FAILURES, PROBE_SECONDS = PerSiteSystem().failures, PerSiteSystem().probe_seconds
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import socket
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 
@@ -19,8 +20,7 @@ from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems as StandIns
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.policy.site_systems import Order, SiteSystem, SiteSystems
-from ibcm_bridge.site_system_leg.breaker import FAILURES
+from ibcm_bridge.policy.site_systems import Order, PerSiteSystem, SiteSystem, SiteSystems
 from tests.addons.stand_ins.lab import (
     BRIDGED,
     GOOD,
@@ -34,6 +34,7 @@ from tests.addons.stand_ins.running import SOON, Running, outcome_of, wait_for
 from tests.addons.upload_samples import GOOD_DATA, Sender, Senders, records, senders
 
 FIRST, SECOND = "mp01.corp.example", "mp02.corp.example"
+FAILURES = PerSiteSystem().failures
 
 
 @dataclasses.dataclass
@@ -140,6 +141,21 @@ def test_if_none_can_be_connected_to_requests_are_refused(lab: Lab, tmp_path: Pa
         assert list(degraded(running.bridge.shared, running.bridge.generation)) == [
             f"{BRIDGED}: management-point: no site system can be connected to"
         ]
+
+
+def test_the_policy_says_after_how_many_failures_a_site_system_is_tried_last(
+    lab: Lab, another: StandIns, tmp_path: Path
+) -> None:
+    policy = with_two(lab, tmp_path, nowhere(), another.management_point)
+    limits = PerSiteSystem(failures=1, probe_seconds=0.05)
+    with Running(lab, dataclasses.replace(policy, per_site_system=limits)) as running:
+        running.assert_serves()
+        assert gauge(running, FIRST) == 0.0
+        state = running.bridge.generation.site_systems.of(BRIDGED, "management-point", FIRST)
+        probe = state.breaker.next_probe
+        assert wait_for(lambda: state.breaker.is_due(time.monotonic()))
+        running.assert_serves()
+        assert state.breaker.next_probe != probe, "it was probed"
 
 
 def test_a_site_system_with_another_certificate_is_never_used(

@@ -345,7 +345,7 @@ def test_settings_that_are_not_the_default_are_reported(
         (
             "publications:\n",
             "limits: {connections: 10, idle_seconds: 12.5, site_system_idle_seconds: 30, "
-            "request_head: 131072}\n"
+            "request_head: 131072, per_site_system: {failures: 5, probe_seconds: 2.5}}\n"
             "publications:\n",
         ),
         ("        crls: [", "        grace: 12h\n        crls: ["),
@@ -358,6 +358,10 @@ def test_settings_that_are_not_the_default_are_reported(
     assert (
         "limits: request_head 128 KiB (default 64 KiB), idle_seconds 12.5 (default 120), "
         "connections 10 (default 1000), site_system_idle_seconds 30 (default 100)" in reported
+    )
+    assert (
+        "limits.per_site_system: a site system is tried last after 5 failed attempts in a row "
+        "within 60 s, and probed after 2.5 s" in reported
     )
     assert any("accepted for 12 h after they expire" in text for text in reported)
     ports = [text for text in reported if "clients connect to port" in text]
