@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,30 +18,17 @@ from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from tests.integration.credentials import Credentials
 from tests.integration.lab import Lab
+from tests.integration.lab_fixtures import credentials, pki, site_systems
 from tests.integration.raw_site_system import RawSiteSystem
 from tests.needs import demand
 
-
-@pytest.fixture(scope="session")
-def pki() -> LabPki:
-    return LabPki.make(now=datetime.now(UTC))
-
-
-@pytest.fixture(scope="session")
-def credentials(pki: LabPki) -> Credentials:
-    """Made before any revocation list is."""
-    return Credentials.make(pki)
+__all__ = ["credentials", "pki", "site_systems"]
+"""Fixtures that the tests here use, too."""
 
 
 @pytest.fixture(scope="session")
 def credential_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("credentials")
-
-
-@pytest.fixture(scope="module")
-def site_systems(pki: LabPki, credentials: Credentials) -> Iterator[SiteSystems]:
-    with SiteSystems(pki) as site:
-        yield site
 
 
 @pytest.fixture(scope="module")
