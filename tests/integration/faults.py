@@ -7,7 +7,7 @@ import errno
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from io import RawIOBase
 from pathlib import Path
@@ -51,6 +51,7 @@ class FaultyBridge(RunningBridge):
         site: SiteSystems,
         *,
         prefix: tuple[str, ...] = (),
+        options: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         self.operations = free_port()
@@ -62,6 +63,7 @@ class FaultyBridge(RunningBridge):
             site,
             policy=yaml.safe_dump(policy),
             namespace=Prefixed(prefix=prefix) if prefix else HERE,
+            options=options,
         )
         self.pki = pki
 
