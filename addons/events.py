@@ -8,7 +8,7 @@ They report the end of a connection, a tunnel or a request, and a response befor
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mitmproxy.connection import Client, Connection
 from mitmproxy.http import HTTPFlow
@@ -178,3 +178,11 @@ class TrafficObserver(Protocol):
 
     def ended(self, ended: Ended) -> None:
         """Called once for each end; for addons after the audit record is written."""
+
+
+@runtime_checkable
+class ScanObserver(Protocol):
+    """A `TrafficObserver` that also wants to know each scan of a content engine."""
+
+    def scanned(self, engine: str, seconds: float) -> None:
+        """Called after an engine has scanned a view of a body. Must not raise."""

@@ -24,8 +24,9 @@ from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
+from ibcm_bridge.addons.engines.timing import Scanned
 from ibcm_bridge.addons.errors import StartError
-from ibcm_bridge.addons.events import TrafficObserver
+from ibcm_bridge.addons.events import ScanObserver, TrafficObserver
 from ibcm_bridge.addons.hooks.bindings import LocalBindings
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS, ClientAuthentication
@@ -115,7 +116,9 @@ class Generation:
         self.rules = parts.rules
         setup = parts.rules.setup
         self.workers = InspectionWorkers(setup, policy.limits.inspection_workers)
-        self._inspection = BodyInspection(setup.make(parts.rules.compiled), self.workers.inspect)
+        self._scanned = _scan_observer(shared.observers)
+        engines = setup.make(parts.rules.compiled, self._scanned)
+        self._inspection = BodyInspection(engines, self.workers.inspect, self._scanned)
         trusts = [trust for tls in self.publication_tls for trust in tls.trusts()]
         self.renewals = (
             *crl_renewals(trusts, shared.check_seconds),
@@ -182,10 +185,23 @@ class Generation:
         del self._inspection.engines
 
     def _renew_rules(self, setup: EngineSetup, compiled: CompiledRules) -> None:
-        engines = setup.make(compiled)
+        engines = setup.make(compiled, self._scanned)
         self.rules = Rules(setup, compiled)
         self.workers.renew(setup)
         self._inspection.engines = engines
+
+
+def _scan_observer(observers: Sequence[TrafficObserver]) -> Scanned | None:
+    """Return a function that reports a scan to all who want to know it; None without one."""
+    counting = [observer for observer in observers if isinstance(observer, ScanObserver)]
+    if not counting:
+        return None
+
+    def scanned(engine: str, seconds: float) -> None:
+        for observer in counting:
+            observer.scanned(engine, seconds)
+
+    return scanned
 
 
 def _publication_tls(policy: Policy, clock: Clock) -> list[PublicationTls]:

@@ -8,6 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ibcm_bridge.addons.engines.clamav import ClamAvEngine
+from ibcm_bridge.addons.engines.timing import Scanned, TimedEngine
 from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine, RuleSource, YaraEngine
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy_file.rule_files import rule_files
@@ -20,12 +21,17 @@ class EngineSetup:
     malware_rules: tuple[RuleSource, ...]
     clamav: ClamAv | None = None
 
-    def make(self, compiled: CompiledRules | None = None) -> list[ContentEngine]:
-        """Return engines for the calling thread. RuleError names the rule file."""
+    def make(
+        self, compiled: CompiledRules | None = None, scanned: Scanned | None = None
+    ) -> list[ContentEngine]:
+        """Return engines for the calling thread. RuleError names the rule file.
+
+        `scanned`, if given, is called after each scan.
+        """
         made: list[ContentEngine] = [YaraEngine(compiled or self.malware_rules)]
         if self.clamav is not None:
             made.append(ClamAvEngine(self.clamav))
-        return made
+        return made if scanned is None else [TimedEngine(engine, scanned) for engine in made]
 
 
 def engine_setup(policy: Policy) -> EngineSetup:

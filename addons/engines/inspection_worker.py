@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 from ibcm_bridge.addons.engines.content_engines import EngineSetup
+from ibcm_bridge.addons.engines.timing import ScanTimes
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.inspection.engines import ContentEngine
@@ -53,11 +54,13 @@ def serve(received: BinaryIO, sent: BinaryIO) -> None:
     messages = _messages(received)
     setup = next(messages)
     assert isinstance(setup, EngineSetup)
-    engines = setup.make()
+    times = ScanTimes()
+    engines = setup.make(scanned=times.add)
     _send(sent, b"\n")
     for subject in messages:
         assert isinstance(subject, Subject)
-        _send(sent, write_report(Report(subject.digest(), _inspect(subject, engines))))
+        result = _inspect(subject, engines)
+        _send(sent, write_report(Report(subject.digest(), result, times.taken())))
 
 
 def _inspect(subject: Subject, engines: Sequence[ContentEngine]) -> CleanBody | Deny:

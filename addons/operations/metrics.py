@@ -153,6 +153,12 @@ INSPECTIONS = _metric(
     "inspections", _GAUGE, "Large bodies that are inspected or waiting for an inspection process."
 )
 INSPECTION_PROCESSES = _metric("inspection_processes", _GAUGE, "Running inspection processes.")
+SCAN_SECONDS = _metric(
+    "engine_scan_seconds",
+    _HISTOGRAM,
+    "Time of a content engine to scan one view of a body, also if the scan fails.",
+    "engine",
+)
 ENGINE_FAILURES = _metric(
     "engine_failures",
     _COUNTER,

@@ -6,6 +6,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from typing import Concatenate
 
 from mitmproxy.tls import TlsData
 
@@ -30,15 +31,15 @@ _ALLOW, _DENY, _OBSERVED = "allow", "deny", "observed"
 _FROM_CLIENT, _TO_CLIENT = "from-client", "to-client"
 
 
-def _harmless[Data](
-    method: Callable[[TrafficMetrics, Data], None],
-) -> Callable[[TrafficMetrics, Data], None]:
+def _harmless[**P](
+    method: Callable[Concatenate[TrafficMetrics, P], None],
+) -> Callable[Concatenate[TrafficMetrics, P], None]:
     """Log and count an exception; the traffic continues."""
 
     @functools.wraps(method)
-    def guarded(self: TrafficMetrics, data: Data) -> None:
+    def guarded(self: TrafficMetrics, /, *data: P.args, **named: P.kwargs) -> None:
         try:
-            method(self, data)
+            method(self, *data, **named)
         except Exception as error:
             self.defect(type(error).__name__)
 
@@ -69,6 +70,11 @@ class TrafficMetrics:
                 self._count_tunnel(ended)
             case _:
                 self._count_refused(ended)
+
+    @_harmless
+    def scanned(self, engine: str, seconds: float) -> None:
+        """Count a scan of a content engine."""
+        self._numbers.observe(metrics.SCAN_SECONDS, seconds, engine)
 
     @_harmless
     def tls_established_client(self, data: TlsData) -> None:

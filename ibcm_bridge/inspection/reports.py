@@ -7,7 +7,8 @@ values and no code. `verdict.conclude` compares the report with the body.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from ibcm_bridge.decisions import rules
@@ -22,6 +23,9 @@ MAX_TEXT = 4_096
 longer text is not a valid client GUID or signature, and neither is its beginning."""
 
 MAX_TEXTS = 64
+MAX_SCANS = 4_096
+"""Scans of one engine in a report. An archive has up to 1,000 members; later scans are left out."""
+
 MAX_LINE = 8_388_608
 """Bytes of a report: the maximum of all its texts, escaped."""
 
@@ -36,6 +40,8 @@ class Report:
 
     digest: str
     result: CleanBody | Deny
+    scan_seconds: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    """Name of an engine -> the time of each scan of a view. For the metrics only."""
 
 
 def no_report(detail: str) -> Deny:
@@ -46,7 +52,11 @@ def no_report(detail: str) -> Deny:
 def write_report(report: Report) -> bytes:
     """Serialize a report as one line."""
     result = report.result
-    values: dict[str, Any] = {"digest": report.digest}
+    seconds = {
+        engine: [round(each, 6) for each in scans[:MAX_SCANS]]
+        for engine, scans in report.scan_seconds.items()
+    }
+    values: dict[str, Any] = {"digest": report.digest, "scan_seconds": seconds}
     if isinstance(result, Deny):
         values["deny"] = _denial_fields(result)
     else:
@@ -66,8 +76,9 @@ def read_report(line: bytes) -> Report:
     try:
         values = json.loads(line)
         digest = _text(values.pop("digest"))
+        seconds = _scan_seconds(values.pop("scan_seconds"))
         if values.keys() == {"deny"}:
-            return Report(digest, _denial(values["deny"]))
+            return Report(digest, _denial(values["deny"]), seconds)
         if values.keys() != {"views", "message", "engines", "missed", "would_refuse"}:
             raise ReportError("neither a clean body nor a refusal")
         message = values["message"]
@@ -75,9 +86,22 @@ def read_report(line: bytes) -> Report:
         engines, missed = _texts(values["engines"]), _texts(values["missed"])
         would_refuse = _findings(values["would_refuse"])
         found = CleanBody(_texts(values["views"]), facts, engines, missed, would_refuse)
-        return Report(digest, found)
+        return Report(digest, found, seconds)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ReportError("not a report") from error
+
+
+def _scan_seconds(values: Any) -> dict[str, tuple[float, ...]]:
+    if len(values) > MAX_TEXTS or any(len(scans) > MAX_SCANS for scans in values.values()):
+        raise ReportError("too many scans")
+    return {_text(engine): tuple(map(_seconds, scans)) for engine, scans in values.items()}
+
+
+def _seconds(value: object) -> float:
+    # Also neither infinite nor NaN, which the metrics would keep.
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 86_400:
+        raise ReportError("not a time")
+    return float(value)
 
 
 def _denial_fields(denial: Deny) -> list[str]:

@@ -18,6 +18,7 @@ from ibcm_bridge.decisions.rules import ENDPOINTS, Rule
 from ibcm_bridge.inspection.message_facts import MessageFacts
 from ibcm_bridge.inspection.reports import (
     MAX_LINE,
+    MAX_SCANS,
     Report,
     ReportError,
     read_report,
@@ -224,6 +225,7 @@ MESSAGE: dict[str, Any] = {
 }
 FOUND: dict[str, Any] = {
     **{"digest": "d", "views": ["sent:1"], "message": MESSAGE, "engines": [], "missed": []},
+    "scan_seconds": {"engine": [0.25, 1]},
     "would_refuse": [["endpoint", "endpoints.endpoints", "x is not published", "", "x", "y"]],
 }
 FACTS = MessageFacts(
@@ -240,7 +242,11 @@ FACTS = MessageFacts(
 )
 FINDING = observed(Deny(Reason.ENDPOINT, ENDPOINTS, "x is not published", names=("x", "y")))
 assert FINDING is not None
-DENIED: dict[str, Any] = {"digest": "d", "deny": ["xml", "rule", "detail", ""]}
+DENIED: dict[str, Any] = {
+    "digest": "d",
+    "deny": ["xml", "rule", "detail", ""],
+    "scan_seconds": {},
+}
 
 
 def test_both_kinds_of_report_round_trip() -> None:
@@ -250,10 +256,16 @@ def test_both_kinds_of_report_round_trip() -> None:
         Report("d", CleanBody(("sent:1",), None, ("yara-x:0",), ("clamav: gone",))),
         Report("d", CleanBody(("sent:1",), None, (), would_refuse=(FINDING,))),
         Report("d", Deny(Reason.XML, Rule("rule"), "detail", "NO-OSD")),
+        Report("d", CleanBody(("sent:1",), None, ()), {"engine": (0.25, 1.0), "other": (0.0,)}),
     ):
         assert read_report(write_report(report)) == report
     assert read_report(json.dumps(FOUND).encode()).digest == "d"
     assert read_report(json.dumps(DENIED).encode()).digest == "d"
+
+
+def test_only_so_many_scans_are_reported() -> None:
+    report = Report("d", CleanBody(("sent:1",), None, ()), {"engine": (0.5,) * (MAX_SCANS + 1)})
+    assert read_report(write_report(report)).scan_seconds == {"engine": (0.5,) * MAX_SCANS}
 
 
 def test_the_size_of_a_report_is_limited() -> None:
@@ -313,6 +325,17 @@ def test_the_size_of_a_report_is_limited() -> None:
         {**FOUND, "engines": None},
         {**FOUND, "missed": None},
         {key: value for key, value in FOUND.items() if key != "missed"},
+        {key: value for key, value in FOUND.items() if key != "scan_seconds"},
+        {**FOUND, "scan_seconds": None},
+        {**FOUND, "scan_seconds": {"engine": 1}},
+        {**FOUND, "scan_seconds": {"engine": ["1"]}},
+        {**FOUND, "scan_seconds": {"engine": [True]}},
+        {**FOUND, "scan_seconds": {"engine": [-1]}},
+        {**FOUND, "scan_seconds": {"engine": [float("nan")]}},
+        {**FOUND, "scan_seconds": {"engine": [float("inf")]}},
+        {**FOUND, "scan_seconds": {"engine": [0] * 4_097}},
+        {**FOUND, "scan_seconds": {"x" * 4_097: [0]}},
+        {**FOUND, "scan_seconds": {str(number): [0] for number in range(65)}},
         {**DENIED, "deny": ["none-such", "", "", ""]},
         {**DENIED, "deny": ["xml"]},
         {**DENIED, "deny": None},
