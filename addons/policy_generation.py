@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -46,7 +46,7 @@ from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
 from ibcm_bridge.addons.stages import GuardedHooks
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
-from ibcm_bridge.inspection.engines import CompiledRules
+from ibcm_bridge.inspection.engines import CompiledRules, RuleSource
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
@@ -83,16 +83,21 @@ class Parts(NamedTuple):
 
 
 def build_parts(
-    policy: Policy, clock: Clock, setup: EngineSetup | None = None, known: Rules | None = None
+    policy: Policy,
+    clock: Clock,
+    setup: EngineSetup | None = None,
+    known: Rules | None = None,
+    compiled: Callable[[Sequence[RuleSource]], CompiledRules] = CompiledRules,
 ) -> Parts:
     """Build the parts. Raise StartError, RuleError, or OSError or ValueError for unreadable rules.
 
     `setup` has the rules, if they have been read before. `known` are used again if they are equal.
+    Otherwise `compiled` compiles them.
     """
     # Read once, so that the bridge and the workers use the same rules.
     setup = setup or engine_setup(policy)
     if known is None or known.setup != setup:
-        known = Rules(setup, CompiledRules(setup.malware_rules))
+        known = Rules(setup, compiled(setup.malware_rules))
     return Parts(known, _publication_tls(policy, clock))
 
 

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
+from ibcm_bridge.addons.engines.rule_compiler import compiled_elsewhere
 from ibcm_bridge.addons.renewal.file_watch import FileWatch, Problems
 from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.policy.policy import Policy
@@ -56,6 +57,5 @@ class RulesRenewal:
         setup = self._watch.read_if_changed()
         if setup is None or setup == self._current:
             return None
-        # Compiling blocks the event loop for part of its time, so rules that do not compile are
-        # not tried again until they change.
-        return setup, CompiledRules(setup.malware_rules)
+        # Rules that do not compile are not tried again until they change.
+        return setup, compiled_elsewhere(setup.malware_rules)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import yara_x
 
@@ -68,18 +69,50 @@ RuleSource = tuple[str, str]
 """The origin of rules, and their text."""
 
 
+class SavedRules(NamedTuple):
+    """Compiled rules as bytes, for another process with the same version of YARA-X."""
+
+    rules: bytes
+    repetitive: bytes
+    """Empty if there are none."""
+
+
 class CompiledRules:
     """Compiled YARA rules, which all threads may share."""
 
-    def __init__(self, sources: Iterable[RuleSource]) -> None:
-        """Compile the sources. Raises RuleError, with the origin."""
+    def __init__(self, sources: Iterable[RuleSource], saved: SavedRules | None = None) -> None:
+        """Compile the sources, or load what they were compiled to. Raises RuleError.
+
+        The error has the origin. `saved` must be from a process that is trusted like this one.
+        """
         known = list(sources)
-        repetitive = [source for source in known if source[0] == REPETITIVE]
-        others = [source for source in known if source[0] != REPETITIVE]
-        self.rules = _compiled([(_HAS_BEGINNING, _beginning_rule()), *others])
-        self.repetitive = _compiled(repetitive) if repetitive else None
+        if saved is None:
+            repetitive = [source for source in known if source[0] == REPETITIVE]
+            others = [source for source in known if source[0] != REPETITIVE]
+            self.rules = _compiled([(_HAS_BEGINNING, _beginning_rule()), *others])
+            self.repetitive = _compiled(repetitive) if repetitive else None
+        else:
+            self.rules = _loaded(saved.rules)
+            self.repetitive = _loaded(saved.repetitive) if saved.repetitive else None
         texts = (hashlib.sha256(text.encode()).digest() for _, text in known)
         self.digest = hashlib.sha256(b"".join(texts)).hexdigest()
+
+    def save(self) -> SavedRules:
+        """Return the compiled rules as bytes."""
+        return SavedRules(_saved(self.rules), _saved(self.repetitive) if self.repetitive else b"")
+
+
+def _saved(rules: yara_x.Rules) -> bytes:
+    file = io.BytesIO()
+    rules.serialize_into(file)
+    return file.getvalue()
+
+
+def _loaded(data: bytes) -> yara_x.Rules:
+    try:
+        return yara_x.Rules.deserialize_from(io.BytesIO(data))
+    except Exception as error:
+        raise RuleError("the compiled rules cannot be loaded") from error
 
 
 def _beginning_rule() -> str:

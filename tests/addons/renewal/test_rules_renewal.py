@@ -31,7 +31,7 @@ class Watched:
         self.renewed: list[CompiledRules] = []
         self.compiled = 0
         policy = dataclasses.replace(lab.policy, rule_files=(folder,))
-        monkeypatch.setattr(rules_renewal, "CompiledRules", self._compile)
+        monkeypatch.setattr(rules_renewal, "compiled_elsewhere", self._compile)
         self._renewal = RulesRenewal(policy, engine_setup(policy), self._renew, 1.0)
 
     def _compile(self, sources: tuple[tuple[str, str], ...]) -> CompiledRules:
