@@ -24,7 +24,6 @@ from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
-from ibcm_bridge.addons.engines.timing import Scanned
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import ScanObserver, TrafficObserver
 from ibcm_bridge.addons.hooks.bindings import LocalBindings
@@ -46,7 +45,7 @@ from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
 from ibcm_bridge.addons.stages import GuardedHooks
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
-from ibcm_bridge.inspection.engines import CompiledRules, RuleSource
+from ibcm_bridge.inspection.engines import CompiledRules, RuleSource, Scanned
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import Listener, PlaintextListener

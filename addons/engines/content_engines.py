@@ -8,8 +8,14 @@ from importlib.resources import files
 from pathlib import Path
 
 from ibcm_bridge.addons.engines.clamav import ClamAvEngine
-from ibcm_bridge.addons.engines.timing import Scanned, TimedEngine
-from ibcm_bridge.inspection.engines import CompiledRules, ContentEngine, RuleSource, YaraEngine
+from ibcm_bridge.addons.engines.timing import TimedEngine
+from ibcm_bridge.inspection.engines import (
+    CompiledRules,
+    ContentEngine,
+    RuleSource,
+    Scanned,
+    YaraEngine,
+)
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy_file.rule_files import rule_files
 

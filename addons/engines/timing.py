@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-from ibcm_bridge.inspection.engines import ContentEngine
-
-type Scanned = Callable[[str, float], None]
-"""Called after each scan of a view, with the name of the engine and the seconds."""
+from ibcm_bridge.inspection.engines import ContentEngine, Scanned
 
 
 class TimedEngine:

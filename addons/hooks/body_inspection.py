@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from ibcm_bridge.addons.engines.timing import Scanned
 from ibcm_bridge.addons.stages import BodyRead
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.inspection.engines import ContentEngine
+from ibcm_bridge.inspection.engines import ContentEngine, Scanned
 from ibcm_bridge.inspection.reports import Report
 from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.inspection.verdict import Inspected, conclude, inspect_small

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import yara_x
@@ -59,6 +59,10 @@ class ContentEngine(Protocol):
 
         `opened`: the data is an archive whose members are scanned separately.
         """
+
+
+type Scanned = Callable[[str, float], None]
+"""Called after each scan of a view, with the name of the engine and the seconds."""
 
 
 class RuleError(ValueError):
