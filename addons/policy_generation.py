@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.connections import Connections
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
+from ibcm_bridge.addons.engines.rule_compiler import compiled_elsewhere
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import ScanObserver, TrafficObserver
 from ibcm_bridge.addons.hooks.bindings import LocalBindings
@@ -45,7 +46,7 @@ from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.addons.server.hook_dispatch import Hooks
 from ibcm_bridge.addons.stages import GuardedHooks
 from ibcm_bridge.addons.tls.publication_tls import PublicationTls
-from ibcm_bridge.inspection.engines import CompiledRules, RuleSource, Scanned
+from ibcm_bridge.inspection.engines import CompiledRules, Scanned
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.publications import Listener, PlaintextListener
@@ -82,21 +83,19 @@ class Parts(NamedTuple):
 
 
 def build_parts(
-    policy: Policy,
-    clock: Clock,
-    setup: EngineSetup | None = None,
-    known: Rules | None = None,
-    compiled: Callable[[Sequence[RuleSource]], CompiledRules] = CompiledRules,
+    policy: Policy, clock: Clock, setup: EngineSetup | None = None, known: Rules | None = None
 ) -> Parts:
     """Build the parts. Raise StartError, RuleError, or OSError or ValueError for unreadable rules.
 
-    `setup` has the rules, if they have been read before. `known` are used again if they are equal.
-    Otherwise `compiled` compiles them.
+    `setup` has the rules, if they have been read before. `known` are those of a bridge that serves:
+    they are used again if they are equal, and otherwise another process compiles the new ones.
     """
     # Read once, so that the bridge and the workers use the same rules.
     setup = setup or engine_setup(policy)
-    if known is None or known.setup != setup:
-        known = Rules(setup, compiled(setup.malware_rules))
+    if known is None:
+        known = Rules(setup, CompiledRules(setup.malware_rules))
+    elif known.setup != setup:
+        known = Rules(setup, compiled_elsewhere(setup.malware_rules))
     return Parts(known, _publication_tls(policy, clock))
 
 

@@ -18,7 +18,6 @@ from socket import socket
 from typing import NamedTuple
 
 from ibcm_bridge.addons.bridge import Bridge
-from ibcm_bridge.addons.engines.rule_compiler import compiled_elsewhere
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.policy_generation import Generation, Parts, build_parts
 from ibcm_bridge.addons.run.generations import Generations
@@ -133,7 +132,7 @@ class Reload:
             if problems := fixed_problems(current.policy, policy):
                 raise PolicyError(problems)
             try:
-                parts = build_parts(policy, clock, known=current.rules, compiled=compiled_elsewhere)
+                parts = build_parts(policy, clock, known=current.rules)
                 return policy, parts, open_new(current.policy, policy) if opened is None else opened
             except (StartError, RuleError, OSError, ValueError) as error:
                 raise PolicyError([str(error)]) from error
