@@ -6,13 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ibcm_bridge.export import apache, envoy, haproxy, nginx
-from ibcm_bridge.export.apache_statements import APACHE
-from ibcm_bridge.export.envoy_statements import ENVOY
+from ibcm_bridge.export.apache import configuration as apache
+from ibcm_bridge.export.apache.statements import APACHE
+from ibcm_bridge.export.envoy import configuration as envoy
+from ibcm_bridge.export.envoy.statements import ENVOY
 from ibcm_bridge.export.exported import Export
-from ibcm_bridge.export.haproxy_statements import HAPROXY
-from ibcm_bridge.export.model import ExportedPolicy, exported_policy
-from ibcm_bridge.export.nginx_statements import NGINX
+from ibcm_bridge.export.haproxy import configuration as haproxy
+from ibcm_bridge.export.haproxy.statements import HAPROXY
+from ibcm_bridge.export.model import ExportedPolicy
+from ibcm_bridge.export.nginx import configuration as nginx
+from ibcm_bridge.export.nginx.statements import NGINX
+from ibcm_bridge.export.reading import exported_policy
 from ibcm_bridge.export.rules import Statements
 from ibcm_bridge.export.writing import Place
 from ibcm_bridge.policy.policy import Policy

@@ -24,6 +24,16 @@ class ExportRule(Enum):
     )
     SLOW_LEG = "BRIDGE-TERMINATE", "A response that does not begin or stops ends in time."
     LEG_NAME = "BRIDGE-TERMINATE", "The site system proves its name, and is not revoked."
+    FAILOVER = (
+        "BRIDGE-TERMINATE",
+        "A site system that cannot be connected is replaced by the next one of its list, and then "
+        "left out for a time. No request is sent twice.",
+    )
+    SPREAD = (
+        "BRIDGE-TERMINATE",
+        "With order: by-client, the key of a client's certificate selects its site system.",
+    )
+    STAY = "BRIDGE-TERMINATE", "An upload stays with the site system that has its session."
     CERTIFICATE = (
         "BRIDGE-AUTH-COMPUTER",
         "A client presents a valid certificate of a trusted authority.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -10,12 +11,13 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.export.exported import Limitation
-from ibcm_bridge.export.model import ExportedTunnel, safe_path
+from ibcm_bridge.export.exported import ExportError, Limitation
+from ibcm_bridge.export.model import ExportedTunnel
 from ibcm_bridge.export.rules import Extent, Statements
 from ibcm_bridge.policy.trust import CredentialFiles, Trust
 
 WIDTH = 100
+_PATH = re.compile(r"[A-Za-z0-9_./@+:,=~-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,17 @@ class Files:
 
 def _pem(items: Iterable[x509.Certificate | x509.CertificateRevocationList]) -> bytes:
     return b"".join(item.public_bytes(Encoding.PEM) for item in items)
+
+
+def safe_path(path: Path) -> str:
+    """Return a path as text for a configuration. ExportError if it needs quoting."""
+    text = str(path)
+    if not _PATH.fullmatch(text):
+        raise ExportError(
+            f"the path {text!r} cannot be written to a configuration; use only letters, digits and "
+            "_ . / @ + : , = ~ - in paths"
+        )
+    return text
 
 
 def comment(text: str, indent: str = "") -> str:

@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ibcm_bridge.export.exported import ExportError
-from ibcm_bridge.export.model import body_patterns, exported_policy, safe_path
+from ibcm_bridge.export.model import body_patterns
 from ibcm_bridge.export.proxies import PROXIES
-from ibcm_bridge.export.writing import Place
+from ibcm_bridge.export.reading import exported_policy
+from ibcm_bridge.export.writing import Place, safe_path
 
 from .conftest import Load
 

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from ibcm_bridge.export.model import ExportedPublication, exported_policy
+from ibcm_bridge.export.model import ExportedPublication
+from ibcm_bridge.export.reading import exported_policy
 from ibcm_bridge.export.targets import Line
 
 from .conftest import Load

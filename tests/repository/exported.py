@@ -16,7 +16,7 @@ from typing import Any
 
 from ibcm_bridge.conformance.collection import all_checks
 from ibcm_bridge.conformance.judgement import Outcome
-from ibcm_bridge.conformance.kit import make_kit, now
+from ibcm_bridge.conformance.kit import Kit, make_kit, now
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.running import PUBLISHED
 from ibcm_bridge.conformance.serving import quick_policy, serving
@@ -36,6 +36,7 @@ from ibcm_bridge.lab.comparison.plain_proxy import (
     version_of,
 )
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
 EXPECTED = Path(__file__).parent / "expected"
 HANG_SECONDS = 30.0
@@ -60,22 +61,39 @@ def subject_behind(proxy: Proxy, text: str | None = None) -> Iterator[Subject]:
         with serving(IPv4Address("127.0.0.1"), folder, fixed_ports=False) as site:
             kit, _ = make_kit(folder, None, now())
             policy = with_site_systems(text or quick_policy(), site)
-            with exported_proxy(proxy, policy, folder) as running:
-                left_out = {place.partition("/")[0] for place in running.export.left_out}
-                places = {
-                    role: Place(name, running.addresses[port])
-                    for role, (name, port) in PUBLISHED.items()
-                    if name not in left_out
-                }
-                features = frozenset(("windows-authentication",) if proxy.holds_legs else ())
-                yield Subject(
-                    places,
-                    kit,
-                    site,
-                    seconds=HANG_SECONDS,
-                    features=features,
-                    time_limits=KIT_LIMITS,
-                )
+            with subject_of(proxy, policy, folder, kit, site, PUBLISHED) as subject:
+                yield subject
+
+
+@contextmanager
+def subject_of(
+    proxy: Proxy,
+    policy: str,
+    folder: Path,
+    kit: Kit,
+    site: SiteSystems,
+    published: Mapping[str, tuple[str, int]],
+) -> Iterator[Subject]:
+    """Run a proxy with the export of a policy, whose files are in `folder`.
+
+    `published`: the names and ports of the policy, by the role or another word.
+    """
+    with exported_proxy(proxy, policy, folder) as running:
+        left_out = {place.partition("/")[0] for place in running.export.left_out}
+        places = {
+            role: Place(name, running.addresses[port])
+            for role, (name, port) in published.items()
+            if name not in left_out
+        }
+        features = frozenset(("windows-authentication",) if proxy.holds_legs else ())
+        yield Subject(
+            places,
+            kit,
+            site,
+            seconds=HANG_SECONDS,
+            features=features,
+            time_limits=KIT_LIMITS,
+        )
 
 
 def run_suite(proxy: Proxy) -> list[Result]:

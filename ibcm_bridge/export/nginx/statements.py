@@ -18,6 +18,18 @@ NGINX: Statements = {
         "proxy_ssl_verify, proxy_ssl_name and proxy_ssl_crl; the name is also sent as SNI, so "
         "verify_name replaces a different server name"
     ),
+    ExportRule.FAILOVER: part(
+        "error_page, to a location for each site system, which tests that nothing was sent; but "
+        "every request tries the first site system again"
+    ),
+    ExportRule.SPREAD: part(
+        "split_clients, by the fingerprint of the certificate: a renewed certificate, or another "
+        "number of site systems, selects another one; clients without a certificate have the same "
+        "one on a port with tunnels"
+    ),
+    ExportRule.STAY: no(
+        "an upload changes to another site system with the other requests, and BITS begins it again"
+    ),
     ExportRule.CERTIFICATE: yes("ssl_verify_client"),
     ExportRule.REVOCATION: yes("ssl_crl, with a list of every authority of the path"),
     ExportRule.RENEWAL: no(

@@ -19,6 +19,17 @@ ENVOY: Statements = {
     ExportRule.LEG: yes("UpstreamTlsContext; connection_pool_per_downstream_connection"),
     ExportRule.SLOW_LEG: yes("idle_timeout of a route (504)"),
     ExportRule.LEG_NAME: yes("match_typed_subject_alt_names, sni and crl"),
+    ExportRule.FAILOVER: part(
+        "retry_on connect-failure, priorities and outlier_detection; but a body of more than 1 MiB "
+        "is not kept for another site system (503)"
+    ),
+    ExportRule.SPREAD: part(
+        "RING_HASH, by the fingerprint of the certificate: a renewed certificate can select "
+        "another site system"
+    ),
+    ExportRule.STAY: no(
+        "an upload changes to another site system with the other requests, and BITS begins it again"
+    ),
     ExportRule.CERTIFICATE: yes("require_client_certificate and trusted_ca"),
     ExportRule.REVOCATION: yes("crl, with a list of every authority of the path"),
     ExportRule.RENEWAL: no(

@@ -19,6 +19,19 @@ HAPROXY: Statements = {
     ExportRule.LEG: yes("crt of the server; http-reuse never"),
     ExportRule.SLOW_LEG: yes("timeout server (504)"),
     ExportRule.LEG_NAME: yes("verify required, verifyhost, sni and crl-file"),
+    ExportRule.FAILOVER: part(
+        "retry-on conn-failure, observe layer4, and a TLS handshake every 10 s as a health check; "
+        "but while the TLS handshake fails, up to 3 requests are lost (503), and the third site "
+        "system of a list is tried only after one of the others is down"
+    ),
+    ExportRule.SPREAD: part(
+        "balance hash, of the certificate, with hash-type consistent; a renewed certificate can "
+        "select another site system"
+    ),
+    ExportRule.STAY: part(
+        "a stick-table of BITS-Session-Id; if that site system cannot be connected, another one "
+        "gets the packet, and BITS begins the upload again"
+    ),
     ExportRule.CERTIFICATE: yes("verify required"),
     ExportRule.REVOCATION: yes("crl-file, with a list of every authority of the path"),
     ExportRule.RENEWAL: no(

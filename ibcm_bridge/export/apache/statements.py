@@ -25,6 +25,17 @@ APACHE: Statements = {
         "SSLProxyCheckPeerName and SSLProxyCARevocationCheck; the name is that of the URL, so "
         "verify_name replaces a different server name, and it must resolve to the site system"
     ),
+    ExportRule.FAILOVER: part(
+        "a balancer with lbset and retry; but if the TLS handshake fails, the request is lost "
+        "(500), and only later ones go to another site system"
+    ),
+    ExportRule.SPREAD: no(
+        "Apache cannot select by certificate: all clients use the first site system of the list, "
+        "and the others for its failure"
+    ),
+    ExportRule.STAY: no(
+        "an upload changes to another site system with the other requests, and BITS begins it again"
+    ),
     ExportRule.CERTIFICATE: yes("SSLVerifyClient require"),
     ExportRule.REVOCATION: yes("SSLCARevocationCheck chain, with a list of every authority"),
     ExportRule.RENEWAL: no(
