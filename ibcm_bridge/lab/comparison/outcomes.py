@@ -65,7 +65,9 @@ class PlainResult:
     dropped_arrived: bool
     """True if the site system received a field that the bridge must remove."""
     recorded: bool = False
-    """True for the result of an earlier run, because the proxy is not installed."""
+    """True for the result of an earlier run."""
+    why_recorded: str = ""
+    """Why it is not that of a running proxy, for people."""
 
     @property
     def name(self) -> str:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from cryptography import x509
 
@@ -55,7 +55,9 @@ class PlainPath(Protocol):
 class RecordedPath:
     """The results of an earlier run."""
 
-    def __init__(self) -> None:
+    def __init__(self, why: str = "") -> None:
+        """`why`: why no proxy runs, for people."""
+        self._why = why
         found = json.loads(files(__package__).joinpath(RECORDED).read_text("utf-8"))
         self._proxy: str = found["proxy"]
         self._cases: Mapping[str, dict[str, Any]] = found["cases"]
@@ -70,6 +72,7 @@ class RecordedPath:
             found["client_received"],
             found["dropped_arrived"],
             recorded=True,
+            why_recorded=self._why,
         )
 
 
@@ -139,13 +142,41 @@ def plain_path(
     with ExitStack() as stack:
         try:
             running = stack.enter_context(exported_proxy(PROXY, policy, folder))
-        except LabError:
+        except LabError as error:
             if must_run:
                 raise
-            yield RecordedPath()
+            yield RecordedPath(str(error).partition("\n")[0])
             return
         name = f"{PROXY.name} {version_of(PROXY)}"
         yield RunningPath(name, running.addresses, trust, clients, site_systems)
+
+
+class PathOnDemand:
+    """The third path of a lab: it starts the proxy for the first case. A context manager.
+
+    A lab that nobody asks for it starts as fast as without it.
+    """
+
+    def __init__(self, path: Callable[[], AbstractContextManager[PlainPath]]) -> None:
+        self._make = path
+        self._path: PlainPath | None = None
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._running.close()
+
+    def result(self, case: Case) -> PlainResult | None:
+        """Return the result; a recorded one if the proxy does not run, or has ended."""
+        if self._path is None:
+            self._path = self._running.enter_context(self._make())
+        try:
+            return self._path.result(case)
+        except OSError as error:
+            self._path = RecordedPath(f"{PROXY.name} cannot be reached: {error.strerror or error}")
+            return self._path.result(case)
 
 
 def version_of(proxy: Proxy) -> str:

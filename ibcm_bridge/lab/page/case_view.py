@@ -91,13 +91,15 @@ def _short(
     }
 
 
-def _plain_proxy(result: CaseResult) -> dict[str, str] | None:
+def _plain_proxy(result: CaseResult) -> dict[str, str | bool] | None:
     """Return the result through a plain reverse proxy, which no fault changes."""
     if result.plain is None:
         return None
     verdict = judge_plain(result.case, result.plain)
     return {
-        "proxy": result.plain.name,
+        "proxy": result.plain.proxy,
+        "recorded": result.plain.recorded,
+        "why_recorded": result.plain.why_recorded,
         "grade": verdict.grade.value,
         "mark": verdict.grade.mark,
         "word": verdict.word,

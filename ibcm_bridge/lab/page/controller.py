@@ -31,11 +31,11 @@ from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
 from ibcm_bridge.lab.comparison.comparison import ConnectionsByName
-from ibcm_bridge.lab.comparison.plain_proxy import RecordedPath
 from ibcm_bridge.lab.page import case_view
 from ibcm_bridge.lab.page.captures import Captures, Path
 from ibcm_bridge.lab.page.edits import Edits
 from ibcm_bridge.lab.page.message_view import message_view
+from ibcm_bridge.lab.page.plain_results import PlainResults
 from ibcm_bridge.lab.page.playground import EDITED_POLICY, Playground
 from ibcm_bridge.lab.page.request_preview import RequestPreview
 from ibcm_bridge.lab.page.scene_runs import SceneRuns
@@ -96,8 +96,7 @@ class Controller:
         self._perimeter = perimeter
         self._preview = preview
         self._publish = publish
-        self._recorded = RecordedPath()
-        """The third path. The lab starts no other proxy, so its results are recorded."""
+        self._plain = PlainResults(perimeter)
         self._queue: queue.Queue[_Action | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, daemon=True)
         self._summaries: dict[str, dict[str, Any]] = {}
@@ -126,6 +125,7 @@ class Controller:
         self.stop()
         self._queue.put(None)
         self._thread.join()
+        self._plain.__exit__()
 
     # Actions of the buttons
 
@@ -225,7 +225,9 @@ class Controller:
 
     def _send(self, family: str, case: Case) -> None:
         result = self._perimeter.comparison.result(case)
-        result = replace(result, plain=self._recorded.result(case))
+        edited = self.playground.edited
+        plain = self._plain.result(case, fault=bool(self._active_faults), edited_policy=edited)
+        result = replace(result, plain=plain)
         for path, outcome in ((Path.BRIDGE, result.bridge), (Path.TUNNEL, result.tunnel)):
             wire = outcome.observation.wire if outcome else None
             self.captures.keep(case.id, path, wire, sent=outcome is not None)

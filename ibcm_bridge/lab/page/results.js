@@ -6,7 +6,7 @@ const PATHS = [["bridge", "Bridge"], ["tunnel", "Tunnel"]];
 function count(results, path, key) {
   const counts = new Map();
   for (const result of results) {
-    const label = result[path] ? key(result[path]) : "- NO TUNNEL";
+    const label = result[path] ? key(result[path]) : path === "tunnel" ? "- NO TUNNEL" : "- NO RESULT";
     counts.set(label, (counts.get(label) ?? 0) + 1);
   }
   return [...counts].sort((a, b) => b[1] - a[1]);
@@ -24,7 +24,8 @@ export function showScore(results, grades) {
 
 function totals(cases, results) {
   const sent = Object.values(results);
-  const lines = PATHS.map(([path, title]) => {
+  const [bridge, tunnel] = PATHS;
+  const lines = [bridge, ["plain_proxy", "nginx"], tunnel].map(([path, title]) => {
     const labels = count(sent, path, (outcome) => `${outcome.mark} ${outcome.word}`);
     return make("p", { class: "total" }, make("strong", {}, `${title}: `), labels.map(([label, number]) => `${number} ${label}`).join(" · ") || "not sent yet");
   });
@@ -36,7 +37,7 @@ function row(item, result) {
     if (!result) return make("td", {}, "…");
     const outcome = result[path];
     if (!outcome) return make("td", {}, path === "tunnel" ? "- NO TUNNEL" : "–");
-    return make("td", { class: outcome.grade }, make("strong", {}, `${outcome.mark} ${outcome.word}`), ` ${outcome.client_received}`);
+    return make("td", { class: outcome.grade }, make("strong", {}, `${outcome.mark} ${outcome.word}`), ` ${outcome.client_received}${outcome.recorded ? " (recorded)" : ""}`);
   };
   return make("tr", { "data-row": item.id }, make("th", { scope: "row" }, make("a", { href: `#${item.id}` }, item.title)), cell("bridge"), cell("plain_proxy"), cell("tunnel"));
 }
@@ -57,7 +58,7 @@ export function showResults(cases, results, grades) {
     family = item.family;
     return [...begins, row(item, results[item.id])];
   });
-  const head = ["Case", "Bridge", "nginx (recorded)", "Tunnel"].map((title) => make("th", { scope: "col" }, title));
+  const head = ["Case", "Bridge", "nginx", "Tunnel"].map((title) => make("th", { scope: "col" }, title));
   return [
     make("div", { id: "totals" }, ...totals(cases, results)), legend,
     make("table", { id: "results" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)),

@@ -106,7 +106,8 @@ export function outcome(result) {
 }
 
 function plainProxy(plain) {
-  return make("p", { class: "plain-proxy" }, `Through a plain reverse proxy with the same policy (${plain.proxy}): `,
+  const recorded = plain.recorded ? `; recorded: ${plain.why_recorded}` : "";
+  return make("p", { class: "plain-proxy" }, `Through a plain reverse proxy with the same policy (${plain.proxy}${recorded}): `,
     make("strong", { class: plain.grade }, `${plain.mark} ${plain.word}`), `, ${plain.client_received}`);
 }
 

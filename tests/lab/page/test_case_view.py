@@ -283,7 +283,7 @@ def test_curl_cannot_send_a_request_that_it_would_change() -> None:
 
 def test_the_result_of_a_plain_proxy_is_shown_as_recorded(denied: CaseResult) -> None:
     assert summary(denied)["plain_proxy"] is None
-    plain = RecordedPath().result(denied.case)
+    plain = RecordedPath("nginx is not installed").result(denied.case)
     shown = summary(dataclasses.replace(denied, plain=plain))["plain_proxy"]
-    assert shown["proxy"].endswith(", recorded")
+    assert (shown["recorded"], shown["why_recorded"]) == (True, "nginx is not installed")
     assert (shown["grade"], shown["word"]) == ("wrong", "NOT STOPPED")
