@@ -2,7 +2,7 @@
 import { listCases, markCurrent, markResult } from "./case_list.js";
 import { prepareEdit, showEdit, showEdited } from "./edit.js";
 import { showApplied, showPolicy } from "./policy.js";
-import { showScenes, updateScene } from "./scenes.js";
+import { settings, showScenes, updateScene } from "./scenes.js";
 import { showResults, showScore, updateResults } from "./results.js";
 import { addressOf, prepareTour, showTour, stepOf } from "./tour.js";
 import { make, showCase, showLifeCycle, showSummary } from "./view.js";
@@ -52,7 +52,7 @@ async function copy(text) {
   }
 }
 
-const play = (names) => { showError(""); return call("/do/scenes", { names }); };
+const play = (names) => { showError(""); return call("/do/scenes", { names, ...settings }); };
 
 const send = (ids) => { showError(""); return call("/do/send", { cases: ids }); };
 

@@ -15,6 +15,7 @@ from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage
 from ibcm_bridge.lab.scenes.table import SCENES
 from ibcm_bridge.lab.simulated.client import ActionResult, Result
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
+from ibcm_bridge.lab.simulated.user import BOTH_ON, ClientSettings
 
 type Enqueue = Callable[[str, Callable[[], None]], None]
 type Publish = Callable[[str, dict[str, Any]], None]
@@ -39,6 +40,7 @@ def scene_cards() -> list[dict[str, Any]]:
             "title": scene.title,
             "requirement": cited(scene.requirement),
             "sentence": scene.sentence,
+            "drawing": scene.drawing,
         }
         for scene in SCENES.values()
     ]
@@ -54,10 +56,10 @@ class SceneRuns:
         self._stopped = threading.Event()
         self._runs: dict[str, dict[str, Any]] = {}
 
-    def play(self, names: Sequence[str]) -> None:
+    def play(self, names: Sequence[str], settings: ClientSettings = BOTH_ON) -> None:
         """Play these scenes. KeyError if one is unknown; then none is played."""
         for scene in [SCENES[name] for name in names]:
-            self._enqueue(scene.title, partial(self._play, scene))
+            self._enqueue(scene.title, partial(self._play, scene, settings))
 
     def stop(self) -> None:
         """End the running scene after its current action."""
@@ -67,14 +69,14 @@ class SceneRuns:
         """Return the last run of each scene."""
         return dict(self._runs)
 
-    def _play(self, scene: Scene) -> None:
+    def _play(self, scene: Scene, settings: ClientSettings) -> None:
         self._stopped.clear()
         run: dict[str, Any] = {"name": scene.name, "actions": [], "end": ""}
         self._runs[scene.name] = run
         self._publish("scene", {"name": scene.name, "begins": True})
         end = ""
         try:
-            end = self._actions(scene, run)
+            end = self._actions(scene, settings, run)
         except CannotShow as why:
             end = f"This lab does not show it: {why}."
         except Exception as error:
@@ -84,12 +86,13 @@ class SceneRuns:
             run["end"] = end
             self._publish("scene", {"name": scene.name, "end": end})
 
-    def _actions(self, scene: Scene, run: dict[str, Any]) -> str:
+    def _actions(self, scene: Scene, settings: ClientSettings, run: dict[str, Any]) -> str:
         """Play the scene; return how it ended."""
         good = True
         lab = RunningLab.of(self._perimeter)
         # Closing the iterator ends what the scene has started.
-        with Stage(lab, Random()) as stage, closing(_iterator(scene, stage)) as actions:
+        stage = Stage(lab, Random(), settings=settings)
+        with stage, closing(_iterator(scene, stage)) as actions:
             for action in actions:
                 good = good and action.result is not Result.FAILED
                 shown = action_view(action)

@@ -1,6 +1,9 @@
 // The scenes: each is one sentence of the planning page, played by clients of the lab.
 import { make } from "./view.js";
 
+const SETTINGS = [["user_policy", "Enable user policy on clients"], ["internet_user_policy", "Enable user policy requests from Internet clients"]];
+export const settings = { user_policy: true, internet_user_policy: true };
+
 const at = (id) => document.getElementById(id);
 
 function actions(run) {
@@ -19,6 +22,7 @@ function scene(card, run, play) {
     make("div", { class: "row" },
       make("button", { id: `play-${card.name}`, onclick: () => play([card.name]) }, run ? "Play again" : "Play"),
       make("code", {}, `ibcm-bridge lab client --scene ${card.name}`)),
+    card.drawing ? make("pre", { tabindex: "0", class: "drawing" }, card.drawing) : "",
     actions(run),
     run ? make("p", { role: "status" }, make("strong", {}, run.end || "Playing…")) : "");
 }
@@ -27,6 +31,8 @@ export function showScenes(cards, runs, play) {
   return [
     make("h2", {}, "Scenes of the planning page"),
     make("p", { class: "explanation" }, "Each scene shows one sentence of Microsoft's planning page. Its clients use the network of this lab."),
+    make("fieldset", { class: "row" }, make("legend", {}, "Client settings"),
+      ...SETTINGS.map(([name, title]) => make("label", {}, make("input", { type: "checkbox", id: name, checked: settings[name] && "", onchange: (event) => { settings[name] = event.target.checked; } }), ` ${title}`))),
     make("div", { class: "row" }, make("button", { class: "first", id: "play-all", onclick: () => play(cards.map((card) => card.name)) }, `Play all ${cards.length}`)),
     ...cards.map((card) => scene(card, runs[card.name], play)),
   ];

@@ -8,9 +8,11 @@
     GET  /wire/ID              what passed the wire in this case
     GET  /capture/ID/PATH.pcapng?token=...    the same as a file for Wireshark
     POST /do/send {"cases": [...]}    /do/tls12 {"case"}    /do/life    /do/stop
-         /do/fault {"id", "on"}    /do/scenes {"names": [...]}    /do/apply {"text"}    /do/reset
+         /do/fault {"id", "on"}    /do/apply {"text"}    /do/reset
+         /do/scenes {"names": [...], "user_policy", "internet_user_policy"}
     GET  /edit/ID              the parts of a case that can be edited
     POST /explain, /try        an edited request: the decision on it, and the same with sending it
+    GET  /scenes               the last run of each scene
     GET  /policy               the policy in use; POST {"text"}: the findings of `check` on another
 
 Except for the page, files and events, the token is in a header field, which a form cannot send.
@@ -42,11 +44,13 @@ from ibcm_bridge.lab.page.try_handlers import (
     EditHandler,
     ExplainHandler,
     PolicyHandler,
+    ScenesHandler,
     TryHandler,
 )
 from ibcm_bridge.lab.page.wire_handlers import CaptureHandler, WireHandler
 from ibcm_bridge.lab.perimeter.faults import FAULTS
 from ibcm_bridge.lab.picture.drawing import css
+from ibcm_bridge.lab.simulated.user import ClientSettings
 
 MAX_BODY = 64 * 1024
 TRAFFIC_MILLISECONDS = 200
@@ -109,6 +113,7 @@ class PageServer:
                 (r"/explain", ExplainHandler, known),
                 (r"/try", TryHandler, known),
                 (r"/policy", PolicyHandler, known),
+                (r"/scenes", ScenesHandler, known),
             ],
             default_handler_class=_NotFound,
             default_handler_args=known,
@@ -220,7 +225,11 @@ def _fault(controller: Controller, given: dict[str, Any]) -> None:
 
 
 def _scenes(controller: Controller, given: dict[str, Any]) -> None:
-    controller.scenes.play([str(name) for name in given["names"]])
+    settings = ClientSettings(
+        user_policy=given.get("user_policy") is not False,
+        internet_user_policy=given.get("internet_user_policy") is not False,
+    )
+    controller.scenes.play([str(name) for name in given["names"]], settings)
 
 
 def _apply(controller: Controller, given: dict[str, Any]) -> None:

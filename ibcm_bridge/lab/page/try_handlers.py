@@ -1,4 +1,4 @@
-"""The handlers for requests and policies that a person edits."""
+"""The handlers for requests and policies that a person edits, and for scenes."""
 
 from __future__ import annotations
 
@@ -75,3 +75,11 @@ class PolicyHandler(_Given):
         if not isinstance(text, str):
             raise HTTPError(400, log_message="Wrong parameters.")
         self.json(await asyncio.to_thread(self.controller.playground.check, text))
+
+
+class ScenesHandler(Guarded):
+    """The last run of each scene."""
+
+    def get(self) -> None:
+        """Send JSON."""
+        self.json(self.controller.scenes.shown())

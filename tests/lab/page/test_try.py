@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.page.scene_runs import GOOD
+from ibcm_bridge.lab.scenes.table import SCENES
 from tests.lab.page.running import Up
 
 CASE = "inventory-report"
@@ -221,3 +223,17 @@ def test_a_change_that_a_reload_cannot_make_changes_nothing(up: Up, policy: str)
 @pytest.mark.parametrize("text", ["a: &a [*a, *a, *a]", "[" * 20_000])
 def test_a_policy_that_contains_itself_is_refused(up: Up, text: str) -> None:
     assert not post(up, "/policy", {"text": text})[1]["good"]
+
+
+# Scenes
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_a_scene_ends_with_what_it_should_or_with_why_not(up: Up, name: str) -> None:
+    before = get(up, "/scenes").get(name)
+    assert post(up, "/do/scenes", {"names": [name]})[0] == 202
+    deadline = time.monotonic() + 120
+    while (run := get(up, "/scenes").get(name)) == before or not run["end"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert run["end"] == GOOD or run["end"].startswith("This lab does not show it: "), run

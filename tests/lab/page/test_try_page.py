@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from ibcm_bridge.lab.page.scene_runs import GOOD
 from ibcm_bridge.lab.scenes.table import SCENES
@@ -76,6 +77,23 @@ def test_a_scene_is_played_by_keyboard(page: Page) -> None:
     expect(scene.locator("td.right", has_text="as required")).to_have_count(3)
     expect(scene.locator("td.wrong")).to_have_count(0)
     assert page.evaluate("document.activeElement.id") == "play-boot-media"
+
+
+def test_the_client_settings_are_those_of_the_next_scene(page: Page) -> None:
+    sent: list[Any] = []
+
+    def note(route: Route) -> None:
+        sent.append(json.loads(route.request.post_data or ""))
+        route.fulfill(status=202, json={})
+
+    page.route("**/do/scenes", note)
+    by_keyboard(page, "#open-scenes")
+    page.locator("#internet_user_policy").press("Space")
+    by_keyboard(page, "#play-boot-media")
+    page.wait_for_timeout(200)
+    settings = {"user_policy": True, "internet_user_policy": False}
+    assert sent == [{"names": ["boot-media"], **settings}]
+    page.unroute_all(behavior="wait")
 
 
 def test_a_policy_is_checked_applied_and_reset(page: Page) -> None:
