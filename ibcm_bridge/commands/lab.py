@@ -151,6 +151,12 @@ def _add_request(actions: Subcommands) -> None:
         metavar="NAME: VALUE",
         help="a header field; can be repeated",
     )
+    parser.add_argument(
+        "--header-file",
+        type=Path,
+        metavar="FILE",
+        help="file with a header field in each line; PowerShell changes double quotes in arguments",
+    )
     parser.add_argument("--body", type=Path, metavar="FILE", help="send this file as the body")
     parser.set_defaults(run=_request)
 
@@ -290,6 +296,7 @@ def _request(options: argparse.Namespace) -> int:
             method=options.method,
             url=options.url,
             headers=options.header,
+            header_file=options.header_file,
             body=options.body,
             root=options.root,
             certificate=options.certificate,

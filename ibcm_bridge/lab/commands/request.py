@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -39,6 +39,8 @@ class RequestOptions:
     method: str
     url: str
     headers: Sequence[str]
+    header_file: Path | None
+    """A file with a header field in each line."""
     body: Path | None
     root: Path
     certificate: Path | None
@@ -69,10 +71,10 @@ def lab_request(options: RequestOptions) -> int:
 def _send(options: RequestOptions) -> Response:
     host, address, target = _target(options)
     fields = []
-    for header in options.headers:
+    for origin, header in _headers(options):
         name, colon, value = header.partition(":")
         if not colon:
-            raise LabError(f"--header {header!r} is not NAME: VALUE")
+            raise LabError(f"{origin} {header!r} is not NAME: VALUE")
         fields.append((name.strip(), value.strip()))
     body = None if options.body is None else _read(options.body)
     with LabClient(
@@ -84,6 +86,16 @@ def _send(options: RequestOptions) -> Response:
         max_body=_MAX_BODY,
     ) as client:
         return client.request(options.method, target, fields, body)
+
+
+def _headers(options: RequestOptions) -> Iterator[tuple[str, str]]:
+    """Yield where a header field comes from, and the field."""
+    if options.header_file is not None:
+        for line in _read(options.header_file).decode("latin-1").replace("\r\n", "\n").split("\n"):
+            if line:
+                yield f"{options.header_file}:", line
+    for header in options.headers:
+        yield "--header", header
 
 
 def _target(options: RequestOptions) -> tuple[str, tuple[str, int], str]:

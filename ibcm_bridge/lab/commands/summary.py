@@ -34,6 +34,9 @@ class CommandLine(TypedDict):
 
     purpose: str
     line: str
+    """For a POSIX shell."""
+    powershell: str
+    """The same for PowerShell; empty if there is none."""
 
 
 class LabSummary(TypedDict):
@@ -71,11 +74,14 @@ def lab_summary(perimeter: Perimeter, files: LabFiles, preview: RequestPreview) 
             CommandLine(
                 purpose=purpose,
                 line=preview.line("summary", ClientCertificate.COMPUTER, request, destination),
+                powershell=preview.powershell(
+                    f"summary-{number}", ClientCertificate.COMPUTER, request, destination
+                ),
             )
-            for purpose, request, destination in _REQUESTS
+            for number, (purpose, request, destination) in enumerate(_REQUESTS, 1)
         ]
         + [
-            CommandLine(purpose=purpose, line=line)
+            CommandLine(purpose=purpose, line=line, powershell="")
             for purpose, line in _firewall_commands(perimeter.namespaces)
         ],
         site_systems={role: address_text(to) for role, to in perimeter.site.addresses.items()},

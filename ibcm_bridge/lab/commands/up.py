@@ -224,7 +224,7 @@ def _lines(summary: LabSummary, seconds: float) -> Iterator[str]:
     for line in summary["curl"]:
         yield ""
         yield f"# {line['purpose']}"
-        yield line["line"]
+        yield line["powershell"] if sys.platform == "win32" else line["line"]
     yield ""
 
 

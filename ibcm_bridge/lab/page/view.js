@@ -78,8 +78,8 @@ function column(title, name, path, item) {
   );
 }
 
-function curl(lines, copy) {
-  if (lines.unsupported) return [make("p", {}, `curl cannot send this case. ${lines.unsupported}`)];
+function commands(lines, copy, program) {
+  if (lines.unsupported) return [make("p", {}, `${program} cannot send this case. ${lines.unsupported}`)];
   const block = (title, texts) => texts.length
     ? [make("div", { class: "row" }, make("span", {}, title), make("button", { onclick: () => copy(texts.join("\n")) }, "Copy")),
       make("pre", { tabindex: "0", class: "curl" }, texts.join("\n"))] : [];
@@ -135,7 +135,8 @@ export function showCase(item, { send, copy, address }) {
     make("h3", {}, "Requirements"), cite(item.requirement), ...item.other_requirements.map(cite),
     make("p", {}, make("code", { id: "line" }, request.line), ` from a client with ${item.client}`),
     ...sent(request),
-    make("h3", {}, "With curl"), ...curl(item.preview.curl, copy),
+    make("h3", { class: "command-lines" }, "With curl"), ...commands(item.preview.curl, copy, "curl"),
+    make("h3", { class: "command-lines" }, "In PowerShell"), ...commands(item.preview.powershell, copy, "This line"),
   ]];
   return { head, below };
 }
@@ -168,6 +169,8 @@ export function showSummary(summary, copy) {
     make("h3", {}, "Command lines"),
     ...summary.curl.flatMap((command) => [
       make("div", { class: "row" }, make("span", {}, command.purpose), make("button", { onclick: () => copy(command.line) }, "Copy")),
-      make("pre", { tabindex: "0" }, command.line)]),
+      make("pre", { tabindex: "0" }, command.line),
+      ...(command.powershell ? [make("div", { class: "row" }, make("span", {}, "In PowerShell"), make("button", { onclick: () => copy(command.powershell) }, "Copy")),
+        make("pre", { tabindex: "0" }, command.powershell)] : [])]),
   ];
 }

@@ -134,3 +134,23 @@ def test_a_refused_handshake_is_a_sentence(
         assert main([*line[:2], "--connect", refusing, *PEM, LIST]) == 1
         closing.join()
     assert "refused in the TLS handshake" in capsys.readouterr().err
+
+
+def test_header_fields_of_a_file_come_before_those_of_the_line(
+    line: list[str], folder: Path, site: SiteSystems
+) -> None:
+    site.clear()
+    (folder / "fields").write_bytes(b'X-One: "1"\r\nX-Two: \xe2\x88\x95\n')
+    more = ["--header-file", "fields", "--header", "X-Three: 3", LIST]
+    assert main([*line, *PEM, *more]) == 0
+    (arrived,) = site.received()
+    sent = [(name, value) for name, value in arrived.headers if name.startswith("X-")]
+    assert sent == [("X-One", '"1"'), ("X-Two", "\xe2\x88\x95"), ("X-Three", "3")]
+
+
+def test_a_line_of_a_header_file_that_is_not_a_field_is_refused(
+    line: list[str], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "fields").write_text("X-One: 1\nnothing\n")
+    assert main([*line, *PEM, "--header-file", "fields", LIST]) == 1
+    assert "fields: 'nothing' is not NAME: VALUE" in capsys.readouterr().err
