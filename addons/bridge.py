@@ -14,7 +14,7 @@ from ibcm_bridge.addons.connections import ONE_PROCESS, Capacity, Connections, T
 from ibcm_bridge.addons.engines.content_engines import EngineSetup
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import TrafficObserver
-from ibcm_bridge.addons.hooks.bindings import LocalBindings
+from ibcm_bridge.addons.hooks.bindings import Bindings, LocalBindings
 from ibcm_bridge.addons.hooks.client_judgement import ClientJudgement
 from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
@@ -119,12 +119,16 @@ class Bridge:
         keep = any(tls.client_trust is not None for tls in generation.publication_tls)
         self.connections.capacity.keep_for_authenticated(keep=keep)
 
+    def running(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Use the bindings in this event loop until the exit."""
+        return self.shared.bindings.running()
+
     def close(self) -> None:
         """Close the audit, the upload spool and the bindings."""
         self._opened.close()
 
 
-def _bindings(policy: Policy) -> LocalBindings:
+def _bindings(policy: Policy) -> Bindings:
     messages = policy.messages
     path = messages.bindings_file
     # Also for a worker that is started after the file was deleted.
@@ -135,6 +139,13 @@ def _bindings(policy: Policy) -> LocalBindings:
     ):
         raise StartError(why_not)
     try:
+        if policy.state is not None:
+            # psycopg is an extra, and has to be there only with `state`.
+            from ibcm_bridge.addons.hooks.database.shared_bindings import (  # noqa: PLC0415
+                SharedBindings,
+            )
+
+            return SharedBindings(policy.state)
         return LocalBindings(path)
     except RegistryError as error:
         raise StartError(str(error)) from error

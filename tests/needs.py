@@ -46,6 +46,12 @@ def program(name: str) -> str:
     return find(name) or name
 
 
+def postgresql_programs() -> Path | None:
+    """The folder with the programs of a PostgreSQL server: Debian has one for each version."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
+    return found[-1].parent if found else None
+
+
 def browser() -> str | None:
     """The path of a Chromium: the one that the variable CHROMIUM names, or what is installed."""
     names = [os.environ.get("CHROMIUM", ""), "chromium", "google-chrome", "google-chrome-stable"]
@@ -96,6 +102,7 @@ NEEDS: Mapping[str, Need] = {
     "debootstrap": _program("debootstrap"),
     "faketime": _program("faketime"),
     "logrotate": _program("logrotate"),
+    "postgresql": Need(lambda: postgresql_programs() is not None, "postgresql"),
     "prometheus": _program("prometheus"),
     # checks alert rules
     "promtool": _program("promtool", "prometheus"),

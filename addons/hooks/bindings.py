@@ -1,7 +1,8 @@
 """The bindings of client GUIDs, as the requests of one process use them.
 
 A file is read in the event loop, because a reader never waits (`storage.database`). A change of it
-waits in a thread (`binding_writes`). In memory, nothing waits.
+waits in a thread (`binding_writes`). In memory, nothing waits. `database.shared_bindings` is the
+third kind, in a database that several machines share.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class ClientIdentification:
         try:
             found = await waiting
         except RegistryError as error:
-            return _unavailable(error)
+            return self._decide(claim, client, _unavailable(error))
         decided = self._approve(claim, client, found)
         return await decided if isinstance(decided, Coroutine) else decided
 
@@ -96,7 +96,7 @@ class ClientIdentification:
             await self._update_binding(find(guid), client)
             again = self._decide(claim, client, await self._found(guid, claim.mentioned))
         except RegistryError as error:
-            return _unavailable(error)
+            return self._decide(claim, client, _unavailable(error))
         # Another client may have been bound in between.
         return decided if _is_bound(again) else again
 
@@ -200,11 +200,12 @@ class ClientIdentification:
             return result
         raise AssertionError("a change in memory does not wait")
 
-    def _decide(self, claim: Claim, client: Client, find: FindBinding) -> Approved | Deny:
+    def _decide(self, claim: Claim, client: Client, find: FindBinding | Deny) -> Approved | Deny:
+        terms, now = self._message_policy, self._clock()
         try:
-            return approve_claim(claim, client, find, self._message_policy, self._clock())
+            return approve_claim(claim, client, find, terms, now)
         except RegistryError as error:
-            return _unavailable(error)
+            return approve_claim(claim, client, _unavailable(error), terms, now)
 
     async def _update_binding(self, binding: Binding | None, client: Client) -> None:
         renewal = self._message_policy.renewal

@@ -13,7 +13,7 @@ from ibcm_bridge.addons.operations.metrics import Metric
 from ibcm_bridge.addons.operations.numbers import Series
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
 from ibcm_bridge.policy.trust import Credential
-from ibcm_bridge.storage.database import row_count
+from ibcm_bridge.storage.database import DatabaseError, row_count
 from ibcm_bridge.storage.open_files import open_file_limit
 
 type Reading = tuple[Series, float]
@@ -107,8 +107,8 @@ def machine_readings() -> Iterator[Reading]:
             yield _reading(metric, value)
 
 
-UNREADABLE = sqlite3.Error
-"""Raised by `file_readings` if a file cannot be read."""
+UNREADABLE = (sqlite3.Error, DatabaseError)
+"""Raised by `file_readings` if a database cannot be read."""
 
 
 def _reading(metric: Metric, value: float, *labels: str) -> Reading:

@@ -58,6 +58,7 @@ type Opened = Mapping[Address, Sequence[socket]]
 
 FIXED: Mapping[str, Callable[[Policy], object]] = {
     "workers": lambda policy: policy.workers,
+    "state": lambda policy: policy.state,
     "audit": lambda policy: (policy.audit_file, policy.when_unwritable),
     "messages.bindings": lambda policy: policy.messages.bindings_file,
     "operations": lambda policy: policy.operations,

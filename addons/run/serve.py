@@ -156,7 +156,7 @@ async def serve(
     can replace the policy. Return True if all requests and tunnels ended in time.
     """
     with contextlib.closing(bridge):
-        async with operations or contextlib.nullcontext():
+        async with bridge.running(), operations or contextlib.nullcontext():
             return await _serve(bridge, ready, stop, started)
 
 

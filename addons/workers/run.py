@@ -270,11 +270,12 @@ def _listening(policy: Policy, count: int, inherited: Inherited) -> Listening:
 def _with_files(policy: Policy, stack: contextlib.ExitStack) -> Policy:
     """Let the workers share a file for what a single process has in memory or in its own folder."""
     uploads, messages = policy.uploads, policy.messages
-    if uploads.spool is None or messages.bindings_file is None:
+    shared = policy.state is not None
+    if uploads.spool is None or (messages.bindings_file is None and not shared):
         folder = _temporary_folder(stack)
         spool = uploads.spool or folder / "uploads.sqlite"
         uploads = dataclasses.replace(uploads, spool=spool)
-        bindings = messages.bindings_file or folder / "bindings.sqlite"
+        bindings = None if shared else messages.bindings_file or folder / "bindings.sqlite"
         messages = dataclasses.replace(messages, bindings_file=bindings)
     return dataclasses.replace(policy, uploads=uploads, messages=messages)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import base64
+import contextlib
 import datetime
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ibcm_bridge.commands.common import (
     EXIT_PROBLEM,
@@ -19,15 +20,17 @@ from ibcm_bridge.commands.common import (
     counted,
     read_policy,
 )
+from ibcm_bridge.commands.shared_registry import shared_registry
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.storage.binding_registry import Registry, RegistryError, no_registry
 from ibcm_bridge.storage.device_list import ListError, read_list, write_list
-from ibcm_bridge.storage.stores import Imported
+from ibcm_bridge.storage.stores import BindingStore, Imported
 
 if TYPE_CHECKING:
     from ibcm_bridge.policy.message_policy import MessagePolicy
+    from ibcm_bridge.policy.policy import StateDatabase
 
 _MAX_LISTED = 20
 """The maximum number of kept bindings that an import lists."""
@@ -39,8 +42,8 @@ def add(commands: Subcommands) -> None:
         help="show and change client GUID bindings",
         description="Show and change the client GUID bindings. A binding assigns a client GUID to "
         "a client certificate. The bindings are in the file that messages.bindings names in the "
-        "policy. A change applies to a running bridge immediately. "
-        "Exit status: 0 done, 1 not found or failed, 2 usage error.",
+        "policy, or in the database that state names. A change applies to a running bridge "
+        "immediately. Exit status: 0 done, 1 not found or failed, 2 usage error.",
     )
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
 
@@ -81,29 +84,84 @@ def _run(options: argparse.Namespace) -> int:
     if policy is None:
         return EXIT_PROBLEM
     messages = policy.messages
-    if messages.bindings_file is None:
+    if policy.state is not None:
+        place: _Place = _Database(policy.state)
+    elif messages.bindings_file is not None:
+        place = _File(messages.bindings_file)
+    else:
         _complain("the policy names no file for bindings; add one, for example:")
         print("messages:\n  bindings: bindings.sqlite", file=sys.stderr)
         return EXIT_PROBLEM
     act: _Act = options.act
     try:
-        return act(options, messages, messages.bindings_file, datetime.datetime.now(datetime.UTC))
+        return act(options, messages, place, datetime.datetime.now(datetime.UTC))
     except RegistryError as error:
         _complain(str(error))
         return EXIT_PROBLEM
 
 
-type _Act = Callable[[argparse.Namespace, MessagePolicy, Path, datetime.datetime], int]
+class _Place(Protocol):
+    """Where the bindings are."""
+
+    def create(self) -> bool:
+        """Create an empty place. Return False if it exists, which changes nothing."""
+
+    def opened(self) -> contextlib.AbstractContextManager[BindingStore]:
+        """Open the place, which is created if necessary."""
+
+    def existing(self) -> contextlib.AbstractContextManager[BindingStore]:
+        """Open an existing place."""
 
 
-def _init(_: argparse.Namespace, messages: MessagePolicy, path: Path, __: object) -> int:
-    if no_registry(path) is None and path.exists():
-        with Registry(path) as registry:
+class _File:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def create(self) -> bool:
+        if no_registry(self._path) is None and self._path.exists():
+            return False
+        Registry(self._path).close()
+        return True
+
+    def opened(self) -> Registry:
+        return Registry(self._path)
+
+    def existing(self) -> Registry:
+        return _existing(self._path)
+
+
+class _Database:
+    """A database is created by its administrator, and its tables when it is opened first."""
+
+    def __init__(self, state: StateDatabase) -> None:
+        self._state = state
+
+    def __str__(self) -> str:
+        return self._state.address
+
+    def create(self) -> bool:
+        with self.opened() as registry:
+            return next(registry.all(), None) is None
+
+    def opened(self) -> contextlib.AbstractContextManager[BindingStore]:
+        return contextlib.closing(shared_registry(self._state))
+
+    existing = opened
+
+
+type _Act = Callable[[argparse.Namespace, MessagePolicy, _Place, datetime.datetime], int]
+
+
+def _init(_: argparse.Namespace, messages: MessagePolicy, place: _Place, __: object) -> int:
+    if not place.create():
+        with place.opened() as registry:
             count = sum(1 for _ in registry.all())
-        _complain(f"{path} already exists, with {counted(count, 'binding')}; nothing was changed")
+        _complain(f"{place} already exists, with {counted(count, 'binding')}; nothing was changed")
         return EXIT_PROBLEM
-    Registry(path).close()
-    print(f"{path} was created, without bindings.")
+    print(f"{place} was created, without bindings.")
     print(_AFTER_INIT[str(messages.identity), str(messages.unknown_guids)])
     return 0
 
@@ -119,15 +177,15 @@ _AFTER_INIT = {
 """The meaning of a registry without bindings, by `identity` and `unknown_guids`."""
 
 
-def _list(options: argparse.Namespace, _: MessagePolicy, path: Path, __: object) -> int:
-    with _existing(path) as registry:
+def _list(options: argparse.Namespace, _: MessagePolicy, place: _Place, __: object) -> int:
+    with place.existing() as registry:
         lines = _records(registry) if options.json else _table([*registry.all()])
         for line in lines:
             print(line)
     return 0
 
 
-def _records(registry: Registry) -> Iterator[str]:
+def _records(registry: BindingStore) -> Iterator[str]:
     for binding in registry.all():
         yield json.dumps(
             {
@@ -161,8 +219,8 @@ def _table(bindings: Sequence[Binding]) -> Iterator[str]:
         yield "  ".join(cells).rstrip()
 
 
-def _show(options: argparse.Namespace, _: MessagePolicy, path: Path, __: object) -> int:
-    with _existing(path) as registry:
+def _show(options: argparse.Namespace, _: MessagePolicy, place: _Place, __: object) -> int:
+    with place.existing() as registry:
         binding = registry.find(options.guid)
     if binding is None:
         return _unknown(options.guid)
@@ -191,8 +249,8 @@ _SOURCES = {
 }
 
 
-def _forget(options: argparse.Namespace, messages: MessagePolicy, path: Path, _: object) -> int:
-    with _existing(path) as registry:
+def _forget(options: argparse.Namespace, messages: MessagePolicy, place: _Place, _: object) -> int:
+    with place.existing() as registry:
         if not registry.forget(options.guid):
             return _unknown(options.guid)
     print("Binding removed.")
@@ -213,7 +271,7 @@ _AFTER_FORGET = {
 
 
 def _import(
-    options: argparse.Namespace, _: MessagePolicy, path: Path, now: datetime.datetime
+    options: argparse.Namespace, _: MessagePolicy, place: _Place, now: datetime.datetime
 ) -> int:
     try:
         listed = read_list(options.file.read_bytes(), now)
@@ -225,7 +283,7 @@ def _import(
             print(f"{options.file}: {problem}", file=sys.stderr)
         _complain(f"{counted(len(error.problems), 'problem')}; nothing was imported")
         return EXIT_PROBLEM
-    with Registry(path) as registry:
+    with place.opened() as registry:
         done = registry.import_all(listed.bindings, replace=options.replace)
     for kept, listed_as in done.kept[:_MAX_LISTED]:
         print(f"kept: {kept.guid} is bound to {_label(kept)}, the file has {_label(listed_as)}")
@@ -259,8 +317,8 @@ def _label(binding: Binding) -> str:
     return f"key {binding.key[:16]}"
 
 
-def _export(options: argparse.Namespace, _: MessagePolicy, path: Path, __: object) -> int:
-    with _existing(path) as registry:
+def _export(options: argparse.Namespace, _: MessagePolicy, place: _Place, __: object) -> int:
+    with place.existing() as registry:
         lines = (line.encode() for line in write_list(registry.all()))
         if options.output is None:
             # As bytes: an import needs UTF-8, whatever the encoding of standard output is.

@@ -124,6 +124,8 @@ def files_refusal(policy: Policy) -> str | None:
         "uploads.spool": policy.uploads.spool,
         "messages.bindings": policy.messages.bindings_file,
     }
+    if policy.state is not None:
+        del keys["messages.bindings"]
     missing = [key for key, file in keys.items() if file is None]
     if not missing or not any(policy.bridged()):
         return None

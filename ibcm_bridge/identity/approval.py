@@ -6,6 +6,8 @@
    bound yet (`bindings`). Enforced by the policy's `identity`.
 3. Signatures must be this client's, and their times recent. Enforced by the policy's `signatures`.
 
+If bindings cannot be read, that is the result of 2 and 3 for a request that needs one.
+
 With `observe`, a request that 2 or 3 would refuse is allowed, and the audit lists the refusals. A
 publication with `observe` also allows what 2 or 3 with `enforce` would refuse (`observing`). The
 audit also lists the client GUIDs of other clients at places where no client GUID is expected.
@@ -114,25 +116,40 @@ def approve(
 def approve_claim(
     claim: Claim,
     client: Client,
-    find: FindBinding,
+    find: FindBinding | Deny,
     terms: MessagePolicy,
     now: datetime.datetime,
 ) -> Approved | Deny:
-    """Decide on a request with this claim. `now` in UTC."""
+    """Decide on a request with this claim. `now` in UTC.
+
+    `find` can also be why bindings are unavailable. Without its binding, neither the client
+    GUID nor a signature of a request can be judged.
+    """
+    if isinstance(find, Deny):
+        unavailable, find = (find if claim.guid else None), _find_nothing
+    else:
+        unavailable = None
     inspected = claim.inspected
     binding = find(claim.guid) if claim.guid else None
-    status = _binding_status(binding, client, terms) if claim.guid else None
-    signed = _verify(claim, binding, client, now, terms.clock_skew)
+    bound: Deny | None = unavailable
+    status = None
+    if bound is None:
+        status = _binding_status(binding, client, terms) if claim.guid else None
+        bound = _check_binding(claim, status, terms)
+    signed: Deny | tuple[SigningKey, bytes] | None = unavailable if claim.signed else None
+    if signed is None:
+        signed = _verify(claim, binding, client, now, terms.clock_skew)
     observed = [*_uninspected(inspected)]
     observation = Observation(inspected.authorized.observing)
     for result, enforcement in (
         (claim.contradiction, terms.identity),
-        (_check_binding(claim, status, terms), terms.identity),
+        (bound, terms.identity),
         (signed, terms.signatures),
     ):
         if isinstance(result, Deny):
             if enforcement is Enforcement.OBSERVE:
-                observed.append(result)
+                if result not in observed:
+                    observed.append(result)
             elif (refusal := observation.enforce(result)) is not None:
                 return refusal
     signed_with, key = signed if isinstance(signed, tuple) else (None, b"")
@@ -142,6 +159,10 @@ def approve_claim(
     identity = ClientIdentity(guid, status, signed_with, key, names_another)
     would_refuse = inspected.would_refuse + observation.found
     return Approved(inspected, identity, tuple(observed), would_refuse)
+
+
+def _find_nothing(_: str) -> Binding | None:
+    return None
 
 
 def _uninspected(inspected: Inspected) -> Iterator[Deny]:

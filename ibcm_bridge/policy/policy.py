@@ -124,6 +124,16 @@ class Operations:
     """The reason why other machines may connect; None on loopback."""
 
 
+@dataclass(frozen=True, slots=True)
+class StateDatabase:
+    """A PostgreSQL database that several bridges share."""
+
+    address: str
+    """As in the policy file. It has no password."""
+    parameters: tuple[tuple[str, str], ...]
+    """libpq's connection parameters, such as `host`."""
+
+
 type FileState = tuple[Path, int, int, int]
 """Path, inode, size and modification time in nanoseconds; zeros for a missing file."""
 
@@ -144,6 +154,8 @@ class Policy:
     per_site_system: PerSiteSystem = DEFAULT_PER_SITE_SYSTEM
     uploads: UploadPolicy = UploadPolicy()
     clamav: ClamAv | None = None
+    state: StateDatabase | None = None
+    """Where the bindings are; None: in a file, or in memory."""
     workers: int | None = None
     """Processes that serve clients; None: as many as the machine has cores, where it can."""
     files: tuple[FileState, ...] = field(default=(), repr=False)

@@ -42,6 +42,7 @@ from ibcm_bridge.policy_file.rows.policy import policy_schema
 from ibcm_bridge.policy_file.rows.settings import ClamAvRow, LimitsRow, PerSourceRow, UploadsRow
 from ibcm_bridge.policy_file.rule_files import rule_files
 from ibcm_bridge.policy_file.shape import read_shape
+from ibcm_bridge.policy_file.state import read_state
 from ibcm_bridge.policy_file.tables.clients import read_client_table
 from ibcm_bridge.policy_file.tables.endpoints import read_endpoint_table
 from ibcm_bridge.policy_file.tables.roles import read_role_table
@@ -111,10 +112,11 @@ def load_policy(path: Path, source: bytes | None = None) -> Policy:
         rule_files=tuple(_rule_files(reading, row.rules)),
         clamav=_clamav(reading, row.engines.clamav),
         limits=Limits(**row.limits.model_dump(exclude={"per_source", "per_site_system"})),
-        messages=read_messages(reading, row.messages, listeners),
+        messages=read_messages(reading, row.messages, listeners, shared=row.state is not None),
         per_source=_per_source(reading, row.limits.per_source),
         per_site_system=PerSiteSystem(**row.limits.per_site_system.model_dump()),
         uploads=_uploads(reading, row.uploads),
+        state=read_state(reading, row),
         workers=row.workers,
         web_because=row.web.because if row.web else None,
         operations=read_operations(

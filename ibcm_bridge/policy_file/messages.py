@@ -21,11 +21,18 @@ from ibcm_bridge.policy_file.rows.settings import MessagesRow
 
 
 def read_messages(
-    reading: Reading, row: MessagesRow, listeners: Sequence[Listener | PlaintextListener]
+    reading: Reading,
+    row: MessagesRow,
+    listeners: Sequence[Listener | PlaintextListener],
+    *,
+    shared: bool,
 ) -> MessagePolicy:
-    """Return the rules. `listeners` determine the default of the internal domains."""
+    """Return the rules. `listeners` determine the default of the internal domains.
+
+    `shared` is true if the bindings are in a database that several machines share.
+    """
     identity = Enforcement(row.identity)
-    if identity is Enforcement.ENFORCE and row.bindings is None:
+    if identity is Enforcement.ENFORCE and row.bindings is None and not shared:
         text = (
             "enforce requires a file for bindings, because a restart would lose them; "
             "write bindings: bindings.sqlite"

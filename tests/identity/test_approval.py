@@ -5,16 +5,19 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from ibcm_bridge.authentication.client import AnonymousClient
+from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.refusals import requirement
-from ibcm_bridge.identity.approval import Approved, SigningKey, approve
+from ibcm_bridge.identity.approval import Approved, SigningKey, approve, approve_claim
 from ibcm_bridge.identity.bindings import Binding, BindingStatus, Source
+from ibcm_bridge.identity.claims import Claim, read_claim
 from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.lab.protocol import ccm, documents, signing
 from ibcm_bridge.policy.message_policy import (
@@ -82,6 +85,47 @@ def reason(result: Approved | Deny) -> Reason:
     assert isinstance(result, Deny), result
     assert requirement(result) == "BRIDGE-IDENTITY"
     return result.reason
+
+
+# Bindings that cannot be read
+
+UNAVAILABLE = Deny(Reason.IDENTITY_UNAVAILABLE, rules.MESSAGES_BINDINGS, "the database is down")
+
+
+@pytest.mark.parametrize("enforced", ["identity", "signatures"])
+def test_an_enforced_check_refuses_without_bindings(
+    message: Message, computer: Computer, enforced: str
+) -> None:
+    terms = replace(OBSERVE, **{enforced: Enforcement.ENFORCE})  # type: ignore[arg-type]
+    claim = read_claim(message(REPORT, key=computer.key))
+    assert isinstance(claim, Claim)
+    # A signature by another key than the registered one could otherwise pass.
+    assert approve_claim(claim, computer.client, UNAVAILABLE, terms, NOW) == UNAVAILABLE
+
+
+def test_without_bindings_observed_requests_pass_and_are_recorded(
+    message: Message, computer: Computer
+) -> None:
+    claim = read_claim(message(REPORT, key=computer.key))
+    assert isinstance(claim, Claim)
+    approved = allowed(approve_claim(claim, computer.client, UNAVAILABLE, OBSERVE, NOW))
+    assert approved.observed == (UNAVAILABLE,)
+    identity = approved.identity
+    assert (identity.guid, identity.binding_status, identity.signed_with) == (GUID, None, None)
+
+
+def test_a_request_without_a_client_guid_needs_no_bindings(
+    message: Message, computer: Computer
+) -> None:
+    key = computer.key
+    assert isinstance(key, RSAPrivateKey)
+    certificate = computer.credential.certificate
+    xml = documents.registration_request(certificate, key, fqdn="pc1.corp.example")
+    inspected = message(xml, "MP_ClientRegistration", key=key, guid="")
+    claim = read_claim(inspected)
+    assert isinstance(claim, Claim)
+    approved = allowed(approve_claim(claim, computer.client, UNAVAILABLE, ENFORCE, NOW))
+    assert approved.observed == ()
 
 
 # Client GUIDs

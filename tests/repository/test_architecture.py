@@ -179,6 +179,7 @@ ACTING = frozenset(
         "ibcm_bridge/storage/cgroups.py",
         "ibcm_bridge/storage/file_lock.py",
         "ibcm_bridge/storage/open_files.py",
+        "ibcm_bridge/storage/postgresql.py",
         "ibcm_bridge/storage/temporary_folder.py",
     )
 )

@@ -41,7 +41,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "identity": "decisions messages policy authentication request inspection",
         "site_system_leg": "decisions policy request identity",
         "audit": "decisions messages policy authentication request inspection identity",
-        "storage": "decisions messages shares request uploads identity",
+        "storage": "decisions messages policy shares request uploads identity",
         "addons.errors": "",
         "addons.tested_mitmproxy": "",
         "addons.clock": "",

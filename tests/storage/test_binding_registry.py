@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.identity.bindings import Binding, Source, confirms
+from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.storage.binding_registry import APPLICATION, Registry, RegistryError
-from ibcm_bridge.storage.stores import Imported
 
 NOW = datetime.datetime(2026, 1, 1, 12, 30, 15, 250, tzinfo=datetime.UTC)
 GUID = "GUID:11111111-2222-3333-4444-555555555555"
@@ -39,22 +38,6 @@ def registry(path: Path) -> Iterator[Registry]:
         yield registry
 
 
-# Stored bindings
-
-
-def test_an_added_binding_is_found(registry: Registry) -> None:
-    assert registry.find(GUID) is None
-    assert registry.add(PC1) == PC1
-    assert registry.find(GUID) == PC1
-
-
-def test_bindings_persist_across_a_restart(path: Path) -> None:
-    with Registry(path) as registry:
-        registry.add(PC1)
-    with Registry(path) as registry:
-        assert registry.find(GUID) == PC1
-
-
 def test_a_registry_in_memory_does_not_persist() -> None:
     with Registry(None) as registry:
         assert registry.add(PC1) == PC1
@@ -63,109 +46,7 @@ def test_a_registry_in_memory_does_not_persist() -> None:
         assert registry.find(GUID) is None
 
 
-def test_add_does_not_replace_a_binding(registry: Registry) -> None:
-    registry.add(PC1)
-    assert registry.add(PC2) == PC1
-    assert registry.find(GUID) == PC1
-
-
-def test_replace_replaces_the_expected_binding(registry: Registry) -> None:
-    registry.add(PC1)
-    assert registry.replace(PC1, PC2) == PC2
-    assert registry.find(GUID) == PC2
-
-
-def test_replace_does_not_replace_an_unexpected_binding(registry: Registry) -> None:
-    registry.add(PC1)
-    assert registry.replace(PC2, replace(PC2, name="pc3")) == PC1
-    assert registry.find(GUID) == PC1
-
-
-def test_replace_does_not_restore_a_removed_binding(registry: Registry) -> None:
-    registry.add(PC1)
-    assert registry.forget(GUID) is True
-    assert registry.replace(PC1, PC2) is None
-    assert registry.find(GUID) is None
-    assert registry.forget(GUID) is False
-
-
-def test_replace_refuses_another_client_guid(registry: Registry) -> None:
-    registry.add(PC1)
-    with pytest.raises(ValueError, match="different client GUIDs"):
-        registry.replace(PC1, numbered(1))
-
-
-def test_all_bindings_are_ordered_by_client_guid(registry: Registry) -> None:
-    bindings = [numbered(number) for number in range(1_200)]
-    registry.import_all(reversed(bindings))
-    assert list(registry.all()) == bindings
-
-
-def test_iterating_over_all_bindings_blocks_nothing(registry: Registry, path: Path) -> None:
-    registry.import_all(numbered(number) for number in range(1_200))
-    going = registry.all()
-    next(going)
-    with Registry(path) as other:
-        other.forget(numbered(1_100).guid)
-        other.add(PC1)
-    assert registry.find(GUID) == PC1
-    assert registry.find(numbered(1_100).guid) is None
-    assert len([*going]) == 1_199
-
-
-# Imports
-
-
-def test_an_import_adds_new_bindings(registry: Registry) -> None:
-    assert registry.import_all([numbered(1), numbered(2)]) == Imported(2, 0, 0, ())
-    assert list(registry.all()) == [numbered(1), numbered(2)]
-
-
-@pytest.mark.parametrize("name", ["pc1.corp.example", "pc1"])
-def test_an_import_of_stored_values_changes_nothing(registry: Registry, name: str) -> None:
-    registry.add(PC1)
-    imported = Binding(GUID, Source.IMPORT, NOW, name=name)
-    assert registry.import_all([imported], replace=True) == Imported(0, 0, 1, ())
-    assert registry.find(GUID) == PC1
-
-
-@pytest.mark.parametrize(
-    "other", [{"name": "pc2"}, {"name": "", "certificate": "d" * 64}, {"signing_key": b"other"}]
-)
-def test_a_conflicting_import_replaces_only_if_requested(
-    registry: Registry, other: dict[str, object]
-) -> None:
-    registry.add(PC1)
-    imported = replace(Binding(GUID, Source.IMPORT, NOW, name="pc1"), **other)  # type: ignore[arg-type]
-    assert registry.import_all([imported]) == Imported(0, 0, 0, ((PC1, imported),))
-    assert registry.find(GUID) == PC1
-    assert registry.import_all([imported], replace=True) == Imported(0, 1, 0, ())
-    assert registry.find(GUID) == imported
-
-
-def test_a_longer_name_than_the_stored_one_is_a_conflict() -> None:
-    short = Binding(GUID, Source.IMPORT, NOW, name="pc1")
-    assert confirms(PC1, short)
-    assert not confirms(short, PC1)
-    assert not confirms(replace(PC1, name=""), short)
-
-
-def test_an_import_with_an_invalid_binding_changes_nothing(registry: Registry) -> None:
-    with pytest.raises(RegistryError, match="'PC9' is not a valid name"):
-        registry.import_all([numbered(1), replace(PC1, name="PC9")])
-    assert list(registry.all()) == []
-
-
 # Concurrency
-
-
-def test_another_process_sees_committed_changes_at_once(registry: Registry, path: Path) -> None:
-    with Registry(path) as other:
-        assert other.find(GUID) is None
-        registry.add(PC1)
-        assert other.find(GUID) == PC1
-        other.forget(GUID)
-        assert registry.find(GUID) is None
 
 
 _RACE = """
@@ -320,35 +201,6 @@ def test_an_invalid_row_is_an_error_and_not_an_unbound_client_guid(
         with pytest.raises(RegistryError):
             write()
     assert registry.forget(GUID) is True
-
-
-@pytest.mark.parametrize(
-    "binding",
-    [
-        replace(PC1, guid=GUID.removeprefix("GUID:")),
-        replace(PC1, guid=GUID.lower()),
-        replace(PC1, since=NOW.replace(tzinfo=None)),
-        replace(PC1, key="A" * 64),
-        replace(PC1, key="a" * 63),
-        replace(PC1, name="PC1"),
-        replace(PC1, name="pc1\n"),
-        replace(PC1, name="p" * 513),
-        replace(PC1, name="\udcff"),
-    ],
-)
-def test_a_binding_that_could_not_be_read_again_is_not_stored(
-    registry: Registry, binding: Binding
-) -> None:
-    with pytest.raises(RegistryError, match="cannot store a binding: "):
-        registry.add(binding)
-    assert list(registry.all()) == []
-
-
-def test_times_are_stored_in_utc(registry: Registry) -> None:
-    summer = datetime.timezone(datetime.timedelta(hours=2))
-    kept = registry.add(replace(PC1, since=NOW.astimezone(summer)))
-    assert kept == PC1
-    assert kept.since.tzinfo is datetime.UTC
 
 
 def test_a_missing_folder_is_reported(tmp_path: Path) -> None:

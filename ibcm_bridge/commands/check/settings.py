@@ -11,7 +11,7 @@ from pathlib import Path
 from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
 from ibcm_bridge.policy.addresses import address_text, is_loopback
-from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
+from ibcm_bridge.policy.message_policy import Enforcement
 from ibcm_bridge.policy.policy import ClamAv, Operations, Policy, UploadPolicy, WhenUnwritable
 from ibcm_bridge.policy.site_systems import DEFAULT_PER_SITE_SYSTEM, PerSiteSystem
 from ibcm_bridge.policy_file import LimitsRow
@@ -26,7 +26,7 @@ def describe_settings(policy: Policy) -> Iterator[Finding]:
         text = "requests continue while the audit cannot be written (when_unwritable: continue)"
         yield Finding(Level.FACT, "audit", text)
     yield from _audit_permissions(policy.audit_file)
-    yield Finding(Level.FACT, "messages", _messages_text(policy.messages))
+    yield Finding(Level.FACT, "messages", _messages_text(policy))
     yield Finding(Level.FACT, "uploads", _uploads_text(policy.uploads))
     if policy.clamav is not None:
         yield from _describe_clamav(policy.clamav)
@@ -126,9 +126,12 @@ def _describe_clamav(clamav: ClamAv) -> Iterator[Finding]:
         yield Finding(Level.WARNING, where, text, "BRIDGE-INSPECT")
 
 
-def _messages_text(messages: MessagePolicy) -> str:
+def _messages_text(policy: Policy) -> str:
     """One line."""
+    messages = policy.messages
     bindings = messages.bindings_file or "memory (lost on restart)"
+    if policy.state is not None:
+        bindings = policy.state.address
     names = ", ".join(sorted(messages.internal_domains)) or "no domain"
     return "; ".join(
         (

@@ -6,6 +6,7 @@ from ibcm_bridge.addons.clock import utc_now
 from ibcm_bridge.addons.engines.content_engines import engine_setup
 from ibcm_bridge.addons.tls.verification import verify_client_path
 from ibcm_bridge.commands.explain.explain import Environment
+from ibcm_bridge.commands.shared_registry import shared_registry
 from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.inspection.engines import ContentEngine
 from ibcm_bridge.policy.policy import Policy
@@ -18,6 +19,9 @@ def environment(policy: Policy) -> Environment:
     file = policy.messages.bindings_file
 
     def find(guid: str) -> Binding | None:
+        if policy.state is not None:
+            with shared_registry(policy.state) as shared:
+                return shared.find(guid)
         if file is None or not file.exists():
             return None
         with Registry(file) as registry:

@@ -31,6 +31,11 @@ class PolicyRow(Row):
     limits: LimitsRow = optional(LimitsRow(), "limits in bytes and seconds")
     messages: MessagesRow = optional(MessagesRow(), "checks of ConfigMgr messages")
     uploads: UploadsRow = optional(UploadsRow(), "size limits and storage of BITS uploads")
+    state: str | None = optional(
+        None,
+        "PostgreSQL database with the bindings, which the bridges of several machines share",
+        examples=["postgresql://ibcm@db.corp.example/ibcm?passfile=state.pass"],
+    )
     workers: Count | None = optional(
         None, "processes that serve clients; if omitted, one per core (Linux) or one", ge=1, le=64
     )

@@ -1,0 +1,1 @@
+"""The database that the bridges of several machines share, without waits in the event loop."""

@@ -1,0 +1,48 @@
+"""Whether the shared database is asked at all, after it has failed.
+
+A request that asks a database without a response waits for the whole time limit. After one such
+wait, the others are refused at once; one at a time tries again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+class DatabaseBreaker:
+    """The state of one database. For any thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._next_try = 0.0
+        self.problem: str | None = None
+        """Why the database cannot be used; None if it can."""
+
+    def refusal(self) -> str | None:
+        """Return why the database must not be asked now; None if it may be."""
+        if self.problem is None:
+            return None
+        now = self._clock()
+        if now < self._next_try:
+            return self.problem
+        self._next_try = now + RETRY_SECONDS
+        return None
+
+    def failed(self, problem: str) -> None:
+        """Count a failure of the database, not of a statement."""
+        if self.problem is None:
+            logger.error("%s", problem)
+        self.problem = problem
+        self._next_try = self._clock() + RETRY_SECONDS
+
+    def succeeded(self) -> None:
+        """Count a response."""
+        if self.problem is not None:
+            logger.warning("the database can be used again")
+        self.problem = None

@@ -1,0 +1,128 @@
+"""The bindings in the shared database, for the requests of one process.
+
+1. A request gets its bindings from the cache, or waits for a query (`reads`).
+2. A change waits in a thread with a connection of its own (`storage.binding_table`).
+3. After a failure the database is not asked for a while (`breaker`): a request then has only the
+   cache, and the others are refused or observed as unavailable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ibcm_bridge.addons.hooks.database.binding_cache import BindingCache
+from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker
+from ibcm_bridge.addons.hooks.database.notifications import Notifications
+from ibcm_bridge.addons.hooks.database.reads import DatabaseReads
+from ibcm_bridge.identity.approval import FindBinding
+from ibcm_bridge.identity.bindings import Binding
+from ibcm_bridge.policy.policy import StateDatabase
+from ibcm_bridge.storage.binding_registry import RegistryError
+from ibcm_bridge.storage.binding_rows import binding_of
+from ibcm_bridge.storage.postgresql_statements import COUNT_BINDINGS, FIND_SEVERAL
+from ibcm_bridge.storage.postgresql_stores import SharedRegistry
+
+
+class SharedBindings:
+    """See `hooks.bindings.Bindings`."""
+
+    waits = True
+
+    def __init__(self, state: StateDatabase, clock: Callable[[], float] = time.monotonic) -> None:
+        """Connect, and migrate the schema. Raise RegistryError."""
+        self._place = state.address
+        self._registry = SharedRegistry(state)
+        self._thread = ThreadPoolExecutor(1, "bindings")
+        self._breaker = DatabaseBreaker()
+        # Of their own: a database that is full or read-only can still be read.
+        self._changes = DatabaseBreaker()
+        self._reads = DatabaseReads(state, self._breaker)
+        self.cache = BindingCache(clock)
+        self._notifications = Notifications(state, self.cache)
+
+    def problem(self) -> str | None:
+        """Return None: other machines have the same database."""
+        return None
+
+    def shared_problem(self) -> str | None:
+        """Return why the database cannot be used; None if it can."""
+        return self._breaker.problem or self._changes.problem
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Read and listen until the exit."""
+        await self._reads.open()
+        listening = asyncio.create_task(self._notifications.run())
+        try:
+            yield
+        finally:
+            listening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await listening
+            await self._reads.close()
+
+    def close(self) -> None:
+        """Finish the changes under way, and close their connection."""
+        self._thread.shutdown()
+        self._registry.close()
+
+    def find(
+        self, guid: str, mentioned: Sequence[str]
+    ) -> FindBinding | Coroutine[Any, Any, FindBinding]:
+        """Return the bindings of a request, or the wait for them."""
+        wanted = (guid, *mentioned) if guid else mentioned
+        known = {name: binding for name in wanted if (binding := self.cache.find(name)) is not None}
+        missing = [name for name in wanted if name not in known]
+        return self._read(guid, known, missing) if missing else known.get
+
+    async def _read(self, guid: str, known: dict[str, Binding], missing: list[str]) -> FindBinding:
+        stamp = self.cache.stamp
+        try:
+            rows = await self._reads.rows(FIND_SEVERAL, (missing,))
+            found = [binding_of(row) for row in rows]
+        except RegistryError:
+            if guid and guid not in known:
+                raise
+            # Those that the message only mentions decide nothing.
+            return known.get
+        except ValueError as error:
+            raise RegistryError(f"{self._place} is damaged: {error}") from error
+        self.cache.keep(found, stamp)
+        return (known | {binding.guid: binding for binding in found}).get
+
+    async def add(self, binding: Binding) -> Binding:
+        """See `storage.stores.BindingStore`."""
+        return await self._change(lambda: self._registry.add(binding))
+
+    async def replace(self, old: Binding, new: Binding) -> Binding | None:
+        """See `storage.stores.BindingStore`."""
+        try:
+            return await self._change(lambda: self._registry.replace(old, new))
+        finally:
+            # The notification comes later than the next request of this client.
+            self.cache.drop(old.guid)
+
+    async def count(self) -> int:
+        """Return the number of bindings. Raise RegistryError."""
+        ((bindings,),) = await self._reads.rows(COUNT_BINDINGS, ())
+        return int(bindings)
+
+    async def _change[Result](self, change: Callable[[], Result]) -> Result:
+        def changed() -> Result:
+            # Here, in the thread: of the changes that wait for it, only one waits for the limit.
+            if (refusal := self._changes.refusal()) is not None:
+                raise RegistryError(refusal)
+            try:
+                result = change()
+            except RegistryError as error:
+                self._changes.failed(str(error))
+                raise
+            self._changes.succeeded()
+            return result
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, changed)

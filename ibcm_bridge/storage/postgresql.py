@@ -1,0 +1,271 @@
+"""A PostgreSQL database that the bridges of several machines share.
+
+1. The schema `ibcm_bridge` has a version. A bridge with a newer one migrates it when it starts, in
+   one transaction that no other bridge runs meanwhile; a bridge with an older one is refused.
+2. A statement has a time limit. At its end the connection is shut down at the socket: a server that
+   does not respond cannot be asked to cancel a statement, as psycopg does at other times.
+3. Every error message has the address, without a password, and the cause.
+
+psycopg and psycopg_pool are the extra `postgresql`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from ibcm_bridge.policy.policy import StateDatabase
+from ibcm_bridge.storage.database import DatabaseError
+from ibcm_bridge.storage.postgresql_statements import MIGRATIONS
+
+LIMIT_SECONDS = 2.0
+"""The time limit of a statement, and of the wait for a connection."""
+
+_CONNECTION: Mapping[str, object] = {
+    # libpq's least timeout.
+    "connect_timeout": 2,
+    "application_name": "ibcm-bridge",
+    "client_encoding": "utf-8",
+    "gssencmode": "disable",
+    # Of several hosts: the one that is not a standby.
+    "target_session_attrs": "primary",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    # libpq and the server give up a connection whose other end does not acknowledge data (ms).
+    "tcp_user_timeout": 10_000,
+}
+
+SESSION = (
+    # The server itself ends a statement that takes long, and a transaction of a machine that died.
+    "SET statement_timeout = '5s'",
+    "SET lock_timeout = '1500ms'",
+    "SET idle_in_transaction_session_timeout = '10s'",
+    "SET tcp_user_timeout = '10s'",
+)
+
+
+def connection_parameters(state: StateDatabase) -> dict[str, Any]:
+    """The parameters of every connection. libpq reads the password from a file or PGPASSWORD."""
+    return {**_CONNECTION, **dict(state.parameters), "autocommit": True}
+
+
+class PostgresqlDatabase:
+    """An open database (`stores.Database`), for several threads."""
+
+    def __init__(
+        self,
+        state: StateDatabase,
+        error: type[DatabaseError],
+        *,
+        connections: int,
+        limit_seconds: float | None = LIMIT_SECONDS,
+    ) -> None:
+        """Connect, and migrate the schema. `limit_seconds` is None for the command line."""
+        self._place = state.address
+        self._error = error
+        self._limit = limit_seconds
+        try:
+            with (
+                psycopg.connect(**connection_parameters(state)) as connection,
+                limited(connection, limit_seconds),
+            ):
+                problem = _migrate(connection)
+        except psycopg.Error as found:
+            raise self.explained(found) from found
+        if problem is not None:
+            raise self.error(problem)
+        self._pool = ConnectionPool(
+            kwargs=connection_parameters(state),
+            min_size=0,
+            max_size=connections,
+            configure=_configure if limit_seconds is not None else None,
+            timeout=LIMIT_SECONDS if limit_seconds is None else limit_seconds,
+            # A failed attempt to connect is not repeated in the background: the next one begins it.
+            reconnect_timeout=0,
+            open=True,
+        )
+
+    def problem(self) -> str | None:
+        """Return None: the database outlives this process."""
+        return None
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close(timeout=LIMIT_SECONDS)
+
+    def one(self, statement: str, values: Any = ()) -> tuple[Any, ...] | None:
+        """The first row of a result; None without rows."""
+        with self._connection() as connection:
+            return connection.execute(statement, values, binary=True).fetchone()
+
+    def all(self, statement: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        """All rows of a result."""
+        with self._connection() as connection:
+            return connection.execute(statement, values, binary=True).fetchall()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[_Transaction]:
+        """An atomic transaction."""
+        with self._connection() as connection, connection.transaction():
+            yield _Transaction(connection)
+
+    def explained(self, error: psycopg.Error | ValueError) -> DatabaseError:
+        """Convert an error to one with a place and a cause. A ValueError is from an invalid row."""
+        if isinstance(error, ValueError):
+            return self.error(f"is damaged: {error}")
+        return self.error(cause(error))
+
+    def error(self, words: str) -> DatabaseError:
+        """An error with the address of this database."""
+        return self._error(f"{self._place} {words}")
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection]:
+        try:
+            connection = self._usable()
+            try:
+                with limited(connection, self._limit):
+                    yield connection
+            finally:
+                self._pool.putconn(connection)
+        except psycopg.Error as error:
+            raise self.explained(error) from error
+
+    def _usable(self) -> psycopg.Connection:
+        """Take a connection that the server has not closed, as it does when it restarts."""
+        while True:
+            connection = self._pool.getconn()
+            try:
+                # The check of the pool itself has no time limit.
+                with limited(connection, self._limit) as cut:
+                    connection.execute("SELECT 1")
+                return connection
+            except BaseException as error:
+                closed = connection.closed and (cut is None or not cut.done)
+                self._pool.putconn(connection)
+                if not closed or not isinstance(error, psycopg.OperationalError):
+                    raise
+
+
+class _Transaction:
+    """See `stores.Transaction`."""
+
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self._connection = connection
+
+    def execute(self, statement: str, values: Any = (), /) -> psycopg.Cursor[Any]:
+        """Execute a statement. bytea is transferred as it is, not as digits."""
+        return self._connection.execute(statement, values, binary=True)
+
+
+def cause(error: psycopg.Error) -> str:
+    """The cause of an error, for the operator: one line, without values of a statement."""
+    if isinstance(error, PoolTimeout):
+        return "cannot be connected to, or all connections are in use"
+    words = _WORDS.get(error.sqlstate or "")
+    if words is not None:
+        return words
+    if error.diag.message_primary is not None:
+        return f"refuses a statement: {error.diag.message_primary}"
+    lines = str(error).strip().splitlines()
+    return f"cannot be used: {lines[0] if lines else type(error).__name__}"
+
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_WORDS = {
+    "25006": "is read-only: a standby, or default_transaction_read_only is set",
+    "53100": "cannot grow: the disk is full; free some space",
+    "53300": "has too many connections; raise max_connections",
+    "55P03": "has had these rows locked by another transaction for 1.5 s",
+    "57014": "ended a statement that took 5 s",
+    "57P01": "is being shut down",
+    "57P03": "is starting, or is being shut down",
+}
+
+
+@contextlib.contextmanager
+def limited(connection: psycopg.Connection, seconds: float | None) -> Iterator[Cut | None]:
+    """Shut down a connection after a time, in whatever statement it is. None: no limit."""
+    if seconds is None:
+        yield None
+        return
+    cut = Cut(connection.fileno())
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield cut
+    finally:
+        timer.cancel()
+        cut.end()
+
+
+class Cut:
+    """Shuts down the socket of a connection, unless that ended before. In any thread.
+
+    The other end gets no cancel request, and nothing waits for it.
+    """
+
+    def __init__(self, fileno: int) -> None:
+        # A number of its own, because that of the connection can be another file's at that time.
+        self._socket = socket.socket(fileno=os.dup(fileno))
+        self._lock = threading.Lock()
+        self.done = False
+
+    def __call__(self) -> None:
+        """Shut down the socket."""
+        with self._lock, contextlib.suppress(OSError):
+            self.done = True
+            self._socket.shutdown(socket.SHUT_RDWR)
+
+    def end(self) -> None:
+        """Do not shut it down any longer."""
+        with self._lock:
+            self._socket.close()
+
+
+def _configure(connection: psycopg.Connection) -> None:
+    for statement in SESSION:
+        connection.execute(statement)
+
+
+VERSION = len(MIGRATIONS)
+"""The version of the schema. Each migration leads to the next one."""
+
+_LOCK = 0x6962636D6D696772
+"""The advisory lock of a migration: "ibcmmigr"."""
+
+
+def _migrate(connection: psycopg.Connection) -> str | None:
+    """Bring the schema to this version. Return why it cannot be used; None if it can."""
+    with connection.transaction():
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        known = connection.execute("SELECT to_regnamespace('ibcm_bridge')").fetchone()
+        if known is None or known[0] is None:
+            connection.execute("CREATE SCHEMA ibcm_bridge")
+        table = connection.execute("SELECT to_regclass('ibcm_bridge.version')").fetchone()
+        version = 0
+        if table is not None and table[0] is not None:
+            (version,) = connection.execute(
+                "SELECT version FROM ibcm_bridge.version"
+            ).fetchone() or (0,)
+        if version > VERSION:
+            return (
+                "was migrated by a newer ibcm-bridge: "
+                f"its schema has version {version}, this one supports {VERSION}"
+            )
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(sql.SQL(statement))
+        if version < VERSION:
+            connection.execute("UPDATE ibcm_bridge.version SET version = %s", (VERSION,))
+    return None

@@ -1,0 +1,148 @@
+"""A PostgreSQL server of the tests, from Debian's package, at a UNIX socket.
+
+The server does not run as root, so a test that does starts it as the user `postgres`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ibcm_bridge.policy.policy import StateDatabase
+
+from .needs import demand, postgresql_programs
+
+USER = "postgres"
+
+
+class PostgresqlServer:
+    """A server, and a new database for each test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.socket = folder / "socket"
+        self.data = folder / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._databases = 0
+
+    def create(self) -> None:
+        """Make the files of the server."""
+        self.socket.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, USER, USER)
+            shutil.chown(self.socket, USER, USER)
+        command = [
+            _program("initdb"), "--no-sync", "--auth=trust", f"--username={USER}",
+            "--encoding=UTF8", "--locale=C", str(self.data),
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=120, **as_user())
+
+    def start(self, *settings: str) -> None:
+        """Start it, and wait until it accepts connections."""
+        options = [
+            "listen_addresses=", f"unix_socket_directories={self.socket}", "fsync=off",
+            "max_connections=60", "shared_buffers=16MB", *settings,
+        ]  # fmt: skip
+        command = [_program("postgres"), "-D", str(self.data)]
+        for option in options:
+            command += ["-c", option]
+        log = (self.folder / "log").open("ab")
+        with log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.folder, **as_user()
+            )
+        end = time.monotonic() + 60
+        while True:
+            try:
+                self.connect("postgres").close()
+                return
+            except psycopg.OperationalError:
+                if time.monotonic() > end or self._process.poll() is not None:
+                    raise
+                time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End it at once, with all connections."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGQUIT)
+            process.wait(30)
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Stop all processes of the server: connections stay open, and nothing responds."""
+        assert self._process is not None
+        pids = [self._process.pid, *_children(self._process.pid)]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def connect(self, database: str) -> psycopg.Connection[Any]:
+        """Connect as the administrator."""
+        return psycopg.connect(
+            host=str(self.socket), user=USER, dbname=database, autocommit=True, connect_timeout=5
+        )
+
+    def new_database(self) -> StateDatabase:
+        """Make an empty database."""
+        self._databases += 1
+        name = f"state{self._databases}"
+        with self.connect("postgres") as connection:
+            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+        parameters = (("host", str(self.socket)), ("user", USER), ("dbname", name))
+        return StateDatabase(f"postgresql:///{name}", parameters)
+
+
+def as_user() -> dict[str, Any]:
+    """The arguments of a process that does not run as root."""
+    if os.geteuid() != 0:
+        return {}
+    return {"user": USER, "group": USER, "extra_groups": []}
+
+
+def _program(name: str) -> str:
+    folder = postgresql_programs()
+    assert folder is not None
+    return str(folder / name)
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
+    return [int(child) for child in listed.split()]
+
+
+@contextmanager
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    """A running server, in a folder with a path short enough for a socket."""
+    demand("postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="ibcm-pg-"))
+    server = PostgresqlServer(folder)
+    try:
+        server.create()
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    with postgresql_server() as server:
+        yield server

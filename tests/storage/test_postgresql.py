@@ -1,0 +1,149 @@
+"""A PostgreSQL database of bindings: its schema, its failures and its time limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from ibcm_bridge.policy.policy import StateDatabase
+from ibcm_bridge.storage.binding_registry import RegistryError
+from ibcm_bridge.storage.postgresql import VERSION
+from ibcm_bridge.storage.postgresql_statements import CHANNEL
+from ibcm_bridge.storage.postgresql_stores import SharedRegistry
+from tests.postgresql_server import PostgresqlServer
+from tests.storage.test_binding_stores import GUID, PC1, PC2, numbered
+
+pytestmark = pytest.mark.needs("postgresql")
+
+
+@pytest.fixture
+def state(postgresql: PostgresqlServer) -> StateDatabase:
+    return postgresql.new_database()
+
+
+@pytest.fixture
+def admin(
+    postgresql: PostgresqlServer, state: StateDatabase
+) -> Iterator[psycopg.Connection[object]]:
+    with postgresql.connect(dict(state.parameters)["dbname"]) as connection:
+        yield connection
+
+
+# The schema
+
+
+def test_a_new_database_gets_the_schema_of_this_version(
+    state: StateDatabase, admin: psycopg.Connection[object]
+) -> None:
+    SharedRegistry(state).close()
+    assert admin.execute("SELECT version FROM ibcm_bridge.version").fetchall() == [(VERSION,)]
+    with SharedRegistry(state) as registry:  # and keeps it
+        assert list(registry.all()) == []
+
+
+def test_a_newer_schema_is_refused_and_unchanged(
+    state: StateDatabase, admin: psycopg.Connection[object]
+) -> None:
+    SharedRegistry(state).close()
+    admin.execute("UPDATE ibcm_bridge.version SET version = 99")
+    with pytest.raises(RegistryError, match=f"schema has version 99, this one supports {VERSION}"):
+        SharedRegistry(state)
+    assert admin.execute("SELECT version FROM ibcm_bridge.version").fetchall() == [(99,)]
+
+
+def test_a_database_without_the_rights_is_refused(
+    postgresql: PostgresqlServer, state: StateDatabase, admin: psycopg.Connection[object]
+) -> None:
+    admin.execute("DROP ROLE IF EXISTS guest")
+    admin.execute("CREATE ROLE guest LOGIN")
+    parameters = {**dict(state.parameters), "user": "guest"}
+    with pytest.raises(RegistryError, match="permission denied for database"):
+        SharedRegistry(StateDatabase("postgresql://x", tuple(parameters.items())))
+
+
+# Damage
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE ibcm_bridge.bindings SET source = 'rumour'",
+        "UPDATE ibcm_bridge.bindings SET since = '2026-13-01T00:00:00+00:00'",
+        "UPDATE ibcm_bridge.bindings SET key = 'abc'",
+        "UPDATE ibcm_bridge.bindings SET name = 'PC1'",
+        "UPDATE ibcm_bridge.bindings SET key = '', certificate = '', name = ''",
+        "ALTER TABLE ibcm_bridge.bindings DROP COLUMN name",
+        "DROP TABLE ibcm_bridge.bindings",
+    ],
+)
+def test_damage_is_an_error_and_not_an_unbound_client_guid(
+    state: StateDatabase, admin: psycopg.Connection[object], statement: str
+) -> None:
+    with SharedRegistry(state) as registry:
+        registry.add(PC1)
+        admin.execute(statement)  # type: ignore[call-overload]
+        for use in (
+            lambda: registry.find(GUID),
+            lambda: list(registry.all()),
+            lambda: registry.add(PC2),
+            lambda: registry.replace(PC1, PC2),
+        ):
+            with pytest.raises(RegistryError, match=state.address):
+                use()
+
+
+def test_a_read_only_database_can_be_read(
+    state: StateDatabase, admin: psycopg.Connection[object]
+) -> None:
+    with SharedRegistry(state) as registry:
+        registry.add(PC1)
+        registry._database.one("SELECT set_config('default_transaction_read_only', 'on', false)")
+        assert registry.find(GUID) == PC1
+        with pytest.raises(RegistryError, match="is read-only"):
+            registry.forget(GUID)
+
+
+def test_an_import_that_is_refused_halfway_changes_nothing(
+    state: StateDatabase, admin: psycopg.Connection[object]
+) -> None:
+    with SharedRegistry(state) as registry:
+        admin.execute("ALTER TABLE ibcm_bridge.bindings ADD CHECK (guid NOT LIKE 'GUID:00000005%')")
+        with pytest.raises(RegistryError, match="violates check constraint"):
+            registry.import_all(numbered(number) for number in range(10))
+        assert list(registry.all()) == []
+
+
+# Notifications
+
+
+def test_a_change_is_notified_and_a_new_binding_is_not(
+    state: StateDatabase, admin: psycopg.Connection[object]
+) -> None:
+    with SharedRegistry(state) as registry:
+        admin.execute(f"LISTEN {CHANNEL}")
+        registry.add(PC1)
+        registry.replace(PC1, PC2)
+        registry.forget(GUID)
+        admin.execute("TRUNCATE ibcm_bridge.bindings")
+        heard = [notified.payload for notified in admin.notifies(timeout=5, stop_after=3)]
+    assert heard == [GUID, GUID, ""]
+
+
+# The time limit
+
+
+def test_a_frozen_server_makes_nobody_wait_longer_than_the_limit(
+    postgresql: PostgresqlServer, state: StateDatabase
+) -> None:
+    with SharedRegistry(state, limit_seconds=0.5) as registry:
+        registry.add(PC1)
+        with postgresql.frozen():
+            began = time.monotonic()
+            with pytest.raises(RegistryError, match=state.address):
+                registry.find(GUID)
+            # A cancel request, which psycopg sends at other times, would take ten seconds.
+            assert time.monotonic() - began < 3.0
+        assert registry.find(GUID) == PC1
