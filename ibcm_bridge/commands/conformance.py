@@ -49,7 +49,15 @@ def _add_serve(actions: Subcommands) -> None:
         help="issue from the authorities in DIR (root.pem, root.key, issuing.pem, issuing.key; "
         "RSA or EC keys without a password) instead of new ones",
     )
-    parser.set_defaults(run=_serve)
+    parser.add_argument(
+        "--name",
+        action="append",
+        default=[],
+        metavar="ROLE=NAME",
+        help="a published name of the proxy: the kit gets a server certificate for it, and the "
+        "replies of the site systems have it; can be repeated",
+    )
+    parser.set_defaults(run=_serve, parser=parser)
 
 
 def _add_init(actions: Subcommands) -> None:
@@ -125,9 +133,14 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from ibcm_bridge.conformance.own_names import own_name
     from ibcm_bridge.conformance.serving import conformance_serve
 
-    return conformance_serve(options.address, options.kit, options.pki)
+    try:
+        names = dict(own_name(text) for text in options.name)
+    except argparse.ArgumentTypeError as error:
+        options.parser.error(f"--name: {error}")
+    return conformance_serve(options.address, options.kit, options.pki, names)
 
 
 def _init(options: argparse.Namespace) -> int:

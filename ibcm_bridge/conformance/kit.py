@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 from cryptography.x509.oid import NameOID
 
 from ibcm_bridge.lab.cases.policy import write_more
@@ -28,6 +31,7 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.authority_files import (
     AuthorityFilesError,
     read_authorities,
+    read_key,
     write_authorities,
 )
 from ibcm_bridge.lab.pki.certificates import (
@@ -72,26 +76,31 @@ class Kit:
     clients: Mapping[Client, LabCredential | None]
     suite: LabCredential
     folder: Path
+    client_folder: Path
+    """NAME.pem and NAME.key of each client: of the kit, or of the user."""
+    root_file: Path
+    """The authority of the proxy's own server certificates."""
+    other: LabCredential
+    """A client that messages name."""
 
     def senders(self) -> dict[Client, Senders]:
         """Return the ConfigMgr client for each certificate, and another client."""
         devices = {
-            client: Device.of(credential, _common_name(credential)).with_guid(
-                client_guid(credential.certificate)
-            )
+            client: _device(credential)
             for client, credential in self.clients.items()
             if credential is not None
         }
         # A client without a TLS certificate still signs its messages with the computer's key.
         devices[Client.NONE] = devices[Client.COMPUTER]
-        return {
-            client: Senders(device, devices[Client.OTHER]) for client, device in devices.items()
-        }
+        other = devices.get(Client.OTHER) or _device(self.other)
+        return {client: Senders(device, other) for client, device in devices.items()}
 
 
-def _common_name(credential: LabCredential) -> str:
+def _device(credential: LabCredential) -> Device:
     names = credential.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(names[0].value)
+    # A certificate can have its names only in its extension (RFC 5280 4.2.1.6).
+    name = str(names[0].value) if names else "client"
+    return Device.of(credential, name).with_guid(client_guid(credential.certificate))
 
 
 def make_kit(folder: Path, authorities: Path | None, now: datetime) -> tuple[Kit, LabPki]:
@@ -136,6 +145,47 @@ def _make(folder: Path, authorities: Path | None, now: datetime) -> None:
     write_authorities(pki, folder / "authorities")
 
 
+_UNTRUSTED = (Client.FOREIGN, Client.SELF_SIGNED)
+"""No proxy trusts these, so they stay those of the kit."""
+
+
+def read_own(kit: Kit, clients: Path | None, root: Path | None) -> Kit:
+    """Return the kit with the client certificates, and the authority, of the user. LabError.
+
+    `clients`: a folder with NAME.pem and NAME.key, as in the kit. A client without a file has no
+    certificate there, and is not in the result.
+    """
+    if root is not None:
+        try:
+            kit = replace(kit, root=load_pem_x509_certificate(root.read_bytes()), root_file=root)
+        except (OSError, ValueError) as error:
+            raise LabError(f"{root}: not a certificate in PEM: {error}") from error
+    if clients is None:
+        return kit
+    own = {client: kit.clients[client] for client in (*_UNTRUSTED, Client.NONE)}
+    for client in Client:
+        if client not in own and (clients / f"{client}.pem").exists():
+            own[client] = _read_client(clients, client)
+    if Client.COMPUTER not in own:
+        raise LabError(f"{clients} has no {Client.COMPUTER}.pem: a valid computer certificate")
+    return replace(kit, clients=own, client_folder=clients)
+
+
+def _read_client(folder: Path, client: Client) -> LabCredential:
+    try:
+        key = read_key(folder / f"{client}.key")
+        certificate, *issuers = load_pem_x509_certificates((folder / f"{client}.pem").read_bytes())
+    except AuthorityFilesError as error:
+        raise LabError(str(error)) from error
+    except (OSError, ValueError) as error:
+        raise LabError(f"{folder / client}.pem and .key: not PEM files: {error}") from error
+    if certificate.public_key() != key.public_key():
+        raise LabError(f"{folder / client}.pem and .key do not belong together")
+    if not isinstance(key, RSAPrivateKey):
+        raise LabError(f"{folder / client}.key: ConfigMgr clients sign with RSA keys; use one")
+    return LabCredential(certificate, key, tuple(issuers))
+
+
 def read_kit(folder: Path) -> Kit:
     """Read the files. LabError if there is none."""
     try:
@@ -151,12 +201,28 @@ def read_kit(folder: Path) -> Kit:
             f"{error.filename}: {error.strerror}; make the kit with: "
             f"ibcm-bridge conformance serve --kit {folder}"
         ) from error
-    return Kit(root, {**clients, Client.NONE: None}, suite, folder)
+    other = clients[Client.OTHER]
+    assert other is not None
+    return Kit(
+        root,
+        {**clients, Client.NONE: None},
+        suite,
+        folder,
+        client_folder=folder / "pki" / "clients",
+        root_file=folder / "pki" / "root.pem",
+        other=other,
+    )
 
 
-def write_addresses(folder: Path, control: tuple[str, int], roles: Mapping[str, Any]) -> None:
-    """Write the addresses of a started server."""
-    text = json.dumps({"records": list(control), "site_systems": {**roles}}, indent=2)
+def write_addresses(
+    folder: Path,
+    control: tuple[str, int],
+    roles: Mapping[str, Any],
+    names: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write the addresses of a started server, and the names of the proxy (`serve --name`)."""
+    values = {"records": list(control), "site_systems": {**roles}, "names": {**names}}
+    text = json.dumps(values, indent=2)
     new = folder / "kit.json.new"
     new.write_text(text + "\n", "utf-8")
     new.replace(folder / "kit.json")
@@ -171,6 +237,15 @@ def records_address(folder: Path) -> tuple[str, int]:
             f"{folder / 'kit.json'} has no addresses; start: ibcm-bridge conformance serve"
         ) from error
     return str(host), int(port)
+
+
+def own_names(folder: Path) -> dict[str, str]:
+    """Return the names of `serve --name`, by role; none without a started server."""
+    try:
+        found = json.loads((folder / "kit.json").read_text("utf-8"))["names"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+    return {str(role): str(name) for role, name in found.items()}
 
 
 def now() -> datetime:

@@ -7,6 +7,7 @@ gap, forbids it.
 from __future__ import annotations
 
 import hashlib
+import math
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,8 @@ from xml.etree import ElementTree as ET
 from ibcm_bridge import __version__
 from ibcm_bridge.conformance.collection import Level
 from ibcm_bridge.conformance.judgement import Outcome, seen
-from ibcm_bridge.conformance.kit import Client
+from ibcm_bridge.conformance.kit import Client, Kit
+from ibcm_bridge.conformance.results import Hang
 from ibcm_bridge.conformance.runner import Result
 from ibcm_bridge.conformance.subject import Exchange
 from ibcm_bridge.lab.cases.case import Destination
@@ -43,7 +45,7 @@ class Report:
     results: Sequence[Result]
     gap_problems: Sequence[str]
     """Known gaps that passed or that match no check."""
-    kit: Path
+    kit: Kit
     complete: bool
     """True if all checks have run."""
 
@@ -134,7 +136,7 @@ class Report:
         }
 
 
-def reproduction(result: Result, kit: Path) -> str:
+def reproduction(result: Result, kit: Kit) -> str:
     """Return the command line that sends the last request again; empty without a request.
 
     It needs the file of `write_request`.
@@ -166,7 +168,7 @@ def sent_bytes(exchange: Exchange) -> bytes:
     return request_bytes(sent.method, sent.target, sent.headers, sent.body, host, version=version)
 
 
-def write_request(result: Result, kit: Path) -> None:
+def write_request(result: Result, kit: Kit) -> None:
     """Write what a failed check sent last, for its reproduction. OSError."""
     if result.is_failure and result.exchanges:
         file = _request_file(result, kit)
@@ -179,15 +181,15 @@ def write_request(result: Result, kit: Path) -> None:
             file.write_bytes(sent_bytes(exchange))
 
 
-def _request_file(result: Result, kit: Path) -> Path:
-    return kit / "requests" / result.check.id.replace("::", "-")
+def _request_file(result: Result, kit: Kit) -> Path:
+    return kit.folder / "requests" / result.check.id.replace("::", "-")
 
 
-def _command(exchange: Exchange, file: Path, kit: Path) -> str:
-    root = kit / "pki" / "root.pem"
+def _command(exchange: Exchange, file: Path, kit: Kit) -> str:
+    root = kit.root_file
     credential = None
     if exchange.client is not Client.NONE:
-        credential = kit / "pki" / "clients" / exchange.client
+        credential = kit.client_folder / exchange.client
     if isinstance(exchange.sent, Request) and not why_not(exchange.sent):
         context = CurlContext(exchange.place.address, root, credential)
         destination = Destination(exchange.place.name, exchange.place.address[1])
@@ -198,7 +200,9 @@ def _command(exchange: Exchange, file: Path, kit: Path) -> str:
     if credential is not None:
         words += ["-cert", f"{credential}.pem", "-key", f"{credential}.key"]
     # s_client ends with its input, perhaps before the response.
-    return f"(cat {shlex.quote(str(file))}; sleep 2) | {shlex.join(words)}"
+    result = exchange.result
+    seconds = math.ceil(result.seconds) if isinstance(result, Hang) else 2
+    return f"(cat {shlex.quote(str(file))}; sleep {seconds}) | {shlex.join(words)}"
 
 
 def _exchange(exchange: Exchange) -> dict[str, Any]:

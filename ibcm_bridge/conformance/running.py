@@ -12,7 +12,14 @@ from pathlib import Path
 from ibcm_bridge.conformance.collection import Check, Level, all_checks
 from ibcm_bridge.conformance.evidence import RemoteEvidence
 from ibcm_bridge.conformance.judgement import Outcome
-from ibcm_bridge.conformance.kit import Kit, now, read_kit, records_address
+from ibcm_bridge.conformance.kit import (
+    Kit,
+    now,
+    own_names,
+    read_kit,
+    read_own,
+    records_address,
+)
 from ibcm_bridge.conformance.pages import pages
 from ibcm_bridge.conformance.report import Report, difference, reproduction, write_request
 from ibcm_bridge.conformance.revocation import Revocation
@@ -83,7 +90,11 @@ def conformance_explain(name: str) -> int:
 
 def conformance_init(file: Path, kit: Path) -> int:
     """Write a new subject file."""
-    addresses = {role: (name, f"127.0.0.1:{port}") for role, (name, port) in PUBLISHED.items()}
+    names = own_names(kit)
+    addresses = {
+        role: (names.get(role, name), f"127.0.0.1:{port}")
+        for role, (name, port) in PUBLISHED.items()
+    }
     try:
         with file.open("x", encoding="utf-8") as new:
             new.write(template(str(file), kit.absolute(), addresses))
@@ -108,7 +119,11 @@ def conformance_run(file: Path, options: RunOptions) -> int:
         )
     try:
         checks = _selected(options.only)
-        kit = read_kit(file.parent / row.kit)
+        kit = read_own(
+            read_kit(file.parent / row.kit),
+            file.parent / row.clients if row.clients else None,
+            file.parent / row.authority if row.authority else None,
+        )
         with contextlib.closing(RemoteEvidence(records_address(kit.folder), kit)) as evidence:
             subject = Subject(
                 places(row),
@@ -181,15 +196,15 @@ def _run(
             result = next(running)
             progress.clear()
             results.append(result)
-            write_request(result, kit.folder)
+            write_request(result, kit)
             if result.is_failure or not failures_only:
-                print(describe(result, kit.folder), flush=True)
+                print(describe(result, kit), flush=True)
     finally:
         progress.clear()
     return results
 
 
-def describe(result: Result, kit: Path) -> str:
+def describe(result: Result, kit: Kit) -> str:
     """Return a result as text: one line, and for a failure how it differs."""
     word = result.judgement.outcome.value
     if result.is_failure and result.known_gap:
@@ -219,7 +234,7 @@ def _report(
         date=now(),
         results=results,
         gap_problems=gap_problems(row, results),
-        kit=kit.folder,
+        kit=kit,
         complete=complete,
     )
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 
 from ibcm_bridge.conformance.evidence import RecordsServer
 from ibcm_bridge.conformance.kit import make_kit, now, write_addresses
+from ibcm_bridge.conformance.own_names import site_names, stand_ins, write_certificates
 from ibcm_bridge.conformance.subject_file import KIT_LIMITS, SCHEMA
 from ibcm_bridge.lab.bridge.process import (
     Listen,
@@ -39,11 +41,13 @@ POLICY = "bridge.yaml"
 """The file in the kit with a policy of ibcm-bridge itself."""
 
 
-def conformance_serve(address: IPv4Address, folder: Path, authorities: Path | None) -> int:
-    """Serve until a signal; return the exit status."""
+def conformance_serve(
+    address: IPv4Address, folder: Path, authorities: Path | None, names: Mapping[str, str]
+) -> int:
+    """Serve until a signal; return the exit status. `names`: those of the proxy, by role."""
     try:
-        with end_on_signals(), serving(address, folder, authorities) as site:
-            _print(site, folder)
+        with end_on_signals(), serving(address, folder, authorities, names=names) as site:
+            _print(site, folder, names)
             threading.Event().wait()
     except KeyboardInterrupt:
         return 0
@@ -68,29 +72,53 @@ def quick_policy() -> str:
 
 @contextmanager
 def serving(
-    address: IPv4Address, folder: Path, authorities: Path | None = None, *, fixed_ports: bool = True
+    address: IPv4Address,
+    folder: Path,
+    authorities: Path | None = None,
+    *,
+    names: Mapping[str, str] = MappingProxyType({}),
+    fixed_ports: bool = True,
 ) -> Iterator[SiteSystems]:
     """Run the site systems and the server with their records. LabError, OSError."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     kit, pki = make_kit(folder, authorities, now())
     here = Namespace(address=str(address))
     # `leaks`: replies about one site have intranet names, which some checks ask for.
-    with SiteSystems(pki, leaks=True, namespace=here, fixed_ports=fixed_ports) as site:
+    write_certificates(pki, folder / "pki", names)
+    with SiteSystems(
+        pki,
+        stand_ins=stand_ins(names),
+        names=site_names(names),
+        leaks=True,
+        namespace=here,
+        fixed_ports=fixed_ports,
+    ) as site:
         at = (str(address), RECORDS_PORT if fixed_ports else 0)
         with listening_at(at):
             server = RecordsServer(at, kit, site)
         with ServerThread(server):
-            policy = with_site_systems(kit_policy(), site)
-            own = with_listen_address(policy, Listen(IPv4Address("127.0.0.1")))
-            create_bindings(own, folder)
-            (folder / POLICY).write_text(own, "utf-8")
+            if names:
+                # It has the kit's names, which differ from those in replies.
+                (folder / POLICY).unlink(missing_ok=True)
+            else:
+                policy = with_site_systems(kit_policy(), site)
+                own = with_listen_address(policy, Listen(IPv4Address("127.0.0.1")))
+                create_bindings(own, folder)
+                (folder / POLICY).write_text(own, "utf-8")
             schema = files("ibcm_bridge.config.schema").joinpath(SCHEMA).read_bytes()
             (folder / SCHEMA).write_bytes(schema)
-            write_addresses(folder, (str(address), server.server_address[1]), site.addresses)
+            control = (str(address), server.server_address[1])
+            write_addresses(folder, control, site.addresses, names)
             yield site
 
 
-def _print(site: SiteSystems, folder: Path) -> None:
+def _print(site: SiteSystems, folder: Path, names: Mapping[str, str]) -> None:
+    own = "".join(
+        f"  {f'{name}.pem, .key':34} server certificate for {name}\n"
+        for name in sorted({*names.values()})
+        if (folder / "pki" / f"{name}.pem").exists()
+    )
+    policy = f"policy of ibcm-bridge: {folder / POLICY}\n" if not names else ""
     print("site systems:")
     for role, address in site.addresses.items():
         stand_in = STAND_INS[role]
@@ -100,7 +128,7 @@ files for the proxy, in {folder / "pki"}:
   bridge-server.pem, .key            server certificate for bridge.internet.example
   bridge-client.pem, .key            client certificate for the site systems
   root.pem, issuing.pem, *.crl       authorities of the clients and site systems, and their CRLs
-policy of ibcm-bridge: {folder / POLICY}
+{own}{policy}\
 Next: ibcm-bridge conformance init SUBJECT.yaml --kit {folder}
 Ctrl-C stops the site systems.""")
     sys.stdout.flush()

@@ -125,7 +125,9 @@ class Subject:
         return self._seconds if stated is None else stated + MARGIN_SECONDS
 
     def senders(self, client: Client) -> Senders:
-        """Return the ConfigMgr client with this certificate."""
+        """Return the ConfigMgr client with this certificate. NotApplicable."""
+        if client not in self._senders:
+            raise NotApplicable(f"{self._kit.client_folder} has no {client}.pem")
         return self._senders[client]
 
     def bytes_of(self, request: Request, to: str) -> bytes:

@@ -104,6 +104,12 @@ class SubjectRow(Row):
         None, "the product's configuration file; the report has its SHA-256"
     )
     kit: str = optional("conformance-kit", "the folder that `conformance serve` wrote")
+    clients: str | None = optional(
+        None, "a folder with client certificates of your own, in place of the kit's pki/clients"
+    )
+    authority: str | None = optional(
+        None, "the root of the proxy's own server certificates (PEM), in place of the kit's"
+    )
     seconds: float = optional(
         30.0, "seconds until a request without a response is a hang", gt=0, le=MAX_SECONDS
     )
@@ -144,6 +150,11 @@ def read_subject(path: Path) -> SubjectRow:
         for name, publication in row.publications.items():
             if why_not := _why_no_address(publication.address):
                 reading.report(("publications", name, "address"), why_not)
+        if row.clients is not None and row.revocation is not None:
+            reading.report(
+                ("revocation",),
+                "the kit revokes only its own certificates; remove this key or clients",
+            )
         if row.configuration is not None:
             reading.read(("configuration",), row.configuration)
     if row is None or reading.tree.problems:
@@ -207,6 +218,8 @@ product: my-proxy
 product_version: "1.0"
 # configuration: proxy.conf        # the report has its SHA-256
 kit: {kit}
+# clients: own-clients             # client certificates of your own, in place of the kit's
+# authority: root.pem              # the root of the proxy's own server certificates
 seconds: 30                        # a request without a response is a hang after this time
 time_limits: {limits}
 revocation: {{seconds: 30}}          # the proxy reads new CRLs of the kit; or a command: [...]

@@ -21,6 +21,8 @@ from ibcm_bridge.conformance.subject import Place, Subject
 from ibcm_bridge.conformance.subject_file import KIT_LIMITS
 from ibcm_bridge.lab.bridge import process
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 
 PROGRAM = str(Path(__file__).parents[1] / "lab" / "cases" / "breakable_bridge.py")
 
@@ -30,6 +32,8 @@ class SuiteLab:
     """The running bridge, the kit, and where the bridge publishes each role."""
 
     kit: Kit
+    pki: LabPki
+    site: SiteSystems
     places: dict[str, Place]
     subject: Subject
     break_bridge: Callable[[str], None]
@@ -79,4 +83,4 @@ def suite_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteLab]:
             time_limits=KIT_LIMITS,
             revocation=revocation,
         )
-        yield SuiteLab(kit, places, subject, break_bridge)
+        yield SuiteLab(kit, pki, site, places, subject, break_bridge)

@@ -67,7 +67,7 @@ def _authority(folder: Path, name: str) -> Authority:
     pem_file, key_file = folder / f"{name}.pem", folder / f"{name}.key"
     try:
         certificate = x509.load_pem_x509_certificate(pem_file.read_bytes())
-        key = _key(key_file)
+        key = read_key(key_file)
     except OSError as error:
         raise AuthorityFilesError(
             f"{error.filename}: {error.strerror}; the folder needs {name}.pem and {name}.key"
@@ -79,8 +79,8 @@ def _authority(folder: Path, name: str) -> Authority:
     return Authority(certificate, key)
 
 
-def _key(file: Path) -> PrivateKey:
-    """Read a key that can sign certificates. OSError, ValueError, AuthorityFilesError."""
+def read_key(file: Path) -> PrivateKey:
+    """Read a key that is long enough to sign. OSError, ValueError, AuthorityFilesError."""
     try:
         key = load_pem_private_key(file.read_bytes(), None)
     except TypeError as error:  # of cryptography, for an encrypted key
