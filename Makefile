@@ -37,7 +37,7 @@ fuzz: $(READY)  ## fuzz every parser (Linux on x86-64)
 	$(call install,[fuzz])
 	$(BIN)/pytest tests/fuzzing
 
-soak: $(READY)  ## run for MINUTES (20) under load, and install the Debian package (root)
+soak: $(READY)  ## run for MINUTES (20) under load and with idle clients, install the Debian package (root)
 	$(BIN)/pytest --minutes $(MINUTES) tests/soak
 
 images: $(READY)  ## make the images of the documentation (needs Chromium)
