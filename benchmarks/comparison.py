@@ -31,6 +31,7 @@ from ibcm_bridge.lab.protocol.client import request_bytes
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 
 BRIDGE = "bridge"
+IN_USE = "memory in use afterwards"
 TUNNEL = "tunnel"
 MITMDUMP = "mitmdump"
 
@@ -121,7 +122,7 @@ def messages(
     measures = [
         Measure(load, "requests per second", "", True, _rate),
         Measure(load, "processor time per request", "us", True, lambda b: _per_request(b) * 1e6),
-        Measure(load, "memory in use afterwards", "MiB", False, _in_use),
+        Measure(load, IN_USE, "MiB", False, _in_use),
         *also,
     ]
     request = message.decode("latin-1")
@@ -148,7 +149,7 @@ def connections(
     measures = [
         Measure(load, "connections per second", "", True, _rate),
         Measure(load, "processor time per connection", "ms", True, lambda b: _per_request(b) * 1e3),
-        Measure(load, "memory in use afterwards", "MiB", False, _in_use),
+        Measure(load, IN_USE, "MiB", False, _in_use),
     ]
     request = small_request().decode("latin-1")
 

@@ -1,5 +1,7 @@
 """`python -m benchmarks.page FILE`: writes the measured part of docs/benchmarks.md.
 
+It also writes the figures of `ibcm-bridge capacity`.
+
 FILE is what `python -m benchmarks --json FILE` wrote. It is kept beside this file, so that a test
 can compare the page with it.
 """
@@ -12,7 +14,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks import beside_report
+from benchmarks import beside_report, capacity
 from benchmarks.child import ROOT
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -30,10 +32,15 @@ def main() -> int:
 
 
 def write_page(measured: str) -> None:
-    """Write the page, and keep the run. ValueError if the page has no place for the tables."""
+    """Write the page and the figures of `capacity`, and keep the run.
+
+    ValueError if the page has no place for the tables, or the run lacks a figure.
+    """
     page = written(PAGE.read_text("utf-8"), measured)
+    figures = capacity.shipped(json.loads(measured))
     MEASURED.write_text(measured, "utf-8")
     PAGE.write_text(page, "utf-8")
+    capacity.SHIPPED.write_text(figures, "utf-8")
 
 
 def written(page: str, measured: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ibcm_bridge import __version__
 from ibcm_bridge.commands import conformance, demo, export, identity, lab, pki, reload, run
 from ibcm_bridge.commands.audit import command as audit
+from ibcm_bridge.commands.capacity import command as capacity
 from ibcm_bridge.commands.check import command as check
 from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE
 from ibcm_bridge.commands.explain import command as explain
@@ -30,6 +31,7 @@ COMMANDS = (
     audit,
     conformance,
     export,
+    capacity,
     pki,
 )
 """Modules in the order of the help text. Each has `add`, which adds its parser and sets `run`."""

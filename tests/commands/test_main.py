@@ -34,7 +34,10 @@ def test_without_a_command_it_shows_help_and_fails(capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     "command",
-    ["demo", "init", "run", "reload", "check", "explain", "identity", "audit", "lab", "pki"],
+    [
+        *("demo", "init", "run", "reload", "check", "explain", "identity", "audit", "lab"),
+        *("capacity", "pki"),
+    ],
 )
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:

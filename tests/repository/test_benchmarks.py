@@ -70,6 +70,25 @@ print(written(page, MEASURED.read_text("utf-8")) == page)
     assert _run(code) == "True\n", "run: python -m benchmarks.page benchmarks/measured.json"
 
 
+def test_capacity_has_the_figures_of_the_kept_run() -> None:
+    code = """
+import json
+from benchmarks.capacity import SHIPPED, shipped
+from benchmarks.page import MEASURED
+
+document = json.loads(MEASURED.read_text("utf-8"))
+print(shipped(document) == SHIPPED.read_text("utf-8"))
+document["measures"] = []
+try:
+    shipped(document)
+except ValueError as error:
+    print(error)
+"""
+    same, missing = _run(code).splitlines()
+    assert same == "True", "run: python -m benchmarks.page benchmarks/measured.json"
+    assert missing.startswith("the run has no memory in use afterwards of The same messages")
+
+
 def test_the_tables_fit_a_terminal() -> None:
     code = """
 import json

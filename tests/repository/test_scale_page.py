@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -11,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from ibcm_bridge.commands.main import main
 from tests.repository.two_bridges import BACKENDS, NAMES
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "scale.md").read_text("utf-8")
+FILE = ROOT / "docs" / "scale.md"
+PAGE = FILE.read_text("utf-8")
 _WAIT_FOR = "i=0; until {condition}; do sleep 0.2; i=$((i+1)); [ $i -lt 600 ]; done"
 
 
@@ -59,6 +62,29 @@ def test_the_commands_start_two_bridges_behind_haproxy(tmp_path: Path) -> None:
     lines = [line for audit in audits for line in audit.read_text("utf-8").splitlines()]
     records = [record for line in lines if "target" in (record := json.loads(line))]
     assert [record["via"].partition(":")[0] for record in records] == ["127.0.0.10"] * 4
+
+
+CAPACITY = (
+    ("capacity", "--clients", "175000"),
+    ("capacity", "--clients", "175000", "--cores", "4", "--machines", "4", "--connections", "5000"),
+)
+
+
+def test_the_page_shows_the_output_of_capacity(capsys: pytest.CaptureFixture[str]) -> None:
+    """After new benchmarks: WRITE_DOCS=1 pytest tests/repository/test_scale_page.py."""
+    outputs = []
+    for arguments in CAPACITY:
+        main(arguments)
+        outputs.append(f"$ ibcm-bridge {shlex.join(arguments)}\n{capsys.readouterr().out}")
+    head, section = PAGE.split("\n## Capacity\n")
+    texts = iter(outputs)
+    expected = re.sub(
+        r"(```text\n).*?(```)", lambda found: found[1] + next(texts) + found[2], section, flags=re.S
+    )
+    if os.environ.get("WRITE_DOCS"):
+        FILE.write_text(f"{head}\n## Capacity\n{expected}", "utf-8")
+    else:
+        assert section == expected, "run: WRITE_DOCS=1 pytest tests/repository/test_scale_page.py"
 
 
 def test_the_commands_of_the_admin_socket_name_servers_that_exist() -> None:
