@@ -92,7 +92,7 @@ class SceneRuns:
         lab = RunningLab.of(self._perimeter)
         # Closing the iterator ends what the scene has started.
         stage = Stage(lab, Random(), settings=settings)
-        with stage, closing(_iterator(scene, stage)) as actions:
+        with stage, closing(scene.actions(stage)) as actions:
             for action in actions:
                 good = good and action.result is not Result.FAILED
                 shown = action_view(action)
@@ -101,10 +101,6 @@ class SceneRuns:
                 if self._stopped.is_set():
                     return STOPPED
         return GOOD if good else FAILED
-
-
-def _iterator(scene: Scene, stage: Stage) -> Any:
-    yield from scene.play(stage)
 
 
 def action_view(action: ActionResult) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from random import Random
 
 from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage
@@ -75,16 +76,28 @@ def _play(lab: RunningLab, scenes: Iterable[Scene], options: ClientOptions) -> b
         if not options.as_json:
             print()
     if not options.as_json:
-        print("Each scene shows what it should." if good else "There were failures.")
+        print(_verdict(good, not_shown, all_scenes=options.scene == ALL))
     # One scene that was named and is not shown is a failure; of all scenes, it is reported.
     return good and not (not_shown and options.scene != ALL)
+
+
+def _verdict(good: bool, not_shown: Sequence[str], *, all_scenes: bool) -> str:
+    if not good:
+        return "There were failures."
+    if not not_shown:
+        return "Each scene shows what it should."
+    others = " Each other scene shows what it should." if all_scenes else ""
+    return f"Not shown: {', '.join(not_shown)}.{others}"
 
 
 def _play_one(lab: RunningLab, scene: Scene, random: Random, options: ClientOptions) -> bool:
     good = True
     own_key = options.profile == "own-key"
-    with Stage(lab, random, own_key, options.mode, options.settings) as stage:
-        for action in scene.play(stage):
+    with (
+        Stage(lab, random, own_key, options.mode, options.settings) as stage,
+        closing(scene.actions(stage)) as actions,
+    ):
+        for action in actions:
             good = good and action.result is not Result.FAILED
             line = action_json(scene.name, action) if options.as_json else action_line(action)
             print(line, flush=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -86,6 +86,10 @@ class Scene:
     play: Callable[[Stage], Iterator[ActionResult]]
     drawing: str = ""
     """The networks of the scene, as text of at most 76 columns."""
+
+    def actions(self, stage: Stage) -> Generator[ActionResult]:
+        """Play the scene. Closing the generator ends all parts that the scene has started."""
+        yield from self.play(stage)
 
 
 def must_fail(actions: Iterable[ActionResult]) -> Iterator[ActionResult]:

@@ -171,10 +171,25 @@ def test_all_scenes_show_what_they_should() -> None:
     )
     assert "  FAILED" not in shown.stdout
     assert shown.stdout.count("(as required)") > 20
-    assert shown.stdout.endswith("Each scene shows what it should.\n")
+    assert shown.stdout.endswith("Not shown: site-server. Each other scene shows what it should.\n")
     one = client("--scene", "wake-up", "--json", "--profile", "own-key")
     results = [json.loads(line)["result"] for line in one.stdout.splitlines()]
     assert results == ["good", "good", "not successful, as required"]
+
+
+@pytest.mark.usefixtures("lab")
+def test_an_interrupted_scene_leaves_nothing() -> None:
+    command = [sys.executable, "-m", "ibcm_bridge", "lab", "client", "--scene", "second-site"]
+    scene = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert scene.stdout is not None
+    while "registration" not in scene.stdout.readline():
+        pass
+    scene.send_signal(signal.SIGINT)
+    _, err = scene.communicate(timeout=60)
+    assert scene.returncode in (130, -signal.SIGINT), err
+    assert "Traceback" not in err
+    again = client("--scene", "second-site")
+    assert (again.returncode, again.stderr) == (0, ""), again.stdout
 
 
 @pytest.mark.usefixtures("lab")

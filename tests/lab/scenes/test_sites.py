@@ -97,12 +97,11 @@ def test_a_site_that_names_all_servers_inside_fails(
 
 def test_the_site_systems_run_only_during_a_scene(lab: RunningLab) -> None:
     address = lab.on_demand[ONLY_INTERNET]
-    scene = SCENES["second-site"].play
     with Stage(lab, Random(1)) as stage:
-        actions = scene(stage)
+        actions = SCENES["second-site"].actions(stage)
         next(actions)
         socket.create_connection(address).close()
-        actions.close()  # type: ignore[attr-defined]  # an interruption
+        actions.close()  # an interruption
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(address)
 
