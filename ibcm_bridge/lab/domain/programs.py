@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sys
 from collections.abc import Mapping
 
 PROGRAMS: Mapping[str, str] = {
@@ -33,6 +34,8 @@ def program(name: str) -> str | None:
 
 def refusal() -> str:
     """Return what is missing for a domain, and what to install; empty if nothing is missing."""
+    if sys.platform != "linux":
+        return "a domain needs Linux, with MIT Kerberos"
     programs = [name for name in PROGRAMS if program(name) is None]
     modules = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if not programs and not modules:

@@ -7,7 +7,8 @@ management point accepts its tickets and its users; without a scene, it accepts 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +24,9 @@ from ibcm_bridge.lab.simulated.user import ClientSettings, UserAccount, request_
 from ibcm_bridge.lab.site_systems.published import SIGN_IN, SIGN_IN_INSIDE
 
 CORP, PERIMETER = "CORP.EXAMPLE", "PERIMETER.EXAMPLE"
+_DOMAIN = "domain"
+"""The network of an action between a user and a domain controller."""
+
 _KNOWS = KnownSiteSystems(
     intranet_management_points=(SIGN_IN_INSIDE,), internet_management_points=(SIGN_IN,)
 )
@@ -39,24 +43,28 @@ class _Users:
 
     def signs_in(self, user: str, realm: str) -> tuple[ActionResult, Path | None]:
         """Let a user sign in to Windows; the tickets are None if no controller accepts it."""
-        try:
-            tickets = self.domain.signed_in(f"{user}@{realm}", self.passwords[user])
-        except LabError as why:
-            return self._domain(f"sign-in of {user}@{realm}", str(why), Result.FAILED), None
-        return self._domain(f"sign-in of {user}@{realm}", "a ticket"), tickets
+        name = f"{user}@{realm}"
+        tickets: list[Path] = []
+
+        def sign_in() -> str:
+            tickets.append(self.domain.signed_in(name, self.passwords[user]))
+            return "a ticket"
+
+        return self._act(f"sign-in of {name}", sign_in), next(iter(tickets), None)
 
     def ticket(self, tickets: Path, host: str) -> ActionResult:
         """Let a user get a ticket for a site system."""
-        try:
+
+        def get() -> str:
             self.domain.get_ticket(tickets, host)
-        except LabError as why:
-            return self._domain(f"ticket for {host}", str(why), Result.FAILED)
-        return self._domain(f"ticket for {host}", "from the domain controller")
+            return "from the domain controller"
+
+        return self._act(f"ticket for {host}", get)
 
     def path(self, tickets: Path) -> Iterator[ActionResult]:
         """Show the tickets that a user has."""
         for number, service in enumerate(self.domain.services(tickets), 1):
-            yield self._domain(f"ticket {number}", service)
+            yield ActionResult(_DOMAIN, "", f"ticket {number}", service, Result.GOOD, 0.0)
 
     def policy(
         self,
@@ -79,8 +87,13 @@ class _Users:
         yield from must_fail(asked) if requested else asked
         yield from self.client.run(POLICY_REQUEST)
 
-    def _domain(self, action: str, response: str, result: Result = Result.GOOD) -> ActionResult:
-        return ActionResult("domain", "", action, response, result, 0.0)
+    def _act(self, action: str, act: Callable[[], str]) -> ActionResult:
+        began = time.perf_counter()
+        try:
+            response, result = act(), Result.GOOD
+        except LabError as why:
+            response, result = str(why), Result.FAILED
+        return ActionResult(_DOMAIN, "", action, response, result, time.perf_counter() - began)
 
 
 def _begin(stage: Stage) -> _Users:

@@ -14,6 +14,7 @@ from ibcm_bridge.lab.errors import LabError
 @pytest.fixture
 def nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """No program and no module is installed."""
+    monkeypatch.setattr(programs.sys, "platform", "linux")
     monkeypatch.setattr(programs.shutil, "which", lambda *_, **__: None)
     monkeypatch.setattr(programs.importlib.util, "find_spec", lambda _: None)
     return tmp_path
@@ -33,6 +34,11 @@ def test_only_what_is_missing_is_named(nothing: Path, monkeypatch: pytest.Monkey
         programs.shutil, "which", lambda name, **_: None if name == "krb5kdc" else name
     )
     assert programs.refusal() == ("a domain needs krb5kdc; install with: apt-get install krb5-kdc")
+
+
+def test_another_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs.sys, "platform", "darwin")
+    assert programs.refusal() == "a domain needs Linux, with MIT Kerberos"
 
 
 def test_a_domain_without_its_programs_does_not_begin(nothing: Path) -> None:
