@@ -69,7 +69,7 @@ def refused(*exchanges: Exchange, statuses: Collection[int] = ()) -> Judgement:
 
 def _refused(exchange: Exchange, statuses: Collection[int]) -> Judgement:
     if isinstance(exchange.result, Hang):
-        return Judgement(Outcome.HANG, _REFUSED, seen(exchange.result), _stop(exchange))
+        return Judgement(Outcome.HANG, _REFUSED, seen(exchange.result))
     stop = _stop(exchange)
     if stop is not Stop.AT_PERIMETER:
         late = "too late: " if stop is Stop.INSIDE else "not refused: "

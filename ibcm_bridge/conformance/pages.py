@@ -5,7 +5,7 @@ The input is the JSON of a `Report`. The pages need no script and no other file.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -21,6 +21,11 @@ STOPS = {
     "not at all": "the site system accepted it",
 }
 """Where a request to refuse was stopped."""
+LEVELS = {
+    "MUST": "a failure fails the run, unless it is a known gap",
+    "SHOULD": "a failure does not fail the run",
+}
+_FAILURES = ("fail", "hang")
 
 _STYLE = """\
 :root { color-scheme: light dark; --line: #8885; --good: #0a6b2d; --bad: #b00020; --soft: #667; }
@@ -56,30 +61,38 @@ def page_name(check: str) -> str:
 
 def _index(report: Values) -> str:
     counts = ", ".join(f"{count} {word}" for word, count in report["counts"].items())
-    conformant = "conformant" if report["conformant"] else "not conformant"
+    failures = [result for result in report["results"] if result["outcome"] in _FAILURES]
+    others = [result for result in report["results"] if result not in failures]
     parts = [
-        f"<h1>{_text(_product(report))}: {conformant}</h1>",
+        f"<h1>{_text(_product(report))}: {_text(report['verdict'])}</h1>",
         f"<p>{_text(counts)}. <span class=soft>ibcm-bridge conformance {_text(report['suite'])}, "
         f"{_text(report['date'])}{_configuration(report)}</span></p>",
         *(f"<p class=fail>{_text(problem)}</p>" for problem in report["gap_problems"]),
-        "<table><tr><th>Outcome<th>Check<th>Level<th>Requirement<th>Seen</tr>",
-        *(_row(result) for result in report["results"]),
-        "</table>",
+        *_table("Not as required", failures),
+        *_table("As required, or not applicable", others),
         "<h2>What the words mean</h2>",
-        _terms({**OUTCOMES, **{f"stopped {word}": text for word, text in STOPS.items()}}),
+        _terms({**OUTCOMES, **{f"stopped {word}": text for word, text in STOPS.items()}, **LEVELS}),
         "<p>Conformant: every check with MUST passed. Known gaps and checks that are not "
         "applicable forbid the word.</p>",
     ]
-    return _page(f"{_product(report)}: {conformant}", parts)
+    return _page(f"{_product(report)}: {report['verdict']}", parts)
+
+
+def _table(title: str, results: Sequence[Values]) -> Iterator[str]:
+    if results:
+        yield f"<h2>{title}: {len(results)}</h2>"
+        yield "<table><tr><th>Outcome<th>Level<th>Check<th>Requirement<th>Seen</tr>"
+        yield from map(_row, results)
+        yield "</table>"
 
 
 def _row(result: Values) -> str:
     check = result["id"]
     return (
         f"<tr><td class='word {_class(result)}'>{_text(_word(result))}"
-        f"<td><a href='{_text(page_name(check))}'>{_text(check)}</a>"
-        f"<td>{_text(result['level'])}<td class=word>{_text(result['requirement'])}"
-        f"<td>{_text(_seen(result))}</tr>"
+        f"<td class=word>{_text(result['level'])}"
+        f"<td><a href='{_text(page_name(check))}'>{_breakable(_text(check))}</a>"
+        f"<td class=word>{_text(result['requirement'])}<td>{_text(_stopped(result))}</tr>"
     )
 
 
@@ -134,6 +147,16 @@ def _exchange(number: int, exchange: Values) -> Iterator[str]:
         fields = "\n".join(f"{name}: {value}" for name, value in arrived["fields"])
         whole = "\n\n".join(filter(None, (f"{arrived['request']}\n{fields}", arrived["body"])))
         yield f"<pre>{_text(whole)}</pre>"
+
+
+def _stopped(result: Values) -> str:
+    stopped = f"stopped {result['stopped']}" if result["outcome"] in _FAILURES else ""
+    return "; ".join(filter(None, (stopped if result["stopped"] else "", _seen(result))))
+
+
+def _breakable(name: str) -> str:
+    """Let a browser break the id of a check between its words."""
+    return name.replace("::", "::<wbr>").replace("_", "_<wbr>")
 
 
 def _word(result: Values) -> str:

@@ -76,6 +76,16 @@ class Report:
         """Count the outcomes."""
         return Counter(result.judgement.outcome.value for result in self.results)
 
+    def verdict(self) -> str:
+        """Return the result of the run in a few words."""
+        if self.is_conformant:
+            return "conformant"
+        if self.failures:
+            return f"not conformant: {len(self.failures)} MUST failed"
+        if self.gap_problems:
+            return "not conformant: the known gaps are not correct"
+        return "no MUST failed, but not all were checked"
+
     def as_json(self) -> dict[str, Any]:
         """Return the report as plain values."""
         digest = None
@@ -89,6 +99,7 @@ class Report:
             "product_version": self.product_version,
             "configuration_sha256": digest,
             "conformant": self.is_conformant,
+            "verdict": self.verdict(),
             "counts": dict(self.counts()),
             "gap_problems": list(self.gap_problems),
             "results": [self._result(result) for result in self.results],

@@ -257,10 +257,7 @@ def print_summary(report: Report) -> None:
     for problem in report.gap_problems:
         print(problem)
     counts = ", ".join(f"{number} {outcome}" for outcome, number in report.counts().items())
-    word = "conformant" if report.is_conformant else "not conformant"
-    if report.is_ok and not report.is_conformant:
-        word = "no MUST failed, but not all were checked"
-    print(f"\n{report.product} {report.product_version}: {counts}; {word}")
+    print(f"\n{report.product} {report.product_version}: {report.verdict()} ({counts})")
 
 
 def _problem(text: str) -> int:

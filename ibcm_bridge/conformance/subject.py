@@ -143,14 +143,15 @@ class Subject:
         maximum_version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
         name: str = "",
         limit: str = "",
+        at_least: float = 0.0,
     ) -> Exchange:
         """Send a request on a new connection. `name`: another server name.
 
-        `limit`: the time limit that should end it.
+        `limit`: the time limit that should end it. `at_least`: the least seconds to wait.
         """
         request = make(self.senders(client))
         place = self.place(to)
-        seconds = self.patience(limit) if limit else self._seconds
+        seconds = max(self.patience(limit) if limit else self._seconds, at_least)
         if request.plaintext:
             data = _encoded(request, place, ("Connection", "close"))
             result, version = plaintext_result(place.address, data, request.method, seconds), ""

@@ -100,6 +100,12 @@ def test_the_authority_of_the_user_verifies_the_proxy(suite_lab: SuiteLab) -> No
     assert found == {"certificates::computer": Outcome.PASS}
 
 
+def test_a_slow_response_is_not_a_hang_for_an_impatient_user(suite_lab: SuiteLab) -> None:
+    subject = Subject(suite_lab.places, suite_lab.kit, suite_lab.site, seconds=2)
+    (result,) = run_checks([all_checks()["limits::slow_response"]], subject, {})
+    assert result.judgement.outcome is Outcome.PASS
+
+
 NAMES = {
     "management-point": "mp.customer.example",
     "distribution-point": "dp.customer.example",

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from ibcm_bridge.conformance.collection import Level
 from ibcm_bridge.conformance.judgement import Outcome, Stop
-from ibcm_bridge.conformance.pages import OUTCOMES, STOPS, page_name, pages
+from ibcm_bridge.conformance.pages import LEVELS, OUTCOMES, STOPS, page_name, pages
 
 EXCHANGE: dict[str, Any] = {
     "to": "management-point",
@@ -65,6 +66,7 @@ REPORT: dict[str, Any] = {
     "product_version": "2",
     "configuration_sha256": "a" * 64,
     "conformant": False,
+    "verdict": "not conformant: 1 MUST failed",
     "counts": {"pass": 1, "fail": 1},
     "gap_problems": ["verbs::x is a known gap, and passed"],
     "results": [
@@ -97,17 +99,20 @@ def test_there_is_a_page_for_each_check() -> None:
     made = dict(pages(REPORT))
     assert [*made] == ["index.html", "verbs-delete.html", "verbs-put.html"]
     links = re.findall(r"href='([^']+)'", made["index.html"])
-    assert links == [page_name(each["id"]) for each in REPORT["results"]]
+    assert sorted(links) == sorted(page_name(each["id"]) for each in REPORT["results"])
 
 
 def test_the_index_says_what_failed() -> None:
     index = dict(pages(REPORT))["index.html"]
-    assert "A &amp; B 2: not conformant" in index
+    assert "A &amp; B 2: not conformant: 1 MUST failed" in index
+    # A reader looks for the failures first.
+    assert index.index("verbs-put.html") < index.index("verbs-delete.html")
+    assert "stopped not at all; not refused" in index
     assert "1 pass, 1 fail" in index
     assert "fail, known gap" in index
     assert "not refused: GET /x arrived; known gap: a ticket is open" in index
     assert "verbs::x is a known gap, and passed" in index
-    assert all(text in index for text in (*OUTCOMES.values(), *STOPS.values()))
+    assert all(text in index for text in (*OUTCOMES.values(), *STOPS.values(), *LEVELS.values()))
 
 
 def test_the_page_of_a_check_has_both_ends() -> None:
@@ -130,3 +135,4 @@ def test_a_value_is_never_markup(name: str) -> None:
 def test_every_outcome_and_stop_has_a_definition() -> None:
     assert OUTCOMES.keys() == {outcome.value for outcome in Outcome}
     assert STOPS.keys() == {stop.value for stop in Stop}
+    assert LEVELS.keys() == {level.value for level in Level}

@@ -33,6 +33,9 @@ _STEPS = 40
 _PAUSE = 0.5
 """Seconds between the four pieces of a valid request."""
 
+_TRICKLED_SECONDS = 20.0
+"""More than enough for a response that is sent in 4 seconds."""
+
 _TERABYTE = ("Content-Length", str(2**40))
 
 
@@ -164,7 +167,7 @@ def slow_response(subject: Subject) -> Judgement:
 
     Requirement: VERB-DP. Source: RFC 9112 6.3.
     """
-    exchange = subject.send(_paced(subject, Pace.TRICKLED), to=_DP)
+    exchange = subject.send(_paced(subject, Pace.TRICKLED), to=_DP, at_least=_TRICKLED_SECONDS)
     return passed(exchange, body=content(0, PACED_SIZE))
 
 
