@@ -31,12 +31,13 @@ from ibcm_bridge.lab.cases.table import FAMILIES
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, run_steps
 from ibcm_bridge.lab.comparison.comparison import ConnectionsByName
+from ibcm_bridge.lab.comparison.outcomes import PlainResult
 from ibcm_bridge.lab.page import case_view
 from ibcm_bridge.lab.page.captures import Captures, Path
 from ibcm_bridge.lab.page.edits import Edits
 from ibcm_bridge.lab.page.message_view import message_view
 from ibcm_bridge.lab.page.plain_results import PlainResults
-from ibcm_bridge.lab.page.playground import EDITED_POLICY, Playground
+from ibcm_bridge.lab.page.playground import Playground
 from ibcm_bridge.lab.page.request_preview import RequestPreview
 from ibcm_bridge.lab.page.scene_runs import SceneRuns
 from ibcm_bridge.lab.page.tools import Tools
@@ -111,10 +112,10 @@ class Controller:
         self.captures = Captures()
         self.messages: dict[str, dict[str, Any]] = {}
         """Case -> the request that the bridge read."""
-        self.edits = Edits(perimeter, parts.tools, self.enqueue, publish)
+        self.edits = Edits(perimeter, parts.tools, self._plain_result, self.enqueue, publish)
         self.scenes = SceneRuns(perimeter, self.enqueue, publish)
         self.playground = Playground(
-            perimeter.bridge.policy_file, parts.control, parts.tools, publish
+            perimeter.bridge.policy_file, parts.control, parts.tools, self.enqueue, publish
         )
 
     def __enter__(self) -> Controller:
@@ -134,14 +135,6 @@ class Controller:
         self._queue.put(_Action(name, run))
         self._publish_state()
 
-    def apply_policy(self, text: str) -> None:
-        """Let the bridge use an edited policy."""
-        self.enqueue(EDITED_POLICY, partial(self.playground.apply, text))
-
-    def reset_policy(self) -> None:
-        """Let the bridge use the lab's policy again."""
-        self.enqueue(EDITED_POLICY, self.playground.reset)
-
     def send(self, ids: list[str]) -> None:
         """Send these cases. KeyError if a case is unknown; then none is sent."""
         for family, case in [CASES[case_id] for case_id in ids]:
@@ -151,21 +144,18 @@ class Controller:
     def send_with_tls_1_2(self, name: str) -> None:
         """Send a case through the tunnel with TLS 1.2. KeyError if it is unknown."""
         _, case = CASES[name]
-        self._queue.put(_Action(name, partial(self._send_with_tls_1_2, case)))
-        self._publish_state()
+        self.enqueue(name, partial(self._send_with_tls_1_2, case))
 
     def run_life_cycle(self) -> None:
         """Run the life cycle of a client on both paths."""
-        self._queue.put(_Action("life_cycle", self._run_life_cycle))
-        self._publish_state()
+        self.enqueue("life_cycle", self._run_life_cycle)
 
     def fault(self, name: str, on: bool) -> None:
         """Switch a fault on or off. KeyError if it is unknown."""
         if name not in FAULTS:
             raise KeyError(name)
         self._selected_faults[name] = on
-        self._queue.put(_Action(name, partial(self._switch, name, on)))
-        self._publish_state()
+        self.enqueue(name, partial(self._switch, name, on))
 
     def stop(self) -> None:
         """Empty the queue; the running action is completed."""
@@ -225,9 +215,7 @@ class Controller:
 
     def _send(self, family: str, case: Case) -> None:
         result = self._perimeter.comparison.result(case)
-        edited = self.playground.edited
-        plain = self._plain.result(case, fault=bool(self._active_faults), edited_policy=edited)
-        result = replace(result, plain=plain)
+        result = replace(result, plain=self._plain_result(case))
         for path, outcome in ((Path.BRIDGE, result.bridge), (Path.TUNNEL, result.tunnel)):
             wire = outcome.observation.wire if outcome else None
             self.captures.keep(case.id, path, wire, sent=outcome is not None)
@@ -236,6 +224,10 @@ class Controller:
         self._details[case.id] = case_view.details(family, result, faults)
         self._summaries[case.id] = case_view.summary(result, faults)
         self._publish("result", self._summaries[case.id])
+
+    def _plain_result(self, case: Case) -> PlainResult | None:
+        edited = self.playground.edited
+        return self._plain.result(case, fault=bool(self._active_faults), edited_policy=edited)
 
     def _send_with_tls_1_2(self, case: Case) -> None:
         wire = self._perimeter.comparison.through_tunnel(case, ssl.TLSVersion.TLSv1_2)

@@ -15,7 +15,8 @@ from typing import Any, Self
 
 from ibcm_bridge.lab.cases.case import Case, ClientCertificate
 from ibcm_bridge.lab.cases.table import CASES
-from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult
+from ibcm_bridge.lab.comparison.outcomes import NO_TUNNEL, CaseResult, PlainResult
+from ibcm_bridge.lab.comparison.verdicts import happened
 from ibcm_bridge.lab.page import case_view
 from ibcm_bridge.lab.page.edited_request import NotARequest, editable_body, edited_body
 from ibcm_bridge.lab.page.request_preview import LabFiles
@@ -69,10 +70,17 @@ class Edits:
     """The requests that are edited."""
 
     def __init__(
-        self, perimeter: Perimeter, tools: Tools, enqueue: Enqueue, publish: Publish
+        self,
+        perimeter: Perimeter,
+        tools: Tools,
+        plain: Callable[[Case], PlainResult | None],
+        enqueue: Enqueue,
+        publish: Publish,
     ) -> None:
+        """`plain` sends a case through a plain reverse proxy."""
         self._perimeter = perimeter
         self._tools = tools
+        self._plain = plain
         self._enqueue = enqueue
         self._publish = publish
         self._files = LabFiles(perimeter.directory)
@@ -165,9 +173,28 @@ class Edits:
         except TimeoutError:
             shown = {"id": case.id, "problem": _NO_RESPONSE, **_explanation(explained)}
         else:
-            shown = {**edited_view(result), **_explanation(explained)}
+            shown = {**edited_view(result), **_explanation(explained), "plain": self._third(case)}
         self._results[case.id] = shown
         self._publish("edited", shown)
+
+    def _third(self, case: Case) -> dict[str, str]:
+        """Return the result through a plain reverse proxy, or why there is none."""
+        request = case.request(self._perimeter.comparison.senders(case.client))
+        if announces_more(request):
+            return {"why_not": "the request announces more bytes than it has"}
+        plain = self._plain(case)
+        if plain is None or plain.recorded:
+            return {"why_not": plain.why_recorded if plain else "it has no such name"}
+        word, detail = happened(plain.disposition)
+        received = plain.client_received
+        return {"proxy": plain.proxy, "word": word, "received": received, "detail": detail}
+
+
+def announces_more(request: Request) -> bool:
+    """Return whether a proxy would wait for the rest of the body."""
+    lengths = [value for name, value in request.headers if name.lower() == "content-length"]
+    size = len(request.body or b"")
+    return any(value.isdecimal() and int(value) > size for value in lengths)
 
 
 _NO_RESPONSE = (

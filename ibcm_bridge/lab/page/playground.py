@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ _NO_CONTROL = (
     "Linux, and a runtime folder with a short path"
 )
 
+type Enqueue = Callable[[str, Callable[[], None]], None]
 type Publish = Callable[[str, dict[str, Any]], None]
 
 
@@ -44,15 +46,21 @@ def control_socket(folder: Path) -> Path | None:
 
 
 class Playground:
-    """The policy file of the running bridge. `apply` and `reset` run in the thread of actions."""
+    """The policy file of the running bridge."""
 
     def __init__(
-        self, policy_file: Path, control: Path | None, tools: Tools, publish: Publish
+        self,
+        policy_file: Path,
+        control: Path | None,
+        tools: Tools,
+        enqueue: Enqueue,
+        publish: Publish,
     ) -> None:
         """`control` is the control socket of the bridge."""
         self._file = policy_file
         self._control = control
         self._tools = tools
+        self._enqueue = enqueue
         self._publish = publish
         self.own = policy_file.read_text("utf-8")
         """The lab's policy."""
@@ -71,14 +79,20 @@ class Playground:
         return _shown(self._check(text))
 
     def apply(self, text: str) -> None:
-        """Let the bridge use a policy, and publish the outcome."""
+        """Let the bridge use a policy, after the actions before it, and publish the outcome."""
+        self._enqueue(EDITED_POLICY, partial(self._apply, text))
+
+    def reset(self) -> None:
+        """Let the bridge use the lab's policy again, and publish the outcome."""
+        self._enqueue(EDITED_POLICY, self._reset)
+
+    def _apply(self, text: str) -> None:
         report = self._check(text)
         if report.good:
             report = self._reload(text)
         self._publish("policy", {**_shown(report), "edited": self.edited, "text": text})
 
-    def reset(self) -> None:
-        """Let the bridge use the lab's policy again, and publish the outcome."""
+    def _reset(self) -> None:
         report = self._reload(self.own)
         self._publish("policy", {**_shown(report), "edited": self.edited, "text": self.own})
 

@@ -235,7 +235,7 @@ def _scenes(controller: Controller, given: dict[str, Any]) -> None:
 def _apply(controller: Controller, given: dict[str, Any]) -> None:
     if not isinstance(given["text"], str):
         raise TypeError("not a text")
-    controller.apply_policy(given["text"])
+    controller.playground.apply(given["text"])
 
 
 _ACTIONS: dict[str, Callable[[Controller, dict[str, Any]], None]] = {
@@ -245,7 +245,7 @@ _ACTIONS: dict[str, Callable[[Controller, dict[str, Any]], None]] = {
     "life": lambda controller, _: controller.run_life_cycle(),
     "scenes": _scenes,
     "apply": _apply,
-    "reset": lambda controller, _: controller.reset_policy(),
+    "reset": lambda controller, _: controller.playground.reset(),
     "stop": lambda controller, _: controller.stop(),
 }
 

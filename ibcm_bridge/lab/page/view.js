@@ -101,8 +101,15 @@ export function outcome(result) {
   const item = { requirement: {}, other_requirements: [], no_tunnel: result.no_tunnel, result };
   return [
     make("div", { class: "cards" }, ...PATHS.map(([title, name]) => verdict(title, name, result.paths[name], item))),
+    third(result.plain),
     make("div", { class: "paths" }, ...PATHS.map(([title, name]) => column(title, name, result.paths[name], item))),
   ];
+}
+
+function third(plain) {
+  if (plain.why_not !== undefined) return make("p", { class: "requirement" }, `Not sent through a plain reverse proxy${plain.why_not ? `: ${plain.why_not}` : ""}.`);
+  return make("p", { class: "plain-proxy" }, `Through a plain reverse proxy with the same policy (${plain.proxy}): `,
+    make("strong", {}, plain.word), `, ${plain.received}, ${plain.detail}`);
 }
 
 function plainProxy(plain) {

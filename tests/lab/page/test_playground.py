@@ -50,7 +50,7 @@ def bridge(tmp_path: Path) -> Bridge:
 
 def playground(bridge: Bridge, control: Path | None = Path("control.sock")) -> Playground:
     tools = Tools(bridge.explain, bridge.check, bridge.reload)
-    return Playground(bridge.policy_file, control, tools, bridge.publish)
+    return Playground(bridge.policy_file, control, tools, lambda _, run: run(), bridge.publish)
 
 
 def test_a_policy_is_applied_and_reset(bridge: Bridge) -> None:

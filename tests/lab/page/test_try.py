@@ -11,8 +11,11 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
+from ibcm_bridge.lab.page.edits import announces_more
 from ibcm_bridge.lab.page.scene_runs import GOOD
+from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.lab.scenes.table import SCENES
+from ibcm_bridge.storage.exported_files import find_program
 from tests.lab.page.running import Up
 
 CASE = "inventory-report"
@@ -58,6 +61,26 @@ def test_an_unchanged_request_passes_both_ways(up: Up) -> None:
     assert result["decision"] == "ALLOW"
     assert {path["verdict"]["word"] for path in result["paths"].values()} == {"PASSED"}
     assert result["paths"]["bridge"]["audit"]["verdict"] == "allow"
+    assert bool(find_program("nginx")) == ("why_not" not in result["plain"])
+
+
+@pytest.mark.needs("nginx")
+def test_an_edited_request_is_sent_through_nginx_too(up: Up) -> None:
+    plain = sent(up, edit(up, "policy-download", line="DELETE /SMS_MP/ HTTP/1.1"))["plain"]
+    assert plain["proxy"].startswith("nginx ")
+    assert plain["word"] == "REFUSED"
+
+
+@pytest.mark.parametrize(("length", "more"), [("7", True), ("4", False), ("x", False)])
+def test_a_request_that_announces_more_than_it_has_is_found(length: str, more: bool) -> None:
+    """nginx would wait for the rest, and the lab for nginx."""
+    assert announces_more(Request("POST", "/", (("content-length", length),), b"body")) is more
+
+
+def test_a_request_without_its_end_gets_a_sentence(up: Up) -> None:
+    given = edit(up, "policy-download", line="DELETE /SMS_MP/ HTTP/1.1")
+    given["fields"] += "\nContent-Length: 7"
+    assert sent(up, given)["problem"].startswith("There was no response within 10 seconds")
 
 
 def test_a_changed_verb_is_refused_as_explained(up: Up) -> None:
