@@ -153,7 +153,7 @@ def _bindings(policy: Policy) -> Bindings:
 
 def _upload_assembly(policy: Policy) -> UploadAssembly:
     try:
-        return UploadAssembly(policy.uploads)
+        return UploadAssembly(policy.uploads, state=policy.state)
     except SpoolError as error:
         raise StartError(str(error)) from error
     except OSError as error:

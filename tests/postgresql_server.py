@@ -24,17 +24,17 @@ from ibcm_bridge.policy.policy import StateDatabase
 from .needs import demand, postgresql_programs
 
 USER = "postgres"
+DATABASE = "state"
 
 
 class PostgresqlServer:
-    """A server, and a new database for each test."""
+    """A server with one database, which is emptied for each test."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.socket = folder / "socket"
         self.data = folder / "data"
         self._process: subprocess.Popen[bytes] | None = None
-        self._databases = 0
 
     def create(self) -> None:
         """Make the files of the server."""
@@ -100,13 +100,11 @@ class PostgresqlServer:
         )
 
     def new_database(self) -> StateDatabase:
-        """Make an empty database."""
-        self._databases += 1
-        name = f"state{self._databases}"
-        with self.connect("postgres") as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-        parameters = (("host", str(self.socket)), ("user", USER), ("dbname", name))
-        return StateDatabase(f"postgresql:///{name}", parameters)
+        """Empty the database. To make another one for each test would take half a second each."""
+        with self.connect(DATABASE) as connection:
+            connection.execute("DROP SCHEMA IF EXISTS ibcm_bridge CASCADE")
+        parameters = (("host", str(self.socket)), ("user", USER), ("dbname", DATABASE))
+        return StateDatabase(f"postgresql:///{DATABASE}", parameters)
 
 
 def as_user() -> dict[str, Any]:
@@ -136,6 +134,8 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
     try:
         server.create()
         server.start()
+        with server.connect("postgres") as connection:
+            connection.execute(f"CREATE DATABASE {DATABASE}")
         yield server
     finally:
         server.stop()

@@ -77,7 +77,12 @@ def _with_object(subject: Subject) -> Subject:
     """Replace the last fragment of an upload by the whole upload."""
     if subject.stored is None:
         return subject
-    return subject.put_together(read_object(subject.stored))
+    if isinstance(subject.stored.spool, str):
+        return subject.put_together(read_object(subject.stored))
+    # psycopg is an extra, which a policy without `state` does not need.
+    from ibcm_bridge.storage.postgresql_stores import read_shared_object  # noqa: PLC0415
+
+    return subject.put_together(read_shared_object(subject.stored))
 
 
 def framed(message: object) -> bytes:

@@ -4,8 +4,9 @@
 2. Before its body is inspected: store its data; it is forwarded only after that.
 3. After its response head is read: record what the site system acknowledged.
 
-The spool is a file, so one thread does all of this in sequence. A packet is refused if the spool
-cannot be read or written.
+A spool in a file has one thread, which does all of this in sequence. One in a database that several
+machines share has a thread for each of its connections, and is not used for a while after it
+failed. A packet is refused if the spool cannot be read or written.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker
 from ibcm_bridge.addons.stages import Considered, PacketAnnounced, PacketRead, PacketResponseRead
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
-from ibcm_bridge.policy.policy import UploadPolicy
+from ibcm_bridge.policy.policy import StateDatabase, UploadPolicy
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.bits_packet import Packet, PacketType
 from ibcm_bridge.storage.stores import UploadStore
@@ -36,11 +38,16 @@ logger = logging.getLogger(__name__)
 class UploadAssembly:
     """The uploads of one bridge, in its spool (`storage.upload_spool`)."""
 
-    def __init__(self, uploads: UploadPolicy, clock: Callable[[], float] = time.time) -> None:
-        """Open the spool file, or create a temporary one. Raise SpoolError or OSError."""
-        self._temporary = None if uploads.spool else TemporaryFolder()
-        path = uploads.spool if self._temporary is None else self._temporary.path / "uploads.sqlite"
-        assert path is not None
+    def __init__(
+        self,
+        uploads: UploadPolicy,
+        clock: Callable[[], float] = time.time,
+        state: StateDatabase | None = None,
+    ) -> None:
+        """Open the spool in the database, in its file, or in a temporary one.
+
+        Raise SpoolError or OSError.
+        """
         limits = SpoolLimits(
             uploads.max_bytes,
             uploads.max_total_bytes,
@@ -49,20 +56,39 @@ class UploadAssembly:
             uploads.per_client_bytes,
             uploads.abandoned_after.total_seconds(),
         )
+        self._breaker = None if state is None else DatabaseBreaker()
+        self._temporary = None if uploads.spool or state is not None else TemporaryFolder()
         try:
-            self._spool: UploadStore = Spool(path, limits, clock)
+            if state is not None:
+                self._spool, threads = _shared(state, limits, clock)
+            else:
+                self._spool, threads = self._local(uploads, limits, clock), 1
         except BaseException:
             self._remove()
             raise
-        self.path = path
-        self._thread = ThreadPoolExecutor(1, "uploads")
+        self._thread = ThreadPoolExecutor(threads, "uploads")
+
+    def _local(
+        self, uploads: UploadPolicy, limits: SpoolLimits, clock: Callable[[], float]
+    ) -> UploadStore:
+        path = uploads.spool if self._temporary is None else self._temporary.path / "uploads.sqlite"
+        assert path is not None
+        return Spool(path, limits, clock)
 
     def problem(self) -> str | None:
         """Return why uploads would be lost on restart; None if they would not."""
         return self._spool.problem()
 
+    def shared_problem(self) -> str | None:
+        """Return why no machine can use the spool; None if they can, or have their own."""
+        return None if self._breaker is None else self._breaker.problem
+
+    async def totals(self) -> tuple[int, int]:
+        """Return the number of uploads, and of their bytes. Raise SpoolError."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._spool.totals)
+
     def close(self) -> None:
-        """Close the file, and delete it if it is temporary."""
+        """Close the spool, and delete it if it is temporary."""
         self._thread.shutdown()
         self._spool.close()
         self._remove()
@@ -114,8 +140,10 @@ class UploadAssembly:
         return next(own, next(others, senders[0]))
 
     async def _run[Found](self, work: Callable[[], Found]) -> Found | Deny:
+        breaker = self._breaker
+        guarded = work if breaker is None else lambda: _guarded(breaker, work)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
         except SpoolError as error:
             logger.error("cannot use the upload spool: %s", error)
             return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, str(error)[:200])
@@ -123,6 +151,31 @@ class UploadAssembly:
     def _remove(self) -> None:
         if self._temporary is not None:
             self._temporary.close()
+
+
+def _shared(
+    state: StateDatabase, limits: SpoolLimits, clock: Callable[[], float]
+) -> tuple[UploadStore, int]:
+    # psycopg is an extra, which a policy without `state` does not need.
+    from ibcm_bridge.storage.postgresql_stores import (  # noqa: PLC0415
+        UPLOAD_CONNECTIONS,
+        SharedUploads,
+    )
+
+    return SharedUploads(state, limits, clock), UPLOAD_CONNECTIONS
+
+
+def _guarded[Found](breaker: DatabaseBreaker, work: Callable[[], Found]) -> Found:
+    """Work with a database, unless it has failed just now. In a thread."""
+    if (refusal := breaker.refusal()) is not None:
+        raise SpoolError(refusal)
+    try:
+        found = work()
+    except SpoolError as error:
+        breaker.failed(str(error))
+        raise
+    breaker.succeeded()
+    return found
 
 
 def _packet(authorized: Authorized) -> Packet:

@@ -32,8 +32,9 @@ def degraded(shared: SharedState, generation: Generation) -> Iterator[str]:
     """Yield problems that other machines have too: without this one, clients gain nothing."""
     if shared.audit.not_reopened is not None:
         yield f"the audit file was renamed, and cannot be opened again: {shared.audit.not_reopened}"
-    if (problem := shared.bindings.shared_problem()) is not None:
-        yield problem
+    for problem in (shared.bindings.shared_problem(), shared.uploads.shared_problem()):
+        if problem is not None:
+            yield problem
     yield from generation.site_systems.problems()
     now = shared.clock()
     for tls in generation.publication_tls:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import sqlite3
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from ibcm_bridge.addons.operations.metrics import Metric
 from ibcm_bridge.addons.operations.numbers import Series
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
 from ibcm_bridge.policy.trust import Credential
-from ibcm_bridge.storage.database import DatabaseError, row_count
+from ibcm_bridge.storage.database import DatabaseError
 from ibcm_bridge.storage.open_files import open_file_limit
 
 type Reading = tuple[Series, float]
@@ -92,8 +91,7 @@ async def file_readings(shared: SharedState) -> list[Reading]:
     found: list[Reading] = []
     if (bindings := await shared.bindings.count()) is not None:
         found.append(_reading(metrics.BINDINGS, bindings))
-    query = "SELECT count(*), ifnull(sum(length), 0) FROM sessions"
-    uploads, size = await asyncio.to_thread(row_count, shared.uploads.path, query)
+    uploads, size = await shared.uploads.totals()
     return [*found, _reading(metrics.UPLOADS, uploads), _reading(metrics.UPLOAD_BYTES, size)]
 
 

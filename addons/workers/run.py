@@ -269,13 +269,14 @@ def _listening(policy: Policy, count: int, inherited: Inherited) -> Listening:
 
 def _with_files(policy: Policy, stack: contextlib.ExitStack) -> Policy:
     """Let the workers share a file for what a single process has in memory or in its own folder."""
+    if policy.state is not None:
+        return policy
     uploads, messages = policy.uploads, policy.messages
-    shared = policy.state is not None
-    if uploads.spool is None or (messages.bindings_file is None and not shared):
+    if uploads.spool is None or messages.bindings_file is None:
         folder = _temporary_folder(stack)
         spool = uploads.spool or folder / "uploads.sqlite"
         uploads = dataclasses.replace(uploads, spool=spool)
-        bindings = None if shared else messages.bindings_file or folder / "bindings.sqlite"
+        bindings = messages.bindings_file or folder / "bindings.sqlite"
         messages = dataclasses.replace(messages, bindings_file=bindings)
     return dataclasses.replace(policy, uploads=uploads, messages=messages)
 

@@ -125,7 +125,7 @@ def files_refusal(policy: Policy) -> str | None:
         "messages.bindings": policy.messages.bindings_file,
     }
     if policy.state is not None:
-        del keys["messages.bindings"]
+        return None
     missing = [key for key, file in keys.items() if file is None]
     if not missing or not any(policy.bridged()):
         return None

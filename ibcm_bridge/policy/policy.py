@@ -155,7 +155,7 @@ class Policy:
     uploads: UploadPolicy = UploadPolicy()
     clamav: ClamAv | None = None
     state: StateDatabase | None = None
-    """Where the bindings are; None: in a file, or in memory."""
+    """Where bindings and uploads are; None: in files of this machine, or in memory."""
     workers: int | None = None
     """Processes that serve clients; None: as many as the machine has cores, where it can."""
     files: tuple[FileState, ...] = field(default=(), repr=False)

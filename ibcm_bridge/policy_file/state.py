@@ -51,7 +51,10 @@ def read_state(reading: Reading, row: PolicyRow) -> StateDatabase | None:
 
 
 def _report_local(reading: Reading, row: PolicyRow) -> None:
-    files = {("messages", "bindings"): row.messages.bindings}
+    files = {
+        ("messages", "bindings"): row.messages.bindings,
+        ("uploads", "spool"): row.uploads.spool,
+    }
     for where, name in files.items():
         if name is not None:
             text = "state names the database for it; remove one of the two keys"

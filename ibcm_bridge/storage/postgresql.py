@@ -146,11 +146,11 @@ class PostgresqlDatabase:
             connection = self._pool.getconn()
             try:
                 # The check of the pool itself has no time limit.
-                with limited(connection, self._limit) as cut:
+                with limited(connection, self._limit):
                     connection.execute("SELECT 1")
                 return connection
             except BaseException as error:
-                closed = connection.closed and (cut is None or not cut.done)
+                closed = connection.closed and not isinstance(error, Unresponsive)
                 self._pool.putconn(connection)
                 if not closed or not isinstance(error, psycopg.OperationalError):
                     raise
@@ -171,6 +171,8 @@ def cause(error: psycopg.Error) -> str:
     """The cause of an error, for the operator: one line, without values of a statement."""
     if isinstance(error, PoolTimeout):
         return "cannot be connected to, or all connections are in use"
+    if isinstance(error, Unresponsive):
+        return str(error)
     words = _WORDS.get(error.sqlstate or "")
     if words is not None:
         return words
@@ -193,20 +195,31 @@ _WORDS = {
 
 
 @contextlib.contextmanager
-def limited(connection: psycopg.Connection, seconds: float | None) -> Iterator[Cut | None]:
+def limited(connection: psycopg.Connection, seconds: float | None) -> Iterator[None]:
     """Shut down a connection after a time, in whatever statement it is. None: no limit."""
     if seconds is None:
-        yield None
+        yield
         return
     cut = Cut(connection.fileno())
     timer = threading.Timer(seconds, cut)
     timer.daemon = True
     timer.start()
     try:
-        yield cut
+        yield
+    except psycopg.OperationalError as error:
+        if cut.done:
+            raise Unresponsive(seconds) from error
+        raise
     finally:
         timer.cancel()
         cut.end()
+
+
+class Unresponsive(psycopg.OperationalError):
+    """The connection was shut down at the time limit."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"has not responded for {seconds:g} s")
 
 
 class Cut:

@@ -40,6 +40,35 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         FOR EACH STATEMENT EXECUTE FUNCTION ibcm_bridge.notify_binding()
         """,
     ),
+    (
+        """
+        CREATE TABLE ibcm_bridge.sessions (
+            site_system text NOT NULL,
+            id text NOT NULL,
+            key text NOT NULL,
+            path text NOT NULL,
+            name text NOT NULL UNIQUE,
+            total bigint,
+            length bigint NOT NULL,
+            acknowledged bigint NOT NULL,
+            used double precision NOT NULL,
+            PRIMARY KEY (site_system, id)
+        )
+        """,
+        # [MC-BUP] section 2.2.1.2: a session id is a GUID, and unique whatever its case.
+        "CREATE UNIQUE INDEX ON ibcm_bridge.sessions (site_system, lower(id))",
+        "CREATE INDEX ON ibcm_bridge.sessions (key, used)",
+        """
+        CREATE TABLE ibcm_bridge.fragments (
+            name text NOT NULL REFERENCES ibcm_bridge.sessions (name) ON DELETE CASCADE,
+            first bigint NOT NULL,
+            bytes bytea NOT NULL,
+            PRIMARY KEY (name, first)
+        )
+        """,
+        # Client data is random or compressed: an attempt to compress it again only takes time.
+        "ALTER TABLE ibcm_bridge.fragments ALTER COLUMN bytes SET STORAGE EXTERNAL",
+    ),
 )
 """The statements to each version of the schema, in order. One that was released never changes."""
 
@@ -69,35 +98,6 @@ BINDINGS = BindingStatements(
 )
 COUNT_BINDINGS = "SELECT count(*) FROM ibcm_bridge.bindings"
 
-UPLOAD_TABLES: tuple[str, ...] = (
-    """
-    CREATE TABLE ibcm_bridge.sessions (
-        site_system text NOT NULL,
-        id text NOT NULL,
-        key text NOT NULL,
-        path text NOT NULL,
-        name text NOT NULL UNIQUE,
-        total bigint,
-        length bigint NOT NULL,
-        acknowledged bigint NOT NULL,
-        used double precision NOT NULL,
-        PRIMARY KEY (site_system, id)
-    )
-    """,
-    # [MC-BUP] section 2.2.1.2: a session id is a GUID, and unique whatever its case.
-    "CREATE UNIQUE INDEX ON ibcm_bridge.sessions (site_system, lower(id))",
-    "CREATE INDEX ON ibcm_bridge.sessions (key, used)",
-    """
-    CREATE TABLE ibcm_bridge.fragments (
-        name text NOT NULL REFERENCES ibcm_bridge.sessions (name) ON DELETE CASCADE,
-        first bigint NOT NULL,
-        bytes bytea NOT NULL,
-        PRIMARY KEY (name, first)
-    )
-    """,
-    # Client data is random or compressed: an attempt to compress it again only takes time.
-    "ALTER TABLE ibcm_bridge.fragments ALTER COLUMN bytes SET STORAGE EXTERNAL",
-)
 _SESSION = "site_system, id, key, path, name, total, length, acknowledged, used"
 _FIND_SESSION = f"SELECT {_SESSION} FROM ibcm_bridge.sessions WHERE site_system = %s AND"
 
@@ -125,6 +125,7 @@ UPLOADS = UploadStatements(
     ),
     counts="SELECT key, count(*) FROM ibcm_bridge.sessions GROUP BY key",
     sizes="SELECT key, sum(length)::bigint FROM ibcm_bridge.sessions GROUP BY key",
+    totals="SELECT count(*), coalesce(sum(length), 0)::bigint FROM ibcm_bridge.sessions",
     keep=(
         "INSERT INTO ibcm_bridge.fragments (name, first, bytes) VALUES (%s, %s, %s) "
         "ON CONFLICT (name, first) DO UPDATE SET bytes = EXCLUDED.bytes"

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_table import BindingTable
 from ibcm_bridge.storage.postgresql import LIMIT_SECONDS, PostgresqlDatabase
-from ibcm_bridge.storage.postgresql_statements import BINDINGS
+from ibcm_bridge.storage.postgresql_statements import BINDINGS, UPLOADS
+from ibcm_bridge.storage.upload_table import SpoolError, SpoolLimits, UploadTable, read_stored
+from ibcm_bridge.uploads.session import StoredObject
+
+UPLOAD_CONNECTIONS = 4
+"""Of one process; those for bindings are others, so that an upload does not delay a message."""
+
+UPLOAD_LIMIT_SECONDS = 5.0
+"""The time limit of storing a packet, or of reading a piece of an object."""
 
 
 class SharedRegistry(BindingTable):
@@ -18,3 +28,35 @@ class SharedRegistry(BindingTable):
             state, RegistryError, connections=1, limit_seconds=limit_seconds
         )
         super().__init__(database, BINDINGS)
+
+
+class SharedUploads(UploadTable):
+    """Upload sessions in a database, for several threads. Every method raises SpoolError."""
+
+    def __init__(
+        self, state: StateDatabase, limits: SpoolLimits, clock: Callable[[], float]
+    ) -> None:
+        """Connect, and migrate the schema. `clock` in seconds, about the same on all machines."""
+        database = PostgresqlDatabase(
+            state, SpoolError, connections=UPLOAD_CONNECTIONS, limit_seconds=UPLOAD_LIMIT_SECONDS
+        )
+        try:
+            super().__init__(database, UPLOADS, state, limits, clock)
+        except BaseException:
+            database.close()
+            raise
+
+
+def read_shared_object(stored: StoredObject) -> bytes:
+    """All bytes of an object in a database, for the inspection in another process.
+
+    Raises SpoolError.
+    """
+    assert isinstance(stored.spool, StateDatabase)
+    database = PostgresqlDatabase(
+        stored.spool, SpoolError, connections=1, limit_seconds=UPLOAD_LIMIT_SECONDS
+    )
+    try:
+        return read_stored(database, UPLOADS, stored)
+    finally:
+        database.close()

@@ -51,6 +51,8 @@ class UploadStatements:
     """Each client and the number of its sessions."""
     sizes: str
     """Each client and the number of its bytes."""
+    totals: str
+    """The number of sessions, and of their bytes."""
     keep: str
     """Insert bytes, or replace those at the same offset."""
     overlapping: str

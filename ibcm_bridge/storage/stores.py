@@ -129,6 +129,9 @@ class UploadStore(Protocol):
     def read(self, stored: StoredObject) -> bytes:
         """Return all bytes of an object."""
 
+    def totals(self) -> tuple[int, int]:
+        """Return the number of sessions, and of their bytes."""
+
     def problem(self) -> str | None:
         """Return why uploads would be lost on restart; None if they would not."""
 

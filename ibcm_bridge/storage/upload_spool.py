@@ -68,6 +68,7 @@ _STATEMENTS = UploadStatements(
     others="SELECT name, length FROM sessions WHERE key = ? AND name != ? ORDER BY used",
     counts="SELECT key, count(*) FROM sessions GROUP BY key",
     sizes="SELECT key, sum(length) FROM sessions GROUP BY key",
+    totals="SELECT count(*), ifnull(sum(length), 0) FROM sessions",
     keep="INSERT OR REPLACE INTO fragments VALUES (?, ?, ?)",
     overlapping="""
         SELECT first, bytes FROM fragments
@@ -92,7 +93,11 @@ class Spool(UploadTable):
 
 
 def read_object(stored: StoredObject) -> bytes:
-    """All bytes of an object, for the inspection in another process. Raises SpoolError."""
+    """All bytes of an object in a file, for the inspection in another process.
+
+    Raises SpoolError.
+    """
+    assert isinstance(stored.spool, str)
     try:
         database = sqlite3.connect(f"{Path(stored.spool).as_uri()}?mode=ro", uri=True)
         try:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 from ibcm_bridge.shares import gives_way
 from ibcm_bridge.storage.database import DatabaseError
@@ -59,7 +60,7 @@ class UploadTable:
         self,
         database: Database,
         statements: UploadStatements,
-        place: str,
+        place: str | StateDatabase,
         limits: SpoolLimits,
         clock: Callable[[], float],
     ) -> None:
@@ -183,11 +184,12 @@ class UploadTable:
 
     def read(self, stored: StoredObject) -> bytes:
         """All bytes of an object."""
-        with self._database.transaction() as transaction:
-            whole = stored_bytes(transaction, self._statements, stored.name, 0, stored.length)
-        if len(whole) != stored.length:
-            raise self._database.error("has an incomplete upload")
-        return whole
+        return read_stored(self._database, self._statements, stored)
+
+    def totals(self) -> tuple[int, int]:
+        """The number of sessions, and of their bytes."""
+        sessions, size = self._database.one(self._statements.totals) or (0, 0)
+        return int(sessions), int(size)
 
     def _end(self, name: str) -> None:
         with self._database.transaction() as transaction:
@@ -277,6 +279,23 @@ class UploadTable:
     def _forget(self, transaction: Transaction, name: str) -> None:
         transaction.execute(self._statements.forget, (name,))
         transaction.execute(self._statements.forget_bytes, (name,))
+
+
+_PIECE = 8_388_608
+"""Bytes of an object that are read in one transaction."""
+
+
+def read_stored(database: Database, statements: UploadStatements, stored: StoredObject) -> bytes:
+    """All bytes of an object, which are only appended to."""
+    pieces = []
+    for first in range(0, stored.length, _PIECE):
+        end = min(first + _PIECE, stored.length)
+        with database.transaction() as transaction:
+            pieces.append(stored_bytes(transaction, statements, stored.name, first, end))
+    whole = b"".join(pieces)
+    if len(whole) != stored.length:
+        raise database.error("has an incomplete upload")
+    return whole
 
 
 def stored_bytes(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
 
 
@@ -45,8 +46,8 @@ class Session:
 class StoredObject:
     """The location of a complete object, for the inspection in another process."""
 
-    spool: str
-    """The path of the spool."""
+    spool: str | StateDatabase
+    """The path of the spool, or the database."""
     name: str
     """The name of the session in the spool; its bytes are only appended to."""
     length: int

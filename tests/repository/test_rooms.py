@@ -36,7 +36,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "policy_file": "decisions messages policy authentication",
         "export": "policy policy_file",
         "request": "decisions messages policy authentication",
-        "uploads": "decisions request",
+        "uploads": "decisions policy request",
         "inspection": "decisions messages policy request uploads",
         "identity": "decisions messages policy authentication request inspection",
         "site_system_leg": "decisions policy request identity",

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ibcm_bridge.storage.postgresql_stores import SharedUploads
 from ibcm_bridge.storage.upload_spool import Spool
-from ibcm_bridge.storage.upload_table import SpoolLimits
+from ibcm_bridge.storage.upload_table import SpoolLimits, UploadTable
 from tests.uploads.fragments import ME
 
 LIMITS = SpoolLimits(
@@ -19,6 +20,10 @@ LIMITS = SpoolLimits(
     per_client_bytes=2_000,
     abandoned_after=100.0,
 )
+
+
+FILE_ONLY = pytest.mark.parametrize("open_spool", ["sqlite"], indirect=True)
+"""The test is about a file."""
 
 
 class Clock:
@@ -36,12 +41,23 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def open_spool(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Spool]]:
-    opened: list[Spool] = []
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))]
+)
+def open_spool(
+    request: pytest.FixtureRequest, tmp_path: Path, clock: Clock
+) -> Iterator[Callable[..., UploadTable]]:
+    """Open the same sessions again each time."""
+    opened: list[UploadTable] = []
+    state = None
+    if request.param == "postgresql":
+        state = request.getfixturevalue("postgresql").new_database()
 
-    def make(limits: SpoolLimits = LIMITS) -> Spool:
-        opened.append(Spool(tmp_path / "uploads.sqlite", limits, clock))
+    def make(limits: SpoolLimits = LIMITS) -> UploadTable:
+        if state is not None:
+            opened.append(SharedUploads(state, limits, clock))
+        else:
+            opened.append(Spool(tmp_path / "uploads.sqlite", limits, clock))
         return opened[-1]
 
     yield make
@@ -50,11 +66,11 @@ def open_spool(tmp_path: Path, clock: Clock) -> Iterator[Callable[..., Spool]]:
 
 
 @pytest.fixture
-def spool(open_spool: Callable[..., Spool]) -> Spool:
+def spool(open_spool: Callable[..., UploadTable]) -> UploadTable:
     return open_spool()
 
 
 @pytest.fixture
-def begun(spool: Spool) -> Spool:
+def begun(spool: UploadTable) -> UploadTable:
     assert spool.begin(ME, "{1}") is None
     return spool

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.request.bits_packet import ContentRange, Packet, PacketType
-from ibcm_bridge.storage.upload_spool import Spool
+from ibcm_bridge.storage.upload_table import UploadTable
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.session import Sender, UploadPart
 
 ME = Sender("a" * 64, "mp01.corp.example", "ccm_incoming/x.msg")
 OTHER = replace(ME, key="b" * 64)
-Open = Callable[..., Spool]
+Open = Callable[..., UploadTable]
 DATA = bytes(range(256)) * 2
 
 
@@ -26,13 +26,15 @@ CANCEL = Packet(PacketType.CANCEL_SESSION, "{1}")
 PING = Packet(PacketType.PING, "{1}")
 
 
-def took(spool: Spool, first: int, end: int, data: bytes = DATA, sender: Sender = ME) -> UploadPart:
+def took(
+    spool: UploadTable, first: int, end: int, data: bytes = DATA, sender: Sender = ME
+) -> UploadPart:
     part = spool.take(fragment(first, end, len(data)), sender, data[first:end])
     assert isinstance(part, UploadPart), part
     return part
 
 
-def acknowledged(spool: Spool, part: UploadPart, received: int) -> Deny | None:
+def acknowledged(spool: UploadTable, part: UploadPart, received: int) -> Deny | None:
     return spool.acknowledge(part, Acknowledgement(True, "", received, False))
 
 

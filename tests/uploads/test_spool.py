@@ -12,7 +12,7 @@ import pytest
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.request.bits_packet import Packet, PacketType
 from ibcm_bridge.storage.upload_spool import Spool, read_object
-from ibcm_bridge.storage.upload_table import SpoolError
+from ibcm_bridge.storage.upload_table import SpoolError, UploadTable
 from ibcm_bridge.uploads.acknowledgement import Acknowledgement
 from ibcm_bridge.uploads.session import StoredObject, UploadPart
 from tests.uploads.fragments import (
@@ -29,10 +29,10 @@ from tests.uploads.fragments import (
     took,
 )
 
-from .conftest import LIMITS, Clock
+from .conftest import FILE_ONLY, LIMITS, Clock
 
 
-def test_the_fragments_of_an_upload_are_combined(begun: Spool) -> None:
+def test_the_fragments_of_an_upload_are_combined(begun: UploadTable) -> None:
     for first in range(0, 400, 100):
         part = took(begun, first, first + 100)
         assert (part.whole, part.stored) == (False, None)
@@ -40,7 +40,7 @@ def test_the_fragments_of_an_upload_are_combined(begun: Spool) -> None:
     last = took(begun, 400, 512)
     assert last.whole
     assert last.stored is not None
-    assert read_object(last.stored) == DATA
+    assert begun.read(last.stored) == DATA
     assert acknowledged(begun, last, 512) is None
     close = begun.take(CLOSE, ME, b"")
     assert isinstance(close, UploadPart)
@@ -48,7 +48,7 @@ def test_the_fragments_of_an_upload_are_combined(begun: Spool) -> None:
     assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
 
 
-def test_an_upload_of_one_fragment_is_inspected_without_the_spool(begun: Spool) -> None:
+def test_an_upload_of_one_fragment_is_inspected_without_the_spool(begun: UploadTable) -> None:
     part = took(begun, 0, 512)
     assert (part.whole, part.stored) == (True, None)
 
@@ -56,7 +56,7 @@ def test_an_upload_of_one_fragment_is_inspected_without_the_spool(begun: Spool) 
 @pytest.mark.parametrize(
     "packet", [Packet(PacketType.PING), Packet(PacketType.PING, "{9}"), CANCEL, CLOSE]
 )
-def test_only_a_ping_needs_no_session(spool: Spool, packet: Packet) -> None:
+def test_only_a_ping_needs_no_session(spool: UploadTable, packet: Packet) -> None:
     result = spool.take(packet, ME, b"")
     assert spool.consider(packet, ME)[1] == (result if isinstance(result, Deny) else None)
     if not packet.session:
@@ -66,7 +66,7 @@ def test_only_a_ping_needs_no_session(spool: Spool, packet: Packet) -> None:
 
 
 @pytest.mark.parametrize("packet", [fragment(0, 10), CLOSE, CANCEL, PING])
-def test_a_session_belongs_to_its_client(begun: Spool, packet: Packet) -> None:
+def test_a_session_belongs_to_its_client(begun: UploadTable, packet: Packet) -> None:
     assert refused(begun.take(packet, OTHER, DATA[:10])).reason is Reason.UPLOAD_OF_ANOTHER
     session, refusal = begun.consider(packet, OTHER)
     assert session is None, "what another may not touch, it may not have cancelled either"
@@ -77,13 +77,13 @@ def test_a_session_belongs_to_its_client(begun: Spool, packet: Packet) -> None:
     took(begun, 0, 10)
 
 
-def test_a_session_belongs_to_one_path(begun: Spool) -> None:
+def test_a_session_belongs_to_one_path(begun: UploadTable) -> None:
     elsewhere = replace(ME, path="ccm_incoming/y.msg")
     result = refused(begun.take(fragment(0, 10), elsewhere, DATA[:10]))
     assert (result.reason, result.rule) == (Reason.UPLOAD_CHANGED, "uploads.path")
 
 
-def test_the_refusal_after_a_gap_has_the_offset_to_resume(begun: Spool) -> None:
+def test_the_refusal_after_a_gap_has_the_offset_to_resume(begun: UploadTable) -> None:
     first = refused(begun.take(fragment(1, 10), ME, DATA[1:10]))
     assert (first.reason, first.received) == (Reason.UPLOAD_GAP, 0)
     part = took(begun, 0, 100)
@@ -96,16 +96,16 @@ def test_the_refusal_after_a_gap_has_the_offset_to_resume(begun: Spool) -> None:
 
 
 @pytest.mark.parametrize(("first", "end"), [(0, 100), (0, 150), (50, 100), (50, 60), (99, 512)])
-def test_repeated_bytes_change_nothing(begun: Spool, first: int, end: int) -> None:
+def test_repeated_bytes_change_nothing(begun: UploadTable, first: int, end: int) -> None:
     took(begun, 0, 100)
     took(begun, first, end)
     part = took(begun, max(100, end), 512) if end < 512 else took(begun, 100, 512)
     assert part.stored is not None
-    assert read_object(part.stored) == DATA
+    assert begun.read(part.stored) == DATA
 
 
 @pytest.mark.parametrize(("first", "end"), [(0, 100), (0, 150), (50, 100), (50, 60), (99, 512)])
-def test_changed_bytes_are_refused(begun: Spool, first: int, end: int) -> None:
+def test_changed_bytes_are_refused(begun: UploadTable, first: int, end: int) -> None:
     took(begun, 0, 100)
     changed = bytearray(DATA[first:end])
     changed[0] ^= 1
@@ -114,20 +114,20 @@ def test_changed_bytes_are_refused(begun: Spool, first: int, end: int) -> None:
     assert took(begun, 100, 200).session is not None
 
 
-def test_changed_bytes_are_refused_even_without_an_acknowledgement(begun: Spool) -> None:
+def test_changed_bytes_are_refused_even_without_an_acknowledgement(begun: UploadTable) -> None:
     # The site system may have the bytes: the acknowledgement may be lost.
     took(begun, 0, 100)
     assert refused(begun.take(fragment(0, 100), ME, bytes(100))).reason is Reason.UPLOAD_CHANGED
 
 
-def test_the_size_cannot_change(begun: Spool) -> None:
+def test_the_size_cannot_change(begun: UploadTable) -> None:
     took(begun, 0, 100)
     result = refused(begun.take(fragment(100, 200, 200), ME, DATA[100:200]))
     assert (result.reason, result.rule) == (Reason.UPLOAD_CHANGED, "uploads.total")
     assert result.detail == "a total of 200 bytes, previously 512 bytes"
 
 
-def test_a_fragment_of_a_too_large_object_is_refused_at_once(begun: Spool) -> None:
+def test_a_fragment_of_a_too_large_object_is_refused_at_once(begun: UploadTable) -> None:
     assert begun.consider(fragment(0, 10, 1_000), ME)[1] is None
     session, refusal = begun.consider(fragment(0, 10, 1_001), ME)
     assert refused(refusal).reason is Reason.UPLOAD_TOO_LARGE
@@ -137,7 +137,7 @@ def test_a_fragment_of_a_too_large_object_is_refused_at_once(begun: Spool) -> No
 
 @pytest.mark.parametrize("received", [None, 0, 511])
 def test_a_session_is_not_closed_before_all_bytes_are_acknowledged(
-    begun: Spool, received: int | None
+    begun: UploadTable, received: int | None
 ) -> None:
     part = took(begun, 0, 512)
     if received is not None:
@@ -147,11 +147,11 @@ def test_a_session_is_not_closed_before_all_bytes_are_acknowledged(
     assert isinstance(begun.take(CLOSE, ME, b""), UploadPart)
 
 
-def test_an_empty_session_is_not_closed(begun: Spool) -> None:
+def test_an_empty_session_is_not_closed(begun: UploadTable) -> None:
     assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_INCOMPLETE
 
 
-def test_a_site_system_with_more_bytes_than_stored_ends_the_session(begun: Spool) -> None:
+def test_a_site_system_with_more_bytes_than_stored_ends_the_session(begun: UploadTable) -> None:
     part = took(begun, 0, 100)
     denial = refused(acknowledged(begun, part, 101))
     assert denial.reason is Reason.UPLOAD_SESSION
@@ -161,7 +161,7 @@ def test_a_site_system_with_more_bytes_than_stored_ends_the_session(begun: Spool
     assert acknowledged(begun, part, 100) is None
 
 
-def test_a_cancelled_session_is_deleted_whatever_the_response(begun: Spool) -> None:
+def test_a_cancelled_session_is_deleted_whatever_the_response(begun: UploadTable) -> None:
     took(begun, 0, 100)
     assert isinstance(begun.take(CANCEL, ME, b""), UploadPart)
     assert refused(begun.take(fragment(100, 200), ME, DATA[100:200])).reason is (
@@ -169,13 +169,13 @@ def test_a_cancelled_session_is_deleted_whatever_the_response(begun: Spool) -> N
     )
 
 
-def test_a_session_that_the_site_system_lost_is_deleted(begun: Spool) -> None:
+def test_a_session_that_the_site_system_lost_is_deleted(begun: UploadTable) -> None:
     part = took(begun, 0, 100)
     assert begun.acknowledge(part, Acknowledgement(False, "", None, True)) is None
     assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
 
 
-def test_a_session_that_could_not_be_closed_can_be_closed_later(begun: Spool) -> None:
+def test_a_session_that_could_not_be_closed_can_be_closed_later(begun: UploadTable) -> None:
     acknowledged(begun, took(begun, 0, 512), 512)
     close = begun.take(CLOSE, ME, b"")
     assert isinstance(close, UploadPart)
@@ -205,7 +205,8 @@ def test_several_processes_share_a_spool(open_spool: Open) -> None:
     assert refused(other.take(fragment(0, 100), ME, bytes(100))).reason is Reason.UPLOAD_CHANGED
 
 
-def test_a_full_disk_loses_nothing(begun: Spool) -> None:
+@FILE_ONLY
+def test_a_full_disk_loses_nothing(begun: UploadTable) -> None:
     took(begun, 0, 100)
     begun._database.one("PRAGMA max_page_count = 1")
     big = replace(LIMITS, max_bytes=10_000_000, max_total_bytes=10_000_000)
@@ -216,7 +217,8 @@ def test_a_full_disk_loses_nothing(begun: Spool) -> None:
     assert took(begun, 100, 512).stored is not None
 
 
-def test_an_incomplete_object_is_not_inspected(begun: Spool, tmp_path: Path) -> None:
+@FILE_ONLY
+def test_an_incomplete_object_is_not_inspected(begun: UploadTable, tmp_path: Path) -> None:
     part = took(begun, 0, 100)
     assert part.session is not None
     path = str(tmp_path / "uploads.sqlite")
@@ -226,14 +228,16 @@ def test_an_incomplete_object_is_not_inspected(begun: Spool, tmp_path: Path) -> 
         read_object(StoredObject(str(tmp_path / "none.sqlite"), "x", 1))
 
 
-def test_forwarded_bytes_survive_a_power_failure(begun: Spool) -> None:
+@FILE_ONLY
+def test_forwarded_bytes_survive_a_power_failure(begun: UploadTable) -> None:
     # SQLite's FULL: if a power failure lost bytes that the site system has, it would create a
     # file from other bytes than the inspected ones.
     assert begun._database.one("PRAGMA synchronous") == (2,)
 
 
+@FILE_ONLY
 def test_space_that_cannot_be_released_yet_is_not_an_error(
-    begun: Spool, monkeypatch: pytest.MonkeyPatch
+    begun: UploadTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acknowledged(begun, took(begun, 0, 512), 512)
     close = begun.take(CLOSE, ME, b"")
@@ -248,14 +252,15 @@ def test_space_that_cannot_be_released_yet_is_not_an_error(
     assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
 
 
-def test_a_late_response_does_not_end_a_session(begun: Spool) -> None:
+def test_a_late_response_does_not_end_a_session(begun: UploadTable) -> None:
     part = took(begun, 0, 100)
     took(begun, 100, 200)  # on another connection, and it was there first
     assert acknowledged(begun, part, 200) is None
     assert refused(acknowledged(begun, part, 201)).reason is Reason.UPLOAD_SESSION
 
 
-def test_only_the_owner_can_read_the_file(begun: Spool, tmp_path: Path) -> None:
+@FILE_ONLY
+def test_only_the_owner_can_read_the_file(begun: UploadTable, tmp_path: Path) -> None:
     took(begun, 0, 100)
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path

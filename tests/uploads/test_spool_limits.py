@@ -9,15 +9,15 @@ import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.request.bits_packet import Packet, PacketType
-from ibcm_bridge.storage.upload_spool import Spool, read_object
-from ibcm_bridge.storage.upload_table import SpoolLimits
+from ibcm_bridge.storage.upload_spool import Spool
+from ibcm_bridge.storage.upload_table import SpoolLimits, UploadTable
 from ibcm_bridge.uploads.session import UploadPart
 from tests.uploads.fragments import CANCEL, CLOSE, DATA, ME, OTHER, Open, fragment, refused, took
 
-from .conftest import LIMITS, Clock
+from .conftest import FILE_ONLY, LIMITS, Clock
 
 
-def test_the_number_of_sessions_is_limited(spool: Spool) -> None:
+def test_the_number_of_sessions_is_limited(spool: UploadTable) -> None:
     for number in range(LIMITS.sessions):
         assert spool.begin(replace(ME, key=str(number)), f"{{{number}}}") is None
     create = Packet(PacketType.CREATE_SESSION)
@@ -25,7 +25,9 @@ def test_the_number_of_sessions_is_limited(spool: Spool) -> None:
     assert refused(spool.begin(OTHER, "{x}")).reason is Reason.OVERLOADED
 
 
-def test_the_client_with_the_most_sessions_loses_its_oldest(spool: Spool, clock: Clock) -> None:
+def test_the_client_with_the_most_sessions_loses_its_oldest(
+    spool: UploadTable, clock: Clock
+) -> None:
     for key in ("a", "b", "c", "a"):
         clock.now += 1
         assert spool.begin(replace(ME, key=key), f"{{{clock.now}}}") is None
@@ -59,7 +61,7 @@ def test_the_client_with_the_most_bytes_loses_its_oldest_session(
     assert (again.reason, again.rule) == (Reason.OVERLOADED, "uploads.max_total_bytes")
 
 
-def test_a_further_session_deletes_the_clients_oldest(spool: Spool, clock: Clock) -> None:
+def test_a_further_session_deletes_the_clients_oldest(spool: UploadTable, clock: Clock) -> None:
     for number in range(LIMITS.per_client_sessions + 1):
         clock.now += 1
         assert spool.begin(ME, f"{{{number}}}") is None
@@ -105,11 +107,11 @@ def test_the_total_size_is_limited(open_spool: Open) -> None:
     assert isinstance(spool.take(more, OTHER, DATA[100:101]), UploadPart)
 
 
-def test_an_id_that_is_in_use_is_refused(begun: Spool) -> None:
+def test_an_id_that_is_in_use_is_refused(begun: UploadTable) -> None:
     assert refused(begun.begin(OTHER, "{1}")).reason is Reason.SITE_SYSTEM_RESPONSE
 
 
-def test_an_id_that_is_in_use_is_refused_in_another_case(spool: Spool) -> None:
+def test_an_id_that_is_in_use_is_refused_in_another_case(spool: UploadTable) -> None:
     # To Windows both are the same GUID, so the same session. A packet's id is compared exactly.
     spool.begin(ME, "{A}")
     assert refused(spool.begin(OTHER, "{a}")).reason is Reason.SITE_SYSTEM_RESPONSE
@@ -125,17 +127,18 @@ def test_small_fragments_need_no_more_space_or_time_than_large_ones(open_spool: 
     for first in range(5_000):
         spool.take(fragment(first, first + 1, 10_000), ME, data[first : first + 1])
     # The number of rows depends on the bytes, and a repeated fragment does not read all of them.
-    (pieces,) = spool._database.one("SELECT count(*) FROM fragments") or ()
+    schema = "" if isinstance(spool, Spool) else "ibcm_bridge."
+    (pieces,) = spool._database.one(f"SELECT count(*) FROM {schema}fragments") or ()
     assert pieces <= 2
     part = took(spool, 3_000, 10_000, data)
     assert part.stored is not None
-    assert read_object(part.stored) == data
+    assert spool.read(part.stored) == data
     assert refused(spool.take(fragment(4_095, 4_097, 10_000), ME, b"xx")).reason is (
         Reason.UPLOAD_CHANGED
     )
 
 
-def test_an_abandoned_session_is_deleted(begun: Spool, clock: Clock) -> None:
+def test_an_abandoned_session_is_deleted(begun: UploadTable, clock: Clock) -> None:
     took(begun, 0, 100)
     clock.now += LIMITS.abandoned_after
     assert begun.sweep() == 0
@@ -144,7 +147,7 @@ def test_an_abandoned_session_is_deleted(begun: Spool, clock: Clock) -> None:
     assert refused(begun.take(CLOSE, ME, b"")).reason is Reason.UPLOAD_SESSION
 
 
-def test_a_session_in_use_is_not_abandoned(begun: Spool, clock: Clock) -> None:
+def test_a_session_in_use_is_not_abandoned(begun: UploadTable, clock: Clock) -> None:
     took(begun, 0, 100)
     clock.now += 80
     took(begun, 100, 200)
@@ -152,6 +155,7 @@ def test_a_session_in_use_is_not_abandoned(begun: Spool, clock: Clock) -> None:
     assert begun.sweep() == 0
 
 
+@FILE_ONLY
 def test_the_disk_space_of_deleted_sessions_is_released(
     open_spool: Open, tmp_path: Path, clock: Clock
 ) -> None:

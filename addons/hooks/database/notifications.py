@@ -10,7 +10,13 @@ import psycopg
 
 from ibcm_bridge.addons.hooks.database.binding_cache import BindingCache
 from ibcm_bridge.policy.policy import StateDatabase
-from ibcm_bridge.storage.postgresql import LIMIT_SECONDS, Cut, cause, connection_parameters
+from ibcm_bridge.storage.postgresql import (
+    LIMIT_SECONDS,
+    Cut,
+    Unresponsive,
+    cause,
+    connection_parameters,
+)
 from ibcm_bridge.storage.postgresql_statements import CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -65,6 +71,10 @@ class Notifications:
             timer = asyncio.get_running_loop().call_later(self._limit, cut)
             try:
                 await connection.execute("SELECT 1")
+            except psycopg.OperationalError as error:
+                if cut.done:
+                    raise Unresponsive(self._limit) from error
+                raise
             finally:
                 timer.cancel()
                 cut.end()

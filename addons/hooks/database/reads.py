@@ -16,7 +16,14 @@ from psycopg_pool import AsyncConnectionPool
 from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
-from ibcm_bridge.storage.postgresql import LIMIT_SECONDS, SESSION, Cut, cause, connection_parameters
+from ibcm_bridge.storage.postgresql import (
+    LIMIT_SECONDS,
+    SESSION,
+    Cut,
+    Unresponsive,
+    cause,
+    connection_parameters,
+)
 
 CONNECTIONS = 4
 """Of one process. A query takes a tenth of a millisecond, so few are enough."""
@@ -80,8 +87,10 @@ class DatabaseReads:
                 try:
                     found = await connection.execute(statement, values, binary=True)
                     return await found.fetchall()
-                except psycopg.OperationalError:
-                    if not connection.closed or cut.done or not left:
+                except psycopg.OperationalError as error:
+                    if cut.done:
+                        raise Unresponsive(self._limit) from error
+                    if not connection.closed or not left:
                         raise
                 finally:
                     timer.cancel()

@@ -12,7 +12,7 @@ from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
 from ibcm_bridge.policy.addresses import address_text, is_loopback
 from ibcm_bridge.policy.message_policy import Enforcement
-from ibcm_bridge.policy.policy import ClamAv, Operations, Policy, UploadPolicy, WhenUnwritable
+from ibcm_bridge.policy.policy import ClamAv, Operations, Policy, WhenUnwritable
 from ibcm_bridge.policy.site_systems import DEFAULT_PER_SITE_SYSTEM, PerSiteSystem
 from ibcm_bridge.policy_file import LimitsRow
 
@@ -27,7 +27,7 @@ def describe_settings(policy: Policy) -> Iterator[Finding]:
         yield Finding(Level.FACT, "audit", text)
     yield from _audit_permissions(policy.audit_file)
     yield Finding(Level.FACT, "messages", _messages_text(policy))
-    yield Finding(Level.FACT, "uploads", _uploads_text(policy.uploads))
+    yield Finding(Level.FACT, "uploads", _uploads_text(policy))
     if policy.clamav is not None:
         yield from _describe_clamav(policy.clamav)
     if (why := policy.messages.encrypted_because) is not None:
@@ -148,9 +148,12 @@ def _messages_text(policy: Policy) -> str:
 _ENFORCED = {Enforcement.OBSERVE: "report-only", Enforcement.ENFORCE: "enforced"}
 
 
-def _uploads_text(uploads: UploadPolicy) -> str:
+def _uploads_text(policy: Policy) -> str:
     """One line."""
+    uploads = policy.uploads
     spool = f"spool in {uploads.spool}" if uploads.spool else "temporary spool (lost on restart)"
+    if policy.state is not None:
+        spool = f"in {policy.state.address}"
     each, total = _size(uploads.max_bytes), _size(uploads.max_total_bytes)
     return f"up to {each} per upload, {total} in total; {spool}"
 

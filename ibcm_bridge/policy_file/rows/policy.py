@@ -33,7 +33,7 @@ class PolicyRow(Row):
     uploads: UploadsRow = optional(UploadsRow(), "size limits and storage of BITS uploads")
     state: str | None = optional(
         None,
-        "PostgreSQL database with the bindings, which the bridges of several machines share",
+        "PostgreSQL database with bindings and uploads, which several machines share",
         examples=["postgresql://ibcm@db.corp.example/ibcm?passfile=state.pass"],
     )
     workers: Count | None = optional(
