@@ -206,14 +206,17 @@ def _command(exchange: Exchange, file: Path, kit: Kit) -> str:
         destination = Destination(exchange.place.name, exchange.place.address[1])
         has_body = exchange.sent.body is not None
         return line(exchange.sent, destination, context, file if has_body else None)
+    # The client ends with its input: perhaps before the response, or before a proxy that waits.
+    result = exchange.result
+    seconds = math.ceil(result.seconds) if isinstance(result, Hang) else 2
+    typed = f"(cat {shlex.quote(str(file))}; sleep {seconds})"
+    if not exchange.tls:
+        return f"{typed} | curl -sS telnet://{address_text(exchange.place.address)}"
     words = ["openssl", "s_client", "-quiet", "-connect", address_text(exchange.place.address)]
     words += ["-servername", exchange.place.name, "-CAfile", str(root)]
     if credential is not None:
         words += ["-cert", f"{credential}.pem", "-key", f"{credential}.key"]
-    # s_client ends with its input, perhaps before the response.
-    result = exchange.result
-    seconds = math.ceil(result.seconds) if isinstance(result, Hang) else 2
-    return f"(cat {shlex.quote(str(file))}; sleep {seconds}) | {shlex.join(words)}"
+    return f"{typed} | {shlex.join(words)}"
 
 
 def _exchange(exchange: Exchange) -> dict[str, Any]:

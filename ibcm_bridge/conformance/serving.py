@@ -37,6 +37,12 @@ from ibcm_bridge.policy.addresses import address_text
 RECORDS_PORT = 9439
 """Below the ports of the site systems (`STAND_INS`)."""
 
+CHECKED = (
+    *("management-point", "distribution-point", "software-update-point"),
+    *("fallback-status-point", "application-catalog-website-point", "policy-module"),
+)
+"""The site systems that a proxy publishes for the checks. The others are for `POLICY`."""
+
 POLICY = "bridge.yaml"
 """The file in the kit with a policy of ibcm-bridge itself."""
 
@@ -120,9 +126,9 @@ def _print(site: SiteSystems, folder: Path, names: Mapping[str, str]) -> None:
     )
     policy = f"policy of ibcm-bridge: {folder / POLICY}\n" if not names else ""
     print("site systems:")
-    for role, address in site.addresses.items():
-        stand_in = STAND_INS[role]
-        print(f"  {role:34} {address_text(address):22} {stand_in.names[0]}")
+    for role in CHECKED:
+        address, name = address_text(site.addresses[role]), STAND_INS[role].names[0]
+        print(f"  {role:34} {address:22} {name}")
     print(f"""\
 files for the proxy, in {folder / "pki"}:
   bridge-server.pem, .key            server certificate for bridge.internet.example

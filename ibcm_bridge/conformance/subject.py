@@ -49,6 +49,8 @@ class Exchange:
     result: ClientResult
     received: tuple[ReceivedRequest, ...]
     tls_version: str = ""
+    tls: bool = True
+    """False for bytes without TLS, also if they are part of a handshake."""
 
 
 class NotApplicable(Exception):
@@ -261,7 +263,7 @@ class Subject:
                 result, version = result_of(plain, lambda: None, whole), ""
         if isinstance(result, Hang):
             result = Hang(seconds)
-        return self._collect(request or bytes(sent), to, client, result, version)
+        return self._collect(request or bytes(sent), to, client, result, version, tls=tls)
 
     def _open(
         self,
@@ -288,8 +290,11 @@ class Subject:
         client: Client,
         result: ClientResult,
         version: str,
+        *,
+        tls: bool = True,
     ) -> Exchange:
-        exchange = Exchange(sent, to, self.place(to), client, result, self._lane.new(), version)
+        received = self._lane.new()
+        exchange = Exchange(sent, to, self.place(to), client, result, received, version, tls)
         self.exchanges.append(exchange)
         return exchange
 
