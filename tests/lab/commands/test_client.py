@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
 import re
 import signal
 import subprocess
@@ -214,6 +215,28 @@ def test_the_client_settings_are_switches() -> None:
     assert [action["network"] for action in policies] == ["intranet"]
     why = "not requested; Enable user policy requests from Internet clients: No"
     assert why in {action["response"] for action in actions}
+
+
+@pytest.mark.usefixtures("lab")
+@pytest.mark.needs("krb5kdc", "kdb5_util", "kadmin.local", "kinit", "klist", "kvno", "setpriv")
+@pytest.mark.needs("gssapi")
+def test_ctrl_c_ends_the_domain_of_a_scene() -> None:
+    domain = runtime_folder() / "lab" / "domain"
+    playing = subprocess.Popen(
+        [sys.executable, "-m", "ibcm_bridge", "lab", "client", "--scene", "one-way-trust"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not (domain / "controller-2" / "kdc.log").exists():
+        assert playing.poll() is None
+        time.sleep(0.02)
+    # As a terminal does: to each process of the group.
+    os.killpg(playing.pid, signal.SIGINT)
+    _, errors = playing.communicate(timeout=60)
+    assert (playing.returncode, errors) == (130, "")
+    assert [path.name for path in domain.iterdir()] == ["lock"]
 
 
 def test_a_client_setting_needs_a_scene(capsys: pytest.CaptureFixture[str]) -> None:
