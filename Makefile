@@ -17,7 +17,7 @@ KERBEROS := $(VENV)/.kerberos$(MITMPROXY)
 QUICK := --hypothesis-profile quick -m 'not slow' \
 	$(addprefix --ignore=tests/,addons fuzzing integration lab repository)
 
-.PHONY: demo test quick needs fuzz soak lint types images bench comparison cost wheel deb clean help python
+.PHONY: demo test quick needs fuzz soak containers sbom lint types images bench comparison cost wheel deb clean help python
 .DEFAULT_GOAL := help
 
 demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
@@ -39,6 +39,17 @@ fuzz: $(READY)  ## fuzz every parser (Linux on x86-64)
 
 soak: $(READY)  ## run for MINUTES (20) under load and with idle clients, install the Debian package (root)
 	$(BIN)/pytest --minutes $(MINUTES) tests/soak
+
+containers: needs $(READY)  ## build the image, and run the lab in containers (root, podman)
+	$(call install,[image])
+	$(BIN)/pytest --containers tests/containers
+
+SBOM ?= dist/sbom.cdx.json
+sbom: $(READY)  ## list the Python packages of the image (CycloneDX)
+	@mkdir -p $(dir $(SBOM))
+	$(call install,[image]) >/dev/null
+	$(BIN)/cyclonedx-py requirements deploy/requirements.txt --pyproject pyproject.toml \
+		--mc-type application --output-reproducible --output-file $(SBOM)
 
 images: $(READY)  ## make the images of the documentation (needs Chromium)
 	$(BIN)/python docs/images/make.py

@@ -80,11 +80,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--minutes", type=float, help="run tests/soak for so long; without it, they are left out"
     )
+    parser.addoption(
+        "--containers", action="store_true", help="run tests/containers, which are left out without"
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    is_soak = collection_path == Path(__file__).parent / "soak"
-    return True if is_soak and config.getoption("minutes") is None else None
+    left_out = {"soak": config.getoption("minutes") is None}
+    left_out["containers"] = not config.getoption("containers")
+    is_folder_of_tests = collection_path.parent == Path(__file__).parent
+    return True if is_folder_of_tests and left_out.get(collection_path.name) else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -123,6 +123,9 @@ NEEDS: Mapping[str, Need] = {
     "prometheus": _program("prometheus"),
     # checks alert rules
     "promtool": _program("promtool", "prometheus"),
+    # containers (make containers)
+    "podman": _program("podman"),
+    "runc": _program("runc"),
     "rsyslogd": _program("rsyslogd", "rsyslog"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "tshark": _program("tshark"),

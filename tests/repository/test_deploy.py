@@ -14,18 +14,23 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from ibcm_bridge.lab.perimeter import firewall
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text("utf-8"))
+TEXT = (DEPLOY / "compose.yaml").read_text("utf-8")
+# With the values that a variable has if it is not set.
+COMPOSE = yaml.safe_load(re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", TEXT))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 NETWORKS = ("internet", "perimeter", "intranet")
 
@@ -77,16 +82,64 @@ def instructions(kind: str) -> list[str]:
     return re.findall(rf"^{kind} +(.*)$", text, re.MULTILINE)
 
 
-def test_the_image_runs_without_root_and_has_the_python_of_the_project() -> None:
-    assert instructions("USER") == ["lab"]
-    (base,) = instructions("FROM")
-    version = (ROOT / ".python-version").read_text("utf-8").strip()
-    assert base == f"python:{'.'.join(version.split('.')[:2])}-slim"
+def test_the_image_runs_without_root_on_a_base_that_can_be_chosen() -> None:
+    assert instructions("USER") == ["10001"]
+    assert instructions("FROM") == ["${BASE} AS build", "${BASE}"]
+    # A name and a tag: a digest that nobody has verified would prove nothing.
+    (base,) = instructions("ARG")
+    assert base == "BASE=docker.io/library/debian:trixie-slim"
+
+
+def locked(name: str) -> dict[str, tuple[str, int]]:
+    """Package -> its version and the number of its hashes."""
+    text = (DEPLOY / name).read_text("utf-8")
+    blocks = re.findall(
+        r"^([\w.-]+)==(\S+)[^\n]*((?:\n    --hash=sha256:[0-9a-f]{64}.*)*)", text, re.M
+    )
+    return {
+        canonicalize_name(package): (version, hashes.count("--hash="))
+        for package, version, hashes in blocks
+    }
+
+
+def test_the_image_has_the_tested_versions_and_each_file_has_a_hash() -> None:
+    tested = {}
+    for line in (ROOT / "constraints.txt").read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            requirement = Requirement(line)
+            if requirement.marker is None or requirement.marker.evaluate(
+                {"python_version": "3.13", "sys_platform": "linux"}
+            ):
+                (specifier,) = requirement.specifier
+                tested[canonicalize_name(requirement.name)] = specifier.version
+    packages = locked("requirements.txt")
+    assert {name: version for name, (version, _) in packages.items()} == {
+        name: tested[name] for name in packages
+    }
+    assert all(hashes for _, hashes in packages.values())
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    assert {canonicalize_name(Requirement(text).name) for text in needed} <= set(packages)
+    assert [*locked("build-requirements.txt")] == ["setuptools"]
+    for name in ("requirements.txt", "build-requirements.txt"):
+        text = (DEPLOY / name).read_text("utf-8")
+        assert "://" not in text
+        assert not re.search(r"^\s*(?:-i|--index-url|--extra-index-url|-f)\b", text, re.M)
+
+
+def test_pip_requires_the_hashes_and_is_in_the_first_stage_only() -> None:
+    first, second = (DEPLOY / "Containerfile").read_text("utf-8").split("\nFROM ${BASE}\n")
+    installs = re.findall(r"pip(?: --python \S+)? install ((?:[^&]|&(?!&))*)", first)
+    assert len(installs) == 3
+    assert all("--require-hashes" in text or "--no-index" in text for text in installs)
+    assert "pip" not in second
+    assert "curl" not in second
 
 
 def test_the_copied_files_suffice_for_the_installation(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for copied in instructions("COPY"):
+        if copied.startswith("--from="):
+            continue
         *what, _ = copied.split()
         for path in what:
             origin, target = ROOT / path, source / path

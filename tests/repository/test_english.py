@@ -161,6 +161,7 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("deploy/sigma/*.yml", str),
     ("deploy/systemd/*", _comments),
     ("tests/soak/*.py", _strings),
+    ("tests/containers/*.py", _strings),
     ("ibcm_bridge/lab/**/*.py", _strings),
     ("tests/lab/**/*.py", _strings),
 )

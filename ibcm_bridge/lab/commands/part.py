@@ -41,6 +41,9 @@ from ibcm_bridge.policy.addresses import address_text
 ENGINE_PORT = 3310
 """The default of clamd (clamd.conf(5))."""
 
+OPERATIONS = "operations: {listen: 127.0.0.1:9100}\n"
+"""For the health check of the bridge's container."""
+
 
 @dataclass(frozen=True)
 class OtherParts:
@@ -105,6 +108,6 @@ def _site_systems(here: Namespace, others: OtherParts) -> Iterator[str]:
             create_bindings(policy, runtime.files)
             # Written last: the other parts wait for it.
             new = runtime.files / "bridge.yaml.new"
-            new.write_text(with_listen_address(policy, listen), "utf-8")
+            new.write_text(with_listen_address(policy, listen) + OPERATIONS, "utf-8")
             new.rename(runtime.files / "bridge.yaml")
             yield str(runtime.files)

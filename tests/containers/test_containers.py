@@ -1,0 +1,191 @@
+"""The image of deploy/Containerfile, and the lab of deploy/compose.yaml in containers.
+
+`make containers` runs this, as root. No registry of images is needed: debootstrap makes the base.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ibcm_bridge.commands.capacity.costs import RECORD_BYTES
+from tests.needs import demand
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = ROOT / "deploy" / "compose.yaml"
+RELEASE = "trixie"
+BASE = "localhost/ibcm-bridge-base"
+IMAGE = "localhost/ibcm-bridge"
+PACKAGES = "ca-certificates,python3,python3-venv"
+NETWORKS = {"INTERNET": "10.89.121", "PERIMETER": "10.89.122", "INTRANET": "10.89.123"}
+"""The machine itself may have an address in 192.0.2.0/24."""
+
+LIMITS = """
+[containers]
+default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+"""
+"""podman's default limits are higher than root may set in some virtual machines."""
+
+
+@dataclass(frozen=True)
+class Podman:
+    """podman and podman-compose, with a configuration of their own."""
+
+    environment: Mapping[str, str]
+
+    def run(self, *command: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=seconds,
+            cwd=ROOT,
+            env=self.environment,
+        )
+
+    def must(self, *command: str, seconds: float = 120) -> str:
+        done = self.run(*command, seconds=seconds)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def compose(self, *command: str, seconds: float = 300) -> str:
+        whole = (sys.executable, "-m", "podman_compose", "-f", str(COMPOSE), *command)
+        return self.must(*whole, seconds=seconds)
+
+    def inside(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """A command in a new container of the image."""
+        options = ("--rm", "--network", "none", "--entrypoint", command[0])
+        return self.run("podman", "run", *options, IMAGE, *command[1:])
+
+
+@pytest.fixture(scope="module")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    """podman with the base image. The tests are skipped if it cannot run a container."""
+    demand("root", "podman", "runc", "debootstrap")
+    folder = tmp_path_factory.mktemp("containers")
+    configuration = folder / "containers.conf"
+    configuration.write_text(LIMITS, "utf-8")
+    podman = Podman({**os.environ, **NETWORKS, "CONTAINERS_CONF": str(configuration)})
+    base = folder / "base"
+    bootstrap = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(base))
+    podman.must(*bootstrap, seconds=900)
+    try:
+        archive = folder / "base.tar"
+        podman.must("tar", "-C", str(base), "-cf", str(archive), ".")
+        podman.must("rm", "-rf", str(base))
+        podman.must("podman", "import", str(archive), BASE, seconds=300)
+        archive.unlink()
+        trial = podman.run("podman", "run", "--rm", "--network", "none", BASE, "true")
+        if trial.returncode:
+            pytest.skip(f"podman cannot run a container on this machine: {trial.stderr.strip()}")
+        yield podman
+    finally:
+        podman.run("podman", "rmi", "--force", BASE)
+
+
+@pytest.fixture(scope="module")
+def image(podman: Podman) -> Iterator[Podman]:
+    """The image. pip gets the configuration of this machine, which may name another index."""
+    mounts = [path for path in ("/etc/pip.conf", "/etc/ssl/certs") if Path(path).exists()]
+    volumes = [word for path in mounts for word in ("--volume", f"{path}:{path}:ro")]
+    build = ("podman", "build", "--network", "host", "--isolation", "chroot", "--no-cache")
+    file = ("--build-arg", f"BASE={BASE}", "--file", "deploy/Containerfile", "--tag", IMAGE)
+    podman.must(*build, *volumes, *file, ".", seconds=900)
+    try:
+        yield podman
+    finally:
+        podman.run("podman", "rmi", "--force", IMAGE)
+        podman.run("podman", "image", "prune", "--force")
+
+
+def test_the_image_has_the_bridge_and_no_tool_that_downloads(image: Podman) -> None:
+    assert image.inside("ibcm-bridge", "--version").stdout.startswith("ibcm-bridge ")
+    assert image.inside("id", "--user").stdout == "10001\n"
+    for missing in ("pip", "pip3", "curl", "wget"):
+        assert image.inside("sh", "-c", f"command -v {missing}").returncode, missing
+    assert "No module named pip" in image.inside("python", "-m", "pip").stderr
+
+
+def test_the_sbom_names_every_package_of_the_image(image: Podman, tmp_path: Path) -> None:
+    code = (
+        "import importlib.metadata as m, json; "
+        "print(json.dumps({d.name: d.version for d in m.distributions()}))"
+    )
+    installed = json.loads(image.inside("python", "-c", code).stdout)
+    installed.pop("ibcm-bridge")
+    file = tmp_path / "sbom.json"
+    # As `make sbom` does.
+    command = (sys.executable, "-m", "cyclonedx_py", "requirements", "deploy/requirements.txt")
+    image.must(*command, "--pyproject", "pyproject.toml", "--output-file", str(file))
+    document = json.loads(file.read_text("utf-8"))
+    assert document["bomFormat"] == "CycloneDX"
+    assert _normal(installed) == _normal(
+        {entry["name"]: entry["version"] for entry in document["components"]}
+    )
+
+
+def _normal(packages: Mapping[str, str]) -> dict[str, str]:
+    return {name.lower().replace("_", "-").replace(".", "-"): v for name, v in packages.items()}
+
+
+@pytest.fixture(scope="module")
+def lab(image: Podman) -> Iterator[Podman]:
+    try:
+        image.compose("up", "--detach", "--no-build")
+        yield image
+    finally:
+        image.compose("down", "--volumes")
+
+
+def names(lab: Podman) -> Sequence[str]:
+    return lab.must("podman", "ps", "--format", "{{.Names}}").split()
+
+
+def test_a_client_completes_its_life_cycle_in_containers(lab: Podman) -> None:
+    (bridge,) = [name for name in names(lab) if "bridge_1" in name]
+    deadline = time.monotonic() + 120
+    while lab.run("podman", "healthcheck", "run", bridge).returncode:
+        assert time.monotonic() < deadline, lab.run("podman", "logs", bridge).stderr
+        time.sleep(1)
+    lab.compose("--profile", "client", "run", "--rm", "-T", "client")
+    audit = lab.must("podman", "exec", bridge, "cat", "/lab/ibcm-bridge/lab/audit.jsonl")
+    records = [json.loads(line) for line in audit.splitlines()]
+    requests = [record for record in records if "target" in record]
+    assert len(requests) > 30
+    client = f"{NETWORKS['INTERNET']}.2:"
+    assert all(record["client_address"].startswith(client) for record in requests)
+    assert {record["verdict"] for record in requests} == {"allow"}
+    messages = [line for line in audit.splitlines() if '"CCM_POST"' in line]
+    average = sum(map(len, messages)) / len(messages)
+    assert average == pytest.approx(RECORD_BYTES, rel=0.2), "a figure of `capacity`"
+
+
+def test_a_container_has_no_rights_that_it_does_not_need(lab: Podman) -> None:
+    (bridge,) = [name for name in names(lab) if "bridge_1" in name]
+    status = lab.must("podman", "exec", bridge, "cat", "/proc/1/status")
+    fields = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    assert int(fields["CapEff"], 16) == int(fields["CapBnd"], 16) == 0
+    assert fields["NoNewPrivs"] == "1"
+    assert fields["Uid"].split()[0] == "10001"
+    written = lab.run("podman", "exec", bridge, "touch", "/opt/ibcm-bridge/x")
+    assert "Read-only file system" in written.stderr
+
+
+def test_only_the_bridge_reaches_the_site_systems(lab: Podman) -> None:
+    connect = "import socket, sys; socket.create_connection((sys.argv[1], 9443), 3)"
+    address = f"{NETWORKS['INTRANET']}.2"
+    for service, reaches in (("bridge", True), ("microsoft-update", False), ("engine", False)):
+        (name,) = [name for name in names(lab) if f"{service}_1" in name]
+        done = lab.run("podman", "exec", name, "python", "-c", connect, address)
+        assert (done.returncode == 0) is reaches, (service, done.stderr)
