@@ -16,7 +16,7 @@ from ibcm_bridge.addons.run import generations
 from ibcm_bridge.addons.run.reload import FIXED, fixed_problems
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, LabClient, Response
-from ibcm_bridge.policy.policy import Operations, Policy
+from ibcm_bridge.policy.policy import Operations, Policy, StateDatabase
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy_file import PolicyError
 from tests.addons.stand_ins.lab import BRIDGED, GOOD, TUNNELED, Lab, changed
@@ -180,6 +180,7 @@ CHANGES: dict[str, Callable[[Policy], Policy]] = {
     "uploads": lambda policy: dataclasses.replace(
         policy, uploads=dataclasses.replace(policy.uploads, sessions=1)
     ),
+    "state": lambda policy: dataclasses.replace(policy, state=StateDatabase("other", ())),
     "limits.connections": lambda policy: dataclasses.replace(
         policy, limits=dataclasses.replace(policy.limits, connections=1)
     ),
