@@ -34,6 +34,8 @@ class PostgresqlServer:
         self.folder = folder
         self.socket = folder / "socket"
         self.data = folder / "data"
+        self.port = 5432
+        """Of the socket's name, and of TCP if a test sets `listen_addresses`."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def create(self) -> None:
@@ -51,8 +53,8 @@ class PostgresqlServer:
     def start(self, *settings: str) -> None:
         """Start it, and wait until it accepts connections."""
         options = [
-            "listen_addresses=", f"unix_socket_directories={self.socket}", "fsync=off",
-            "max_connections=60", "shared_buffers=16MB", *settings,
+            "listen_addresses=", f"port={self.port}", f"unix_socket_directories={self.socket}",
+            "fsync=off", "max_connections=60", "shared_buffers=16MB", *settings,
         ]  # fmt: skip
         command = [_program("postgres"), "-D", str(self.data)]
         for option in options:
@@ -96,7 +98,12 @@ class PostgresqlServer:
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """Connect as the administrator."""
         return psycopg.connect(
-            host=str(self.socket), user=USER, dbname=database, autocommit=True, connect_timeout=5
+            host=str(self.socket),
+            port=self.port,
+            user=USER,
+            dbname=database,
+            autocommit=True,
+            connect_timeout=5,
         )
 
     def new_database(self) -> StateDatabase:

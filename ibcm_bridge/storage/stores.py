@@ -2,7 +2,8 @@
 
 A store is a set of operations, a database is where its rows are. `binding_table` and `upload_table`
 are the operations, and the same for every database. `database` is a SQLite file, `postgresql` a
-PostgreSQL server; the statements of both are in `sqlite_statements` and `postgresql_statements`.
+PostgreSQL server. `binding_registry` and `upload_spool` have the statements for SQLite,
+`postgresql_statements` has those for PostgreSQL.
 """
 
 from __future__ import annotations
