@@ -124,7 +124,7 @@ class Report:
                 text = f"{result.check.text}\n\n{reproduction(result, self.kit)}"
                 ET.SubElement(case, "failure", message=difference(result)).text = text
             elif _is_skipped(result):
-                ET.SubElement(case, "skipped", message=difference(result))
+                ET.SubElement(case, "skipped", message=_skipped(result))
         ET.indent(suite)
         return str(ET.tostring(suite, encoding="unicode")).encode()
 
@@ -168,6 +168,13 @@ def _is_skipped(result: Result) -> bool:
     not_applicable = result.judgement.outcome is Outcome.NOT_APPLICABLE
     excused = result.check.level is Level.SHOULD or bool(result.known_gap)
     return not_applicable or (result.is_failure and excused)
+
+
+def _skipped(result: Result) -> str:
+    """Return why it is not a failure in JUnit."""
+    outcome = result.judgement.outcome.value
+    level = " (SHOULD)" if result.is_failure and result.check.level is Level.SHOULD else ""
+    return f"{outcome}{level}: {difference(result)}"
 
 
 def sent_bytes(exchange: Exchange) -> bytes:

@@ -88,6 +88,38 @@ def test_a_failure_has_a_command_that_sends_the_request_again(
     assert [case.get("name") for case in suite if case.find("failure") is not None] == ["revoked"]
 
 
+def test_a_hang_states_the_time_limit_and_is_sent_again(
+    subject: Path, capsys: Text, suite_lab: SuiteLab
+) -> None:
+    text = subject.read_text("utf-8")
+    subject.write_text(f"{text}time_limits: {{handshake: 4}}\n")
+    suite_lab.break_bridge("patient handshake")
+    try:
+        assert run(subject, "--only", "limits::stalled_handshake") == 0
+    finally:
+        suite_lab.break_bridge("")
+    printed = capsys.readouterr().out
+    assert "hang (SHOULD)   limits::stalled_handshake\n" in printed
+    assert "if the proxy waits longer, state it: time_limits.handshake" in printed
+    assert "limits-stalled_handshake; sleep 7) | curl -sS telnet://127.0.0.1:" in printed
+
+
+def test_a_failed_should_is_skipped_in_junit_and_says_so(
+    subject: Path, tmp_path: Path, suite_lab: SuiteLab
+) -> None:
+    junit = tmp_path / "junit.xml"
+    suite_lab.break_bridge("user taken for a computer")
+    try:
+        check = f"{NAME}user_on_a_computer_publication"
+        assert run(subject, "--only", check, "--junit", str(junit)) == 0
+    finally:
+        suite_lab.break_bridge("")
+    suite = ET.parse(junit).getroot()
+    assert suite is not None
+    (skipped,) = suite.iter("skipped")
+    assert (skipped.get("message") or "").startswith("fail (SHOULD): not refused: GET ")
+
+
 GAP = "known_gaps: [{check: 'CHECK', because: 'not planned'}]\n"
 
 
