@@ -17,6 +17,7 @@ from OpenSSL import SSL
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.identity.approval import Approved, ClientIdentity
+from ibcm_bridge.identity.claims import Claim
 from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.policy.publications import BridgePublication, TunnelPublication
 from ibcm_bridge.request.authorization import Authorized
@@ -71,12 +72,21 @@ def _every_body(original: Callable[..., Any]) -> Callable[..., Any]:
     return decide
 
 
-def _every_identity(original: Callable[..., Any]) -> Callable[..., Any]:
-    def approve(inspected: Any, *rest: object) -> object:
-        found = original(inspected, *rest)
-        return Approved(inspected, ClientIdentity()) if isinstance(found, Deny) else found
+def _every_claim(original: Callable[..., Any]) -> Callable[..., Any]:
+    def read_claim(inspected: Any) -> object:
+        found = original(inspected)
+        nothing = Claim(inspected, "", None, False, (), b"", ())
+        return nothing if isinstance(found, Deny) else found
 
-    return approve
+    return read_claim
+
+
+def _every_identity(original: Callable[..., Any]) -> Callable[..., Any]:
+    def approve_claim(claim: Any, *rest: object) -> object:
+        found = original(claim, *rest)
+        return Approved(claim.inspected, ClientIdentity()) if isinstance(found, Deny) else found
+
+    return approve_claim
 
 
 def _tolerant(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -229,7 +239,8 @@ TWINS = {
         ("only the MP list", f"{_CORE}.request.authorization:authorize", _only_sanity),
         ("every head", f"{_CORE}.request.authorization:authorize", _every_head),
         ("every body", f"{_CORE}.inspection.verdict:_decide", _every_body),
-        ("every identity", f"{_CORE}.identity.approval:approve", _every_identity),
+        ("every claim", f"{_CORE}.identity.claims:read_claim", _every_claim),
+        ("every identity", f"{_CORE}.identity.approval:approve_claim", _every_identity),
         ("tolerant head", f"{_CORE}.request.head:read_request_head", _tolerant),
         ("any version", f"{_CORE}.request.head:read_request_head", _version_1_1),
         ("borrowed sign-in", f"{_CORE}.request.head:read_request_head", _borrowed_sign_in),
@@ -279,7 +290,7 @@ _OF_TOPIC = {
     "downloads": _STRICT,
     "enrollment": "every head",
     "headers": "unlisted fields",
-    "identity": "every identity",
+    "identity": "every claim+every identity",
     "leaks": "replies",
     "limits": _STRICT,
     "names": "host",
@@ -312,11 +323,11 @@ _OF_CHECK = {
     "enrollment::authority_certificates": _STRICT,
     "headers::a_thousand_fields": "many fields",
     "headers::field_of_200_kilobytes": "large head",
-    "headers::connection_option": "every head+every identity",
+    "headers::connection_option": "every head+every claim+every identity",
     "headers::overlapping_ranges": "every head",
     "headers::range_with_overflow": "every head",
     "headers::signed_fields": _STRICT,
-    "headers::two_client_guids": "every head+every identity",
+    "headers::two_client_guids": "every head+every claim+every identity",
     "identity::own_guid": _STRICT,
     "identity::registration": _STRICT,
     "leaks::server_software": "fields of a response",
