@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import subprocess
+import sys
 from typing import Any
 
 from benchmarks import beside
@@ -10,6 +14,7 @@ from benchmarks.child import ROOT
 from benchmarks.comparison import BRIDGE, IN_USE
 from benchmarks.goals import Run
 
+SCALE_PAGE = ROOT / "docs" / "scale.md"
 SHIPPED = ROOT / "ibcm_bridge" / "commands" / "capacity" / "measured.json"
 
 _MIB = 1 << 20
@@ -43,3 +48,24 @@ def shipped(document: dict[str, Any]) -> str:
         "mitmproxy": conditions["mitmproxy"],
     }
     return json.dumps(figures, indent=1) + "\n"
+
+
+_SHOWN = re.compile(r"(?<=```text\n)\$ ibcm-bridge (capacity [^\n]*)\n.*?(?=```)", re.DOTALL)
+"""A command of the page, with its output."""
+
+
+def write_scale_page() -> None:
+    """Write the outputs of `capacity` on docs/scale.md again, with the shipped figures."""
+
+    def shown(found: re.Match[str]) -> str:
+        command = [sys.executable, "-m", "ibcm_bridge", *shlex.split(found[1])]
+        # The status is 1 if the machines do not suffice, which the page also shows.
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        if done.stderr:
+            raise ValueError(done.stderr)
+        return f"$ ibcm-bridge {found[1]}\n{done.stdout}"
+
+    page, places = _SHOWN.subn(shown, SCALE_PAGE.read_text("utf-8"))
+    if not places:
+        raise ValueError("docs/scale.md has no output of capacity")
+    SCALE_PAGE.write_text(page, "utf-8")

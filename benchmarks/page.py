@@ -1,6 +1,6 @@
 """`python -m benchmarks.page FILE`: writes the measured part of docs/benchmarks.md.
 
-It also writes the figures of `ibcm-bridge capacity`.
+It also writes the figures of `ibcm-bridge capacity`, and its outputs in docs/scale.md.
 
 FILE is what `python -m benchmarks --json FILE` wrote. It is kept beside this file, so that a test
 can compare the page with it.
@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument("file", type=Path, metavar="FILE")
     file: Path = parser.parse_args().file
     write_page(file.read_text("utf-8"))
+    capacity.write_scale_page()
     return 0
 
 
