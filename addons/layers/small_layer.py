@@ -18,7 +18,7 @@ class _ShortQueue(list[events.Event]):
 
 
 class SmallLayer(Layer):
-    """A layer. A connection with its leg has five, most of which never store an event."""
+    """A layer. A connection with its leg has five, and most never store an event."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)

@@ -29,6 +29,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pki.write(directory / "pki")
     for name in ("devices", "ndes"):
         pki.server(f"{name}.internet.example").write(directory, name)
+    shutil.copy(directory / "pki" / "root.pem", directory / "db-ca.pem")
+    (directory / "state.pass").touch(0o600)
     return directory
 
 
@@ -40,7 +42,7 @@ def indented(text: str, spaces: int) -> str:
 def test_an_example_loads_and_its_certificates_fit(directory: Path, block: str) -> None:
     publication = block if block.startswith("- name:") else BRIDGED + indented(block, 4)
     beside = ""
-    if block.startswith(("messages:", "uploads:", "engines:", "listeners:")):
+    if block.startswith(("messages:", "uploads:", "engines:", "listeners:", "state:")):
         publication, beside = BLOCKS[0], block
     path = directory / "bridge.yaml"
     path.write_text(f"version: 1\n{beside}publications:\n{indented(publication, 2)}", "utf-8")
@@ -52,7 +54,7 @@ def test_an_example_loads_and_its_certificates_fit(directory: Path, block: str) 
 
 def test_there_are_examples_of_each_mode() -> None:
     assert {*re.findall(r"mode: (\w+)$", PAGE, re.MULTILINE)} >= {"bridge", "tunnel", "plaintext"}
-    assert len(BLOCKS) == 14
+    assert len(BLOCKS) == 15
 
 
 def test_the_table_of_roles_is_that_of_the_role_table() -> None:
