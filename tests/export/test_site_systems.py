@@ -25,9 +25,9 @@ def role(*items: str, order: str = "as-listed") -> tuple[str, str]:
     return ONE, f"        order: {order}\n        site_system:\n{rows}"
 
 
-FIRST = "https://mp01.corp.example, connect: 127.0.0.1:9443"
-SECOND = "https://mp02.corp.example, connect: 10.0.0.2:443"
-THIRD = "https://mp03.corp.example, connect: 10.0.0.3:443"
+FIRST = "https://list1.corp.example, connect: 127.0.0.1:9443"
+SECOND = "https://list2.corp.example, connect: 10.0.0.2:443"
+THIRD = "https://list3.corp.example, connect: 10.0.0.3:443"
 OLD = f'{SECOND}, highest_tls: "1.2"'
 
 
@@ -39,10 +39,10 @@ def exported(proxy: str, load: Load, *replacements: tuple[str, str]) -> str:
 @pytest.mark.parametrize(
     ("proxy", "name"),
     [
-        ("nginx", "proxy_ssl_name mp0{}.corp.example;"),
-        ("haproxy", "verifyhost mp0{}.corp.example "),
-        ("apache", 'BalancerMember "https://mp0{}.corp.example:'),
-        ("envoy", 'exact: "mp0{}.corp.example"'),
+        ("nginx", "proxy_ssl_name list{}.corp.example;"),
+        ("haproxy", "verifyhost list{}.corp.example "),
+        ("apache", 'BalancerMember "https://list{}.corp.example:'),
+        ("envoy", 'exact: "list{}.corp.example"'),
     ],
 )
 def test_each_site_system_has_its_own_name(proxy: str, name: str, load: Load) -> None:
@@ -92,8 +92,8 @@ def test_clients_are_spread_only_if_the_policy_says_so(
 def test_nginx_tries_every_site_system_of_a_client(load: Load) -> None:
     text = exported("nginx", load, role(FIRST, SECOND, THIRD, order="by-client"))
     maps = re.findall(r"map \$first_1_1_1 \$name_1_1_1_\d \{\n((?: {8}.*\n)+)", text)
-    chosen = [re.findall(r"\d (mp0\d)\.corp\.example;", lines) for lines in maps]
-    assert chosen == [["mp01", "mp02", "mp03"], ["mp02", "mp03", "mp01"], ["mp03", "mp01", "mp02"]]
+    chosen = [re.findall(r"\d list(\d)\.corp\.example;", lines) for lines in maps]
+    assert ["".join(numbers) for numbers in chosen] == ["123", "231", "312"]
 
 
 def test_other_tls_settings_of_a_site_system_are_its_own(load: Load) -> None:
@@ -108,7 +108,7 @@ def test_a_list_that_a_proxy_cannot_write_is_refused(load: Load) -> None:
         exported("nginx", load, role(FIRST, OLD, order="by-client"))
     with pytest.raises(ExportError, match="Apache has one TLS setting for all site systems"):
         exported("apache", load, role(FIRST, OLD))
-    same = f"{SECOND}, verify_name: mp01.corp.example"
+    same = f"{SECOND}, verify_name: list1.corp.example"
     with pytest.raises(ExportError, match=r"a name, which cannot have the addresses 127\.0\.0\.1"):
         exported("apache", load, role(FIRST, same))
 
