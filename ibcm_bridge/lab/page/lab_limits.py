@@ -39,6 +39,7 @@ _INSIDE = frozenset(
         *("body_bytes_per_second", "response_seconds", "idle_seconds"),
         *("site_system_idle_seconds", "tunnel_idle_seconds", "drain_seconds"),
         *("connection_seconds", "connection_requests", "per_source", "connections"),
+        *("per_site_system", "failures", "within_seconds", "probe_seconds"),
         *("handshakes_per_minute", "exceptions", "networks", "buffered_bytes"),
     )
 )

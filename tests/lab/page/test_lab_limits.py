@@ -53,6 +53,7 @@ def test_a_change_within_the_lab_is_allowed(old: str, new: str) -> None:
         ("version: 1", "version: 1\nrules: [/rules]", "rules.0", "/rules"),
         ("version: 1", "version: 1\noperations: {listen: 0.0.0.0:1}", "operations.listen", "0."),
         ("version: 1", "version: 1\nuploads: {spool: /x}", "uploads.spool", "/x"),
+        ("version: 1", "version: 1\nstate: postgresql://a@b/c", "state", "postgresql://a@b/c"),
         ("bindings: bindings.sqlite", "bindings: /x", "messages.bindings", "/x"),
         ("address: 127.0.0.1:3310", "socket: /run/docker.sock", "clamav.socket", "/run/docker.so"),
         ("address: 127.0.0.1:3310", "address: 10.0.0.1:3310", "clamav.address", "10.0.0.1:3310"),
@@ -111,7 +112,7 @@ def test_each_key_that_is_not_known_to_stay_inside_is_refused() -> None:
     assert lab_limits._outward() == {
         *("listen", "site_system", "connect", "chain", "key", "pfx", "file", "environment"),
         *("anchors", "issuing", "crls", "urls", "folder", "authority", "rules", "socket"),
-        *("address", "bindings", "spool", "workers", "inspection_workers"),
+        *("address", "bindings", "spool", "workers", "inspection_workers", "state"),
     }
 
 
