@@ -67,6 +67,11 @@ class Ambiguities:
     """Ambiguities that occur in each round of a repetition."""
     choices: int = 1
     """Number of combinations of optional parts and alternatives."""
+    begins: dict[int, tuple[frozenset[str], bool]] = field(default_factory=dict)
+    """The id of a repeated part -> the characters it starts with, and whether it can be empty.
+
+    Without them, each repetition in a repetition would double the time of the analysis.
+    """
 
     @property
     def slow(self) -> list[str]:
@@ -131,7 +136,10 @@ def _repeat(
     value: Any, after: frozenset[str], found: Ambiguities, *, repeated: bool
 ) -> tuple[frozenset[str], bool]:
     least, most, body = value
-    begins, may_be_empty = _walk(body, frozenset(), Ambiguities(), repeated=False)
+    if id(body) not in found.begins:
+        alone = Ambiguities(begins=found.begins)
+        found.begins[id(body)] = _walk(body, frozenset(), alone, repeated=False)
+    begins, may_be_empty = found.begins[id(body)]
     several = most > 1
     # If there can be several rounds, another round can follow each.
     _walk(body, after | begins if several else after, found, repeated=repeated or several)
