@@ -3,7 +3,7 @@
 The bridge of the lab uses the policy of the page, so the policy must not make it listen for other
 machines, connect to them, read or write other files, or start more processes. `_INSIDE` has the
 keys whose values stay in the lab. Every other key of the policy file may have only a value that
-the lab's own policy has for it.
+the lab's own policy has for it. Nor may its findings fill the memory of the page.
 """
 
 from __future__ import annotations
@@ -49,17 +49,46 @@ _SAME = {"anchors": "certificates", "issuing": "certificates", "authority": "cer
 
 _SITE_SYSTEM, _CONNECT = "site_system", "connect"
 
+MAX_VALUES = 5_000
+"""Values of a policy; the lab's has 420."""
+
+MAX_TEXT = 1_000
+"""Characters of a key or value. The policy file allows a reason 500, and a pattern 512."""
+
+_SHOWN = 80
+"""Characters of a value, or of its place, in a sentence."""
+
 
 def leaves_the_lab(text: str, own: str, file: str) -> list[str]:
     """Return a sentence with its line for each value that leaves the lab.
 
     `own` is the text of the lab's policy, `file` the name of its file.
     """
-    edited, allowed = read_yaml(text), _values(read_yaml(own))
+    edited = read_yaml(text)
+    if len(edited.lines) > MAX_VALUES:
+        return [
+            f"{file}:1: more than {MAX_VALUES:,} values, as the aliases repeat them; remove some"
+        ]
+    if long := list(_too_long(edited)):
+        why = f"longer than {MAX_TEXT:,} characters; shorten it"
+        return [f"{file}:{line}: {why}" for line in long]
+    allowed = _values(read_yaml(own))
     return [
-        f"{file}:{edited.line(place)}: {'.'.join(map(str, place))}: {why}"
+        f"{file}:{edited.line(place)}: {_short('.'.join(map(str, place)))}: {why}"
         for place, why in _found(edited.value, (), allowed)
     ]
+
+
+def _too_long(tree: Tree) -> Iterator[int]:
+    """Yield the line of each key and value that is too long."""
+    keys = ((place, str(place[-1])) for place in tree.lines if place)
+    for place, text in (*keys, *_leaves(tree.value, ())):
+        if len(text) > MAX_TEXT:
+            yield tree.line(place)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def _found(
@@ -74,7 +103,7 @@ def _found(
         if key in _outward() and leaf not in allowed[_group(key)]:
             own = sorted(allowed[_group(key)])
             instead = f"use {' or '.join(own[:3])}" if own else "remove it"
-            yield inner, f"{leaf} leaves the lab; {instead}"
+            yield inner, f"{_short(leaf)} leaves the lab; {instead}"
 
 
 def _without_address(
@@ -82,11 +111,14 @@ def _without_address(
 ) -> Iterator[tuple[Place, str]]:
     """Yield the site systems that the bridge would look for in DNS."""
     name = value.get(_SITE_SYSTEM)
-    if isinstance(name, str) and "://" in name and _CONNECT not in value:
+    connect = value.get(_CONNECT)
+    # A key without a value is as one that is missing.
+    found = isinstance(connect, str) and connect
+    if isinstance(name, str) and "://" in name and not found:
         own = " or ".join(sorted(allowed[_CONNECT])[:3])
         yield (
             (*place, _SITE_SYSTEM),
-            f"without `connect`, {name} leaves the lab; add connect: {own}",
+            f"without `connect`, {_short(name)} leaves the lab; add connect: {own}",
         )
     for key, inner in value.items():
         for each_place, each in _mappings(inner, (*place, key)):

@@ -101,6 +101,30 @@ def test_a_site_system_without_an_address_would_be_looked_for_in_dns() -> None:
     assert "without `connect`, https://x.example leaves the lab" in refused(edited)[0]
 
 
+@pytest.mark.parametrize("nothing", ["", " null", " ~", " {}", " []", ' ""'])
+def test_an_address_without_a_value_is_no_address(nothing: str) -> None:
+    edited = OWN.replace("connect: 127.0.0.1:9444", f"connect:{nothing}", 1)
+    (line, *_) = refused(edited.replace("https://dp01.corp.example", "https://x.example", 1))
+    assert "without `connect`, https://x.example leaves the lab" in line
+
+
+def test_a_long_value_is_not_repeated_in_each_sentence() -> None:
+    """Aliases would repeat it in a report of many megabytes."""
+    (line,) = refused(OWN + f"rules: [{'x' * 900}]\n")
+    assert len(line) < 300
+    repeated = f"rules: [&a {'x' * 900}, {', '.join(['*a'] * 5_000)}]\n"
+    assert refused(OWN + repeated) == [
+        f"{FILE}:1: more than 5,000 values, as the aliases repeat them; remove some"
+    ]
+
+
+@pytest.mark.parametrize("long", [f"web: {'x' * 1_001}", f"? {'x' * 1_001}\n: 1"])
+def test_a_text_that_is_too_long_gets_its_line(long: str) -> None:
+    assert refused(OWN + long) == [
+        f"{FILE}:{OWN.count(chr(10)) + 1}: longer than 1,000 characters; shorten it"
+    ]
+
+
 def test_an_alias_leaves_the_lab_as_its_value_does() -> None:
     edited = OWN.replace("listen: 127.0.0.1:8443", "listen: &a 0.0.0.0:443", 1)
     edited = edited.replace("listen: 127.0.0.1:8443", "listen: *a", 1)
