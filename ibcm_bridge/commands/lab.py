@@ -255,6 +255,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _client(options: argparse.Namespace) -> int:
+    from ibcm_bridge.lab.commands.signals import end_on_signals
     from ibcm_bridge.lab.scenes.command import lab_scene
     from ibcm_bridge.lab.simulated.command import ClientOptions, lab_clients
     from ibcm_bridge.lab.simulated.installation import Mode
@@ -285,7 +286,9 @@ def _client(options: argparse.Namespace) -> int:
             internet_user_policy=options.internet_user_policy != "off",
         ),
     )
-    return lab_scene(client) if options.count is None else lab_clients(client, options.count)
+    # A signal ends the domain and the site systems of a scene, as the end of the scene does.
+    with end_on_signals():
+        return lab_scene(client) if options.count is None else lab_clients(client, options.count)
 
 
 def _request(options: argparse.Namespace) -> int:

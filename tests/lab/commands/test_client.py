@@ -194,6 +194,25 @@ def test_an_interrupted_scene_leaves_nothing() -> None:
 
 
 @pytest.mark.usefixtures("lab")
+@pytest.mark.needs("krb5kdc", "kdb5_util", "kadmin.local", "kinit", "klist", "kvno", "setpriv")
+@pytest.mark.needs("gssapi")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_scene_that_a_signal_ends_leaves_no_domain(name: str) -> None:
+    """Its site systems would still accept its users, and its keys would stay in files."""
+    command = [sys.executable, "-m", "ibcm_bridge", "lab", "client", "--scene", "user-sign-in"]
+    scene = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert scene.stdout is not None
+    while "sign-in of alice" not in scene.stdout.readline():
+        pass
+    domain = runtime_folder() / "lab" / "domain"
+    assert (domain / "ntlm-users").exists()
+    scene.send_signal(getattr(signal, name))
+    _, err = scene.communicate(timeout=60)
+    assert (scene.returncode, err) == (130, "")
+    assert [path.name for path in domain.iterdir()] == ["lock"]
+
+
+@pytest.mark.usefixtures("lab")
 def test_a_scene_without_its_programs_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ibcm_bridge.lab.domain.programs.shutil.which", lambda *_, **__: None)
     output = io.StringIO()
