@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -59,8 +61,9 @@ def exported_proxy(proxy: Proxy, policy: str, folder: Path) -> Iterator[Exported
         configuration.write_text(export.text, "utf-8")
         output = place.folder / "output"
         with output.open("wb") as log:
+            hosts = _with_hosts(export.hosts, place.folder)
             process = subprocess.Popen(
-                [*_with_hosts(export.hosts, place.folder), program, *proxy.start(configuration)],
+                [*_ends_with_this_process(), *hosts, program, *proxy.start(configuration)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -73,6 +76,12 @@ def exported_proxy(proxy: Proxy, policy: str, folder: Path) -> Iterator[Exported
             yield ExportedProxy(export, listen.addresses, process.pid)
         finally:
             _stop(process)
+
+
+def _ends_with_this_process() -> list[str]:
+    """Return a command that ends a program with the thread that started it, also after a crash."""
+    setpriv = shutil.which("setpriv") if sys.platform == "linux" else None
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
 
 
 def _with_hosts(hosts: Mapping[str, str], folder: Path) -> list[str]:
