@@ -86,7 +86,7 @@ class UploadTable:
         `take` makes the final decision.
         """
         if packet.type is PacketType.CREATE_SESSION:
-            return None, self._refuse_session(sender)
+            return None, self._refuse_session(sender, self._database.all(self._statements.counts))
         session = self.find(packet, sender)
         refusal = judge_packet(packet, sender, session, self._limits.max_bytes)
         own = session is not None and session.sender == sender
@@ -127,12 +127,13 @@ class UploadTable:
         """Store a session that a site system created for a client."""
         self.sweep()
         with self._database.transaction() as transaction:
-            refusal = self._refuse_session(sender)
+            # In this transaction: each thread has one connection, and none waits for another.
+            counts, limit = self._statements.counts, self._limits.sessions
+            refusal = self._refuse_session(sender, transaction.execute(counts).fetchall())
             if refusal is not None:
                 return refusal
-            self._make_room(
-                transaction, self._statements.counts, self._limits.sessions, sender.key, 1
-            )
+            if not self._make_room(transaction, counts, limit, sender.key, 1):
+                return self._too_many_sessions()
             values = (sender.site_system, session)
             if transaction.execute(self._statements.known, values).fetchone() is not None:
                 return _in_use()
@@ -203,11 +204,14 @@ class UploadTable:
         with contextlib.suppress(SpoolError):
             self._database.all(give_back)
 
-    def _refuse_session(self, sender: Sender) -> Deny | None:
-        counts = dict(self._database.all(self._statements.counts))
+    def _refuse_session(self, sender: Sender, rows: list[tuple[Any, ...]]) -> Deny | None:
+        counts = dict(rows)
         room = sum(counts.values()) < self._limits.sessions
         if room or gives_way(counts, sender.key, 1) is not None:
             return None
+        return self._too_many_sessions()
+
+    def _too_many_sessions(self) -> Deny:
         detail = f"{self._limits.sessions} sessions are open"
         return Deny(Reason.OVERLOADED, rules.UPLOADS_SESSIONS, detail)
 

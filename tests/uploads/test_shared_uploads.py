@@ -5,19 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
 import pytest
 
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.policy.policy import StateDatabase
-from ibcm_bridge.storage.postgresql_stores import SharedUploads, read_shared_object
+from ibcm_bridge.storage.postgresql_stores import (
+    UPLOAD_CONNECTIONS,
+    SharedUploads,
+    read_shared_object,
+)
+from ibcm_bridge.storage.stores import Transaction
 from ibcm_bridge.storage.upload_table import SpoolError
 from ibcm_bridge.uploads.session import StoredObject, UploadPart
 from tests.postgresql_server import PostgresqlServer
 from tests.uploads.conftest import LIMITS, Clock
-from tests.uploads.fragments import CLOSE, DATA, ME, acknowledged, fragment, refused, took
+from tests.uploads.fragments import CLOSE, DATA, ME, OTHER, acknowledged, fragment, refused, took
 
 pytestmark = pytest.mark.needs("postgresql")
 
@@ -156,3 +161,47 @@ def test_a_frozen_server_makes_nobody_wait_for_long(
     part = took(uploads, 100, 512)
     assert part.stored is not None
     assert uploads.read(part.stored) == DATA
+
+
+def test_as_many_sessions_as_connections_begin_at_the_same_time(machine: Machine) -> None:
+    uploads = machine()
+    senders = [replace(ME, key=f"{number:064x}") for number in range(LIMITS.sessions)]
+    assert len(senders) == UPLOAD_CONNECTIONS
+    together = threading.Barrier(len(senders))
+    execute = uploads._database.transaction
+
+    # Each has taken its connection before any goes on.
+    @contextmanager
+    def transaction() -> Iterator[Transaction]:
+        with execute() as found:
+            if not together.broken:
+                together.wait(5)
+            yield found
+
+    uploads.sweep()
+    uploads.sweep = lambda: 0  # type: ignore[method-assign]
+    uploads._database.transaction = transaction  # type: ignore[method-assign]
+    results: list[object] = []
+
+    def begin(number: int) -> None:
+        results.append(uploads.begin(senders[number], f"{{{number}}}"))
+
+    threads = [threading.Thread(target=begin, args=(number,)) for number in range(len(senders))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [None] * len(senders)
+
+
+def test_a_limit_of_sessions_holds_while_others_are_in_use(machine: Machine) -> None:
+    first, second = machine(), machine()
+    for number in range(LIMITS.per_client_sessions):
+        assert first.begin(ME, f"{{me{number}}}") is None
+        assert first.begin(OTHER, f"{{other{number}}}") is None
+    third = replace(ME, key="c" * 64)
+    with first._database.transaction() as transaction:
+        transaction.execute("SELECT name FROM ibcm_bridge.sessions FOR UPDATE")
+        assert refused(second.begin(third, "{3}")).reason is Reason.OVERLOADED
+    assert second.begin(third, "{3}") is None
+    assert second.totals()[0] == LIMITS.sessions
