@@ -142,7 +142,8 @@ class PostgresqlDatabase:
 
     def _usable(self) -> psycopg.Connection:
         """Take a connection that the server has not closed, as it does when it restarts."""
-        while True:
+        # After a restart of the server each connection of the pool is closed, and found so here.
+        for left in reversed(range(self._pool.max_size + 1)):
             connection = self._pool.getconn()
             try:
                 # The check of the pool itself has no time limit.
@@ -152,8 +153,9 @@ class PostgresqlDatabase:
             except BaseException as error:
                 closed = connection.closed and not isinstance(error, Unresponsive)
                 self._pool.putconn(connection)
-                if not closed or not isinstance(error, psycopg.OperationalError):
+                if not closed or not left or not isinstance(error, psycopg.OperationalError):
                     raise
+        raise AssertionError("the last attempt returns or raises")
 
 
 class _Transaction:
@@ -229,8 +231,12 @@ class Cut:
     """
 
     def __init__(self, fileno: int) -> None:
+        """Raise psycopg.OperationalError if the process has no file descriptor left."""
         # A number of its own, because that of the connection can be another file's at that time.
-        self._socket = socket.socket(fileno=os.dup(fileno))
+        try:
+            self._socket = socket.socket(fileno=os.dup(fileno))
+        except OSError as error:
+            raise psycopg.OperationalError(str(error.strerror)) from error
         self._lock = threading.Lock()
         self.done = False
 

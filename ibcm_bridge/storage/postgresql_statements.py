@@ -94,7 +94,8 @@ BINDINGS = BindingStatements(
         "signing_key = EXCLUDED.signing_key"
     ),
     forget="DELETE FROM ibcm_bridge.bindings WHERE guid = %s",
-    begin_import="LOCK TABLE ibcm_bridge.bindings IN SHARE ROW EXCLUSIVE MODE",
+    # It waits for `find_to_change`, too: a change between its two statements would be a deadlock.
+    begin_import="LOCK TABLE ibcm_bridge.bindings IN EXCLUSIVE MODE",
 )
 COUNT_BINDINGS = "SELECT count(*) FROM ibcm_bridge.bindings"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 import time
 from collections.abc import Iterator
 
@@ -10,9 +12,11 @@ import pytest
 
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
+from ibcm_bridge.storage.binding_rows import row_of
 from ibcm_bridge.storage.postgresql import VERSION
-from ibcm_bridge.storage.postgresql_statements import CHANNEL
+from ibcm_bridge.storage.postgresql_statements import BINDINGS, CHANNEL
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
+from ibcm_bridge.storage.stores import Imported
 from tests.postgresql_server import PostgresqlServer
 from tests.storage.test_binding_stores import GUID, PC1, PC2, numbered
 
@@ -147,3 +151,67 @@ def test_a_frozen_server_makes_nobody_wait_longer_than_the_limit(
             # A cancel request, which psycopg sends at other times, would take ten seconds.
             assert time.monotonic() - began < 3.0
         assert registry.find(GUID) == PC1
+
+
+# Failures beside the server's own
+
+
+def test_a_server_that_closes_every_connection_is_not_asked_without_end(
+    state: StateDatabase, admin: psycopg.Connection[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SharedRegistry(state) as registry:
+        pool = registry._database._pool  # type: ignore[attr-defined]
+        getconn = pool.getconn
+        attempts = 0
+
+        # As a pooler does that accepts a client, and then cannot reach its server.
+        def closed() -> psycopg.Connection[object]:
+            nonlocal attempts
+            attempts += 1
+            assert attempts < 10, "asked without end"
+            connection: psycopg.Connection[object] = getconn()
+            pid = connection.info.backend_pid
+            admin.execute("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+            return connection
+
+        monkeypatch.setattr(pool, "getconn", closed)
+        with pytest.raises(RegistryError, match="is being shut down"):
+            registry.find(GUID)
+        monkeypatch.undo()
+        assert registry.find(GUID) is None
+
+
+def test_a_bridge_without_file_descriptors_gets_an_error_of_the_registry(
+    state: StateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dup(_: int) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with SharedRegistry(state) as registry:
+        registry.add(PC1)
+        monkeypatch.setattr("os.dup", dup)
+        with pytest.raises(RegistryError, match="cannot be used: Too many open files"):
+            registry.find(GUID)
+        monkeypatch.undo()
+        assert registry.find(GUID) == PC1
+
+
+def test_an_import_and_a_change_at_the_same_time_do_not_wait_for_each_other(
+    state: StateDatabase, admin: psycopg.Connection[object]
+) -> None:
+    imported: list[object] = []
+    with SharedRegistry(state) as bridge, SharedRegistry(state, None) as command:
+        bridge.add(PC1)
+        importing = threading.Thread(target=lambda: imported.append(command.import_all([PC2])))
+        # The two statements of `replace`, with the import between them.
+        with bridge._database.transaction() as transaction:
+            transaction.execute(BINDINGS.find_to_change, (GUID,))
+            importing.start()
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            end = time.monotonic() + 5
+            while admin.execute(waiting).fetchone() is None:
+                assert time.monotonic() < end
+            transaction.execute(BINDINGS.change, row_of(PC2))
+        importing.join()
+        assert imported == [Imported(0, 0, 1, ())]
+        assert bridge.find(GUID) == PC2
