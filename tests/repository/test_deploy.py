@@ -117,7 +117,10 @@ def test_the_image_has_the_tested_versions_and_each_file_has_a_hash() -> None:
         name: tested[name] for name in packages
     }
     assert all(hashes for _, hashes in packages.values())
-    needed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["dependencies"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    needed = project["dependencies"] + project["optional-dependencies"]["postgresql"]
+    # The wheel of psycopg-binary contains libpq.
+    assert "psycopg-binary" in packages
     assert {canonicalize_name(Requirement(text).name) for text in needed} <= set(packages)
     assert [*locked("build-requirements.txt")] == ["setuptools"]
     for name in ("requirements.txt", "build-requirements.txt"):

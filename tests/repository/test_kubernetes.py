@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,13 +14,16 @@ import pytest
 import yaml
 
 from ibcm_bridge.addons.operations.metrics import METRICS
+from ibcm_bridge.policy.message_policy import Enforcement
 from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.policy_file import load_policy
+from ibcm_bridge.policy_file import PolicyError, load_policy
 from tests.needs import find
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text("utf-8"))
+CONNECTIONS = 10
+"""Of each worker: docs/policy-file.md, "Several machines"."""
 KUBERNETES = "1.30"
 """The oldest version that the page names."""
 
@@ -37,6 +42,9 @@ def objects() -> dict[str, Object]:
 OBJECTS = objects()
 POD: Object = OBJECTS["Deployment"]["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
+(COPIES,) = POD["initContainers"]
+SECRETS = {made["name"]: made["files"] for made in KUSTOMIZATION["secretGenerator"]}
+PASSWORD = "db.corp.example:5432:ibcm:ibcm:secret\n"
 
 
 @pytest.fixture(scope="module")
@@ -45,23 +53,43 @@ def folder(tmp_path_factory: pytest.TempPathFactory, pki_files: Path) -> Path:
     folder = tmp_path_factory.mktemp("kubernetes") / "kubernetes"
     shutil.copytree(FOLDER, folder)
     shutil.copytree(pki_files, folder / "pki")
+    database = folder / "database"
+    database.mkdir()
+    (database / "state.pass").write_text(PASSWORD, "ascii")
+    shutil.copy(pki_files / "root.pem", database / "ca.pem")
     return folder
 
 
 @pytest.fixture(scope="module")
-def policy(folder: Path) -> Policy:
-    """The policy as the pod sees it: the volumes are beside each other."""
-    mounts = {mount["name"]: mount["mountPath"] for mount in CONTAINER["volumeMounts"]}
-    etc = folder.parent / "root"
-    place = etc / mounts["policy"].lstrip("/")
-    place.mkdir(parents=True)
-    pki = etc / mounts["pki"].lstrip("/")
-    pki.mkdir()
-    for name in KUSTOMIZATION["configMapGenerator"][0]["files"]:
-        shutil.copy(folder / name, place)
-    for name in KUSTOMIZATION["secretGenerator"][0]["files"]:
-        shutil.copy(folder / name, pki)
-    return load_policy(place / "bridge.yaml")
+def policy_file(folder: Path) -> Path:
+    """The policy where the pod has it: the volumes are beside each other."""
+    root = folder.parent / "root"
+    files = {
+        "policy": KUSTOMIZATION["configMapGenerator"][0]["files"],
+        "pki": SECRETS["ibcm-bridge-pki"],
+        "database-secret": SECRETS["ibcm-bridge-database"],
+        "database": (),
+    }
+    mounts = {
+        mount["name"]: root / mount["mountPath"].lstrip("/")
+        for mount in COPIES["volumeMounts"] + CONTAINER["volumeMounts"]
+    }
+    for volume, names in files.items():
+        mounts[volume].mkdir(parents=True)
+        for name in names:
+            shutil.copy(folder / name, mounts[volume])
+    # With fsGroup, a group can read the files of a Secret.
+    for copied in mounts["database-secret"].iterdir():
+        copied.chmod(0o440)
+    words = COPIES["command"] + COPIES["args"]
+    command = [f"{root}{word}" if word.startswith("/") else word for word in words]
+    subprocess.run(command, check=True)
+    return mounts["policy"] / "bridge.yaml"
+
+
+@pytest.fixture(scope="module")
+def policy(policy_file: Path) -> Policy:
+    return load_policy(policy_file)
 
 
 # The objects
@@ -95,20 +123,25 @@ def test_kustomize_makes_the_same_objects_with_the_policy_and_the_keys(folder: P
         ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    made = {document["kind"]: document for document in yaml.safe_load_all(done.stdout)}
+    documents = [*yaml.safe_load_all(done.stdout)]
+    made = {document["kind"]: document for document in documents}
     assert {*made} == {*OBJECTS, "ConfigMap", "Secret"}
     assert all(
         document["metadata"].get("namespace") == "ibcm-bridge"
-        for kind, document in made.items()
-        if kind != "Namespace"
+        for document in documents
+        if document["kind"] != "Namespace"
     )
     volumes = made["Deployment"]["spec"]["template"]["spec"]["volumes"]
     names = {volume["name"]: volume for volume in volumes}
     assert names["policy"]["configMap"]["name"] == made["ConfigMap"]["metadata"]["name"]
-    assert names["pki"]["secret"]["secretName"] == made["Secret"]["metadata"]["name"]
+    secrets = {d["metadata"]["name"] for d in documents if d["kind"] == "Secret"}
+    assert len(secrets) == len(SECRETS)
+    for volume in ("pki", "database-secret"):
+        assert names[volume]["secret"]["secretName"] in secrets
     (image,) = KUSTOMIZATION["images"]
-    (container,) = made["Deployment"]["spec"]["template"]["spec"]["containers"]
-    assert container["image"] == f"{image['newName']}:{image['newTag']}"
+    pod = made["Deployment"]["spec"]["template"]["spec"]
+    for container in pod["containers"] + pod["initContainers"]:
+        assert container["image"] == f"{image['newName']}:{image['newTag']}"
 
 
 def test_all_objects_select_the_same_pods() -> None:
@@ -133,11 +166,12 @@ def test_the_pod_has_no_unneeded_rights() -> None:
     assert POD["automountServiceAccountToken"] is False
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    assert CONTAINER["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
+    for container in (CONTAINER, COPIES):
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
     (label,) = OBJECTS["Namespace"]["metadata"]["labels"].values()
     assert label == "restricted"
 
@@ -160,6 +194,65 @@ def test_the_port_of_probes_is_closed_to_clients(policy: Policy) -> None:
 
 def test_the_service_keeps_the_address_of_the_client() -> None:
     assert OBJECTS["Service"]["spec"]["externalTrafficPolicy"] == "Local"
+
+
+# The database
+
+
+def test_the_pods_share_a_database_whose_password_only_the_bridge_reads(policy: Policy) -> None:
+    assert policy.state is not None
+    parameters = dict(policy.state.parameters)
+    host = parameters["host"]
+    password = Path(parameters["passfile"])
+    assert password.read_text("ascii").startswith(f"{host}:5432:ibcm:ibcm:")
+    assert f"{host}:5432:ibcm:ibcm:PASSWORD" in (FOLDER / "kustomization.yaml").read_text("utf-8")
+    assert stat.S_IMODE(password.stat().st_mode) == 0o400
+    assert parameters["sslmode"] == "verify-full"
+    assert Path(parameters["sslrootcert"]).read_bytes().startswith(b"-----BEGIN CERTIFICATE")
+    # Only the init container sees the Secret, whose files a group can read.
+    assert "database-secret" not in {mount["name"] for mount in CONTAINER["volumeMounts"]}
+
+
+def test_the_password_file_of_the_secret_itself_is_refused(policy_file: Path) -> None:
+    """The reason for the init container."""
+    text = policy_file.read_text("utf-8")
+    direct = policy_file.with_name("direct.yaml")
+    secret = "passfile=../../secret/state.pass"
+    direct.write_text(text.replace("passfile=../ibcm-bridge-database/state.pass", secret), "utf-8")
+    with pytest.raises(PolicyError, match="other users can read"):
+        load_policy(direct)
+
+
+def test_the_identity_can_be_enforced(policy_file: Path) -> None:
+    text = policy_file.read_text("utf-8")
+    enforced = text.replace("identity: observe", "identity: enforce")
+    own = policy_file.with_name("enforce.yaml")
+    own.write_text(enforced, "utf-8")
+    assert load_policy(own).messages.identity is Enforcement.ENFORCE
+    # Without the database, each pod would know the client GUIDs that it has learned itself.
+    own.write_text(re.sub(r"^state:.*\n", "", enforced, flags=re.M), "utf-8")
+    with pytest.raises(PolicyError, match="requires a file for bindings"):
+        load_policy(own)
+
+
+def test_the_network_policy_opens_the_port_of_the_database(policy: Policy) -> None:
+    assert policy.state is not None
+    port = int(dict(policy.state.parameters).get("port", "5432"))
+    egress = OBJECTS["NetworkPolicy"]["spec"]["egress"]
+    (rule,) = [rule for rule in egress if port in {each["port"] for each in rule["ports"]}]
+    assert rule["to"] == [{"ipBlock": {"cidr": "10.0.0.20/32"}}], "one address, to be changed"
+    assert len(rule["ports"]) == 1
+
+
+def test_the_page_has_the_number_of_connections_of_the_database() -> None:
+    pods = OBJECTS["HorizontalPodAutoscaler"]["spec"]["maxReplicas"]
+    pods += OBJECTS["Deployment"]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+    workers = int(CONTAINER["resources"]["limits"]["cpu"])
+    connections = pods * workers * CONNECTIONS
+    page = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    assert f"{connections} for the {pods} pods" in " ".join(page.split())
+    autoscaler = (FOLDER / "autoscaler.yaml").read_text("utf-8")
+    assert f"{connections} connections" in autoscaler
 
 
 # Numbers that belong together
