@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker
+from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker, guarded
 from ibcm_bridge.addons.stages import Considered, PacketAnnounced, PacketRead, PacketResponseRead
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
@@ -141,9 +141,9 @@ class UploadAssembly:
 
     async def _run[Found](self, work: Callable[[], Found]) -> Found | Deny:
         breaker = self._breaker
-        guarded = work if breaker is None else lambda: _guarded(breaker, work)
+        asked = work if breaker is None else lambda: guarded(breaker, work, SpoolError)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, guarded)
+            return await asyncio.get_running_loop().run_in_executor(self._thread, asked)
         except SpoolError as error:
             logger.error("cannot use the upload spool: %s", error)
             return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, str(error)[:200])
@@ -163,19 +163,6 @@ def _shared(
     )
 
     return SharedUploads(state, limits, clock), UPLOAD_CONNECTIONS
-
-
-def _guarded[Found](breaker: DatabaseBreaker, work: Callable[[], Found]) -> Found:
-    """Work with a database, unless it has failed just now. In a thread."""
-    if (refusal := breaker.refusal()) is not None:
-        raise SpoolError(refusal)
-    try:
-        found = work()
-    except SpoolError as error:
-        breaker.failed(str(error))
-        raise
-    breaker.succeeded()
-    return found
 
 
 def _packet(authorized: Authorized) -> Packet:

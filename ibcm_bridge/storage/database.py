@@ -26,6 +26,9 @@ LOG_BYTES = 16_777_216
 class DatabaseError(Exception):
     """The file cannot be used. The message has its path and the cause; nothing was changed."""
 
+    of_statement = False
+    """True if only this use failed, because of the rows that it needs. Others can succeed."""
+
 
 @dataclass(frozen=True, slots=True)
 class DatabaseKind:

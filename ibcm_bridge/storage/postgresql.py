@@ -122,11 +122,15 @@ class PostgresqlDatabase:
         """Convert an error to one with a place and a cause. A ValueError is from an invalid row."""
         if isinstance(error, ValueError):
             return self.error(f"is damaged: {error}")
-        return self.error(cause(error))
+        found = self.error(cause(error))
+        found.of_statement = isinstance(error, _OF_STATEMENT)
+        return found
 
     def error(self, words: str) -> DatabaseError:
-        """An error with the address of this database."""
-        return self._error(f"{self._place} {words}")
+        """An error with the address of this database, about some rows of it."""
+        found = self._error(f"{self._place} {words}")
+        found.of_statement = True
+        return found
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[psycopg.Connection]:
@@ -183,6 +187,15 @@ def cause(error: psycopg.Error) -> str:
     lines = str(error).strip().splitlines()
     return f"cannot be used: {lines[0] if lines else type(error).__name__}"
 
+
+_OF_STATEMENT = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+)
+"""The rows of a statement are the cause. Others are of the whole database."""
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _WORDS = {

@@ -10,6 +10,8 @@ import logging
 import time
 from collections.abc import Callable
 
+from ibcm_bridge.storage.database import DatabaseError
+
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
@@ -46,3 +48,19 @@ class DatabaseBreaker:
         if self.problem is not None:
             logger.warning("the database can be used again")
         self.problem = None
+
+
+def guarded[Found](
+    breaker: DatabaseBreaker, work: Callable[[], Found], unavailable: type[DatabaseError]
+) -> Found:
+    """Work with a database in a thread, unless it has failed just now: then raise `unavailable`."""
+    if (refusal := breaker.refusal()) is not None:
+        raise unavailable(refusal)
+    try:
+        found = work()
+    except DatabaseError as error:
+        if not error.of_statement:
+            breaker.failed(str(error))
+        raise
+    breaker.succeeded()
+    return found

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ibcm_bridge.addons.hooks.database.binding_cache import BindingCache
-from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker
+from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker, guarded
 from ibcm_bridge.addons.hooks.database.notifications import Notifications
 from ibcm_bridge.addons.hooks.database.reads import DatabaseReads
 from ibcm_bridge.identity.approval import FindBinding
@@ -114,15 +114,7 @@ class SharedBindings:
 
     async def _change[Result](self, change: Callable[[], Result]) -> Result:
         def changed() -> Result:
-            # Here, in the thread: of the changes that wait for it, only one waits for the limit.
-            if (refusal := self._changes.refusal()) is not None:
-                raise RegistryError(refusal)
-            try:
-                result = change()
-            except RegistryError as error:
-                self._changes.failed(str(error))
-                raise
-            self._changes.succeeded()
-            return result
+            # In the thread: of the changes that wait for it, only one waits for the limit.
+            return guarded(self._changes, change, RegistryError)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, changed)

@@ -1,0 +1,107 @@
+"""A database that fails is not asked for a while, and one that refuses a statement still is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker, guarded
+from ibcm_bridge.addons.hooks.database.shared_bindings import SharedBindings
+from ibcm_bridge.policy.policy import StateDatabase
+from ibcm_bridge.storage.binding_registry import RegistryError
+from ibcm_bridge.storage.postgresql_stores import SharedUploads
+from ibcm_bridge.storage.upload_table import SpoolError
+from tests.postgresql_server import PostgresqlServer
+from tests.storage.test_binding_stores import PC1, PC2, numbered
+from tests.uploads.conftest import LIMITS, Clock
+from tests.uploads.fragments import DATA, ME, fragment, took
+
+pytestmark = pytest.mark.needs("postgresql")
+
+
+@pytest.fixture
+def state(postgresql: PostgresqlServer) -> StateDatabase:
+    return postgresql.new_database()
+
+
+@pytest.fixture
+def uploads(state: StateDatabase) -> Iterator[SharedUploads]:
+    with closing(SharedUploads(state, LIMITS, Clock())) as opened:
+        yield opened
+
+
+def take(uploads: SharedUploads, breaker: DatabaseBreaker) -> object:
+    return guarded(breaker, lambda: uploads.take(fragment(0, 100), ME, DATA[:100]), SpoolError)
+
+
+def test_an_upload_that_another_machine_has_locked_does_not_stop_the_others(
+    uploads: SharedUploads, state: StateDatabase
+) -> None:
+    breaker = DatabaseBreaker()
+    uploads.begin(ME, "{1}")
+    with (
+        closing(SharedUploads(state, LIMITS, Clock())) as died,
+        died._database.transaction() as transaction,
+    ):
+        transaction.execute(died._statements.find_to_change, (ME.site_system, "{1}"))
+        with pytest.raises(SpoolError, match="locked by another transaction"):
+            take(uploads, breaker)
+        assert breaker.problem is None
+    took(uploads, 0, 100)
+
+
+def test_a_database_that_stopped_is_not_asked_for_a_while(
+    uploads: SharedUploads, postgresql: PostgresqlServer
+) -> None:
+    breaker = DatabaseBreaker()
+    uploads.begin(ME, "{1}")
+    postgresql.stop()
+    try:
+        with pytest.raises(SpoolError, match="cannot be connected to"):
+            take(uploads, breaker)
+    finally:
+        postgresql.start()
+    assert breaker.problem is not None
+    with pytest.raises(SpoolError, match="cannot be connected to"):
+        take(uploads, breaker)
+
+
+def test_a_binding_that_is_refused_does_not_stop_the_others(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    async def change() -> None:
+        with closing(SharedBindings(state)) as bindings:
+            await bindings.add(PC1)
+            with postgresql.connect(dict(state.parameters)["dbname"]) as admin:
+                admin.execute("ALTER TABLE ibcm_bridge.bindings ADD CHECK (name != 'pc2')")
+            with pytest.raises(RegistryError, match="violates check constraint"):
+                await bindings.replace(PC1, replace(PC2, name="pc2"))
+            assert await bindings.add(numbered(1)) == numbered(1)
+
+    asyncio.run(change())
+
+
+def test_a_read_only_database_is_not_changed_for_a_while(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    async def change() -> None:
+        with closing(SharedBindings(state)) as bindings:
+            await bindings.add(PC1)
+            with postgresql.connect("postgres") as admin:
+                admin.execute("ALTER DATABASE state SET default_transaction_read_only = on")
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    "WHERE datname = 'state'"
+                )
+                try:
+                    with pytest.raises(RegistryError, match="is read-only"):
+                        await bindings.add(PC2)
+                finally:
+                    admin.execute("ALTER DATABASE state RESET default_transaction_read_only")
+            assert bindings.shared_problem() is not None
+
+    asyncio.run(change())
