@@ -55,7 +55,17 @@ CALLED: dict[str, list[str]] = {
 DEFECT_HOOKS = ["EndReporting"]
 """The addons called when one of these fails. If they fail too, only the log has the defect."""
 
-NOT_HOOKS = {"close", "ended", "judge_all", "keep_judging", "probe", "problem", "use"}
+NOT_HOOKS = {
+    "close",
+    "ended",
+    "judge_all",
+    "keep_judging",
+    "probe",
+    "problem",
+    "shared_problem",
+    "totals",
+    "use",
+}
 """Public methods of addons that are not hooks. No hook of mitmproxy may have such a name."""
 
 CAUSES: dict[str, Callable[[Running], Outcome]] = {
