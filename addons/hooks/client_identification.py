@@ -49,6 +49,9 @@ def _is_bound(decided: Approved | Deny) -> bool:
     return isinstance(decided, Approved) and decided.identity.binding_status is BindingStatus.BOUND
 
 
+_TRIES = 3
+"""Attempts to store a binding that others change at the same time."""
+
 type Later[Result] = Result | Coroutine[Any, Any, Result]
 """A decision, or the wait for it."""
 
@@ -136,19 +139,25 @@ class ClientIdentification:
     async def _store(
         self, known: ReplyAllowed, registered: str, before: Binding | None, new: Binding
     ) -> Learned | Deny:
-        stored: Binding | None
-        lesson: Binding | Deny | None = None
         try:
-            if before is None:
-                stored = await self._bindings.add(new)
-            else:
-                stored = await self._bindings.replace(before, new)
-            if stored != new:
-                # Another client may have been bound in between.
-                _, lesson = self._lesson(known, registered, await self._found(new.guid, ()))
-        except RegistryError as error:
-            return self._not_stored(known, error)
-        return self._learned(known, lesson if isinstance(lesson, Deny) else None)
+            for _ in range(_TRIES):
+                if await self._stored(before, new) == new:
+                    return self._learned(known, None)
+                # Another binding was stored in between, or this one was removed.
+                find = await self._found(new.guid, ())
+                before, lesson = self._lesson(known, registered, find)
+                if not isinstance(lesson, Binding):
+                    return self._learned(known, lesson)
+                new = lesson
+            error = RegistryError(f"the binding of {new.guid} changes all the time")
+        except RegistryError as found:
+            error = found
+        return self._not_stored(known, error)
+
+    async def _stored(self, before: Binding | None, new: Binding) -> Binding | None:
+        if before is None:
+            return await self._bindings.add(new)
+        return await self._bindings.replace(before, new)
 
     def _not_stored(self, known: ReplyAllowed, error: RegistryError) -> Learned | Deny:
         """Decide on a reply that confirms a binding which cannot be stored, or not be compared.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 import zlib
 from collections.abc import Callable, Iterator
@@ -349,3 +350,45 @@ def test_a_client_that_is_bound_in_between_keeps_its_guid(
     exchange.receive(reply_bytes(REGISTERED), exchange.server)
     assert exchange.reason() == "identity-of-another"
     assert registry.find(GUID) == other
+
+
+@pytest.mark.parametrize("times", [1, 100])
+def test_a_binding_that_is_removed_in_between_is_stored_or_the_reply_is_refused(
+    exchange: ExchangeDriver,
+    rule: Rule,
+    registry: Registry,
+    running_lab: Lab,
+    monkeypatch: pytest.MonkeyPatch,
+    times: int,
+) -> None:
+    """The client registers again with another key, and `identity forget` comes in between."""
+    passes(exchange, registration(running_lab), REGISTERED)
+    stored = registry.find(GUID)
+    assert stored is not None
+    earlier = dataclasses.replace(stored, signing_key=b"earlier")
+    registry.replace(stored, earlier)
+    replace, add, left = Registry.replace, Registry.add, [times]
+
+    def slower_replace(self: Registry, old: Binding, new: Binding) -> Binding | None:
+        if left[0]:
+            left[0] -= 1
+            self.forget(GUID)
+        return replace(self, old, new)
+
+    def slower_add(self: Registry, binding: Binding) -> Binding:
+        if left[0]:
+            left[0] -= 1
+            add(self, earlier)
+        return add(self, binding)
+
+    monkeypatch.setattr(Registry, "replace", slower_replace)
+    monkeypatch.setattr(Registry, "add", slower_add)
+    exchange.receive(registration(running_lab))
+    exchange.to(exchange.server)
+    exchange.receive(reply_bytes(REGISTERED), exchange.server)
+    if times == 1:
+        assert exchange.to_client().endswith(reply_bytes(REGISTERED))
+        assert registry.find(GUID) == stored
+    else:
+        assert exchange.reason() == "identity-unavailable"
+        assert reply_bytes(REGISTERED) not in exchange.to_client()
