@@ -39,7 +39,7 @@ from ibcm_bridge.lab.page.message_view import message_view
 from ibcm_bridge.lab.page.plain_results import PlainResults
 from ibcm_bridge.lab.page.playground import Playground
 from ibcm_bridge.lab.page.request_preview import RequestPreview
-from ibcm_bridge.lab.page.scene_runs import SceneRuns
+from ibcm_bridge.lab.page.scene_runs import TITLES, SceneRuns
 from ibcm_bridge.lab.page.tools import Tools
 from ibcm_bridge.lab.page.traffic import traffic_line
 from ibcm_bridge.lab.perimeter.faults import FAULTS
@@ -158,7 +158,7 @@ class Controller:
         self.enqueue(name, partial(self._switch, name, on))
 
     def stop(self) -> None:
-        """Empty the queue; the running action is completed."""
+        """Empty the queue, and end the running scene; another running action is completed."""
         while True:
             try:
                 self._queue.get_nowait()
@@ -284,6 +284,7 @@ class Controller:
         return {
             "running": self._running,
             "queued": queued,
+            "stoppable": bool(queued) or self._running in TITLES,
             "faults": faults,
             "edited_policy": edited,
         }

@@ -194,7 +194,7 @@ function showState(now) {
   at("running").textContent = now.running ? `${doing}: ${title}${now.queued ? `, ${now.queued} queued` : ""}` : "Ready";
   document.body.dataset.faults = now.faults.join(" ");
   document.body.dataset.busy = now.running || now.queued ? "yes" : "no";
-  at("stop").disabled = !now.queued;
+  at("stop").disabled = !now.stoppable;
   for (const box of document.querySelectorAll("#faults input")) box.checked = now.faults.includes(box.value);
   at("fault-banner").replaceChildren(...lab.faults.filter((fault) => now.faults.includes(fault.id)).flatMap((fault) => [
     make("strong", {}, `! Fault on: ${fault.title} `),

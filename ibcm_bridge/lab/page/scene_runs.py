@@ -32,6 +32,10 @@ _GRADES = {
 }
 
 
+TITLES = frozenset(scene.title for scene in SCENES.values())
+"""The names of the actions that play a scene."""
+
+
 def scene_cards() -> list[dict[str, Any]]:
     """Return the scenes in their order."""
     return [
@@ -54,29 +58,32 @@ class SceneRuns:
         self._enqueue = enqueue
         self._publish = publish
         self._stopped = threading.Event()
+        """For the scenes that are in the queue, and the one that plays."""
         self._runs: dict[str, dict[str, Any]] = {}
 
     def play(self, names: Sequence[str], settings: ClientSettings = BOTH_ON) -> None:
         """Play these scenes. KeyError if one is unknown; then none is played."""
         for scene in [SCENES[name] for name in names]:
-            self._enqueue(scene.title, partial(self._play, scene, settings))
+            self._enqueue(scene.title, partial(self._play, scene, settings, self._stopped))
 
     def stop(self) -> None:
-        """End the running scene after its current action."""
+        """End the running scene after its current action. One in the queue does not begin."""
         self._stopped.set()
+        self._stopped = threading.Event()
 
     def shown(self) -> dict[str, dict[str, Any]]:
         """Return the last run of each scene."""
         return dict(self._runs)
 
-    def _play(self, scene: Scene, settings: ClientSettings) -> None:
-        self._stopped.clear()
+    def _play(self, scene: Scene, settings: ClientSettings, stopped: threading.Event) -> None:
+        if stopped.is_set():
+            return
         run: dict[str, Any] = {"name": scene.name, "actions": [], "end": ""}
         self._runs[scene.name] = run
         self._publish("scene", {"name": scene.name, "begins": True})
         end = ""
         try:
-            end = self._actions(scene, settings, run)
+            end = self._actions(scene, settings, stopped, run)
         except CannotShow as why:
             end = f"This lab does not show it: {why}."
         except Exception as error:
@@ -86,7 +93,13 @@ class SceneRuns:
             run["end"] = end
             self._publish("scene", {"name": scene.name, "end": end})
 
-    def _actions(self, scene: Scene, settings: ClientSettings, run: dict[str, Any]) -> str:
+    def _actions(
+        self,
+        scene: Scene,
+        settings: ClientSettings,
+        stopped: threading.Event,
+        run: dict[str, Any],
+    ) -> str:
         """Play the scene; return how it ended."""
         good = True
         lab = RunningLab.of(self._perimeter)
@@ -98,7 +111,7 @@ class SceneRuns:
                 shown = action_view(action)
                 run["actions"].append(shown)
                 self._publish("scene", {"name": scene.name, "action": shown})
-                if self._stopped.is_set():
+                if stopped.is_set():
                     return STOPPED
         return GOOD if good else FAILED
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from ibcm_bridge.lab.page.scene_runs import GOOD
+from ibcm_bridge.lab.page.scene_runs import GOOD, STOPPED
 from ibcm_bridge.lab.scenes.table import SCENES
 from tests.lab.page.running import PATIENCE, Up
 from tests.lab.page.test_looks import CONTRAST
@@ -77,6 +77,16 @@ def test_a_scene_is_played_by_keyboard(page: Page) -> None:
     expect(scene.locator("td.right", has_text="as required")).to_have_count(3)
     expect(scene.locator("td.wrong")).to_have_count(0)
     assert page.evaluate("document.activeElement.id") == "play-boot-media"
+
+
+def test_a_scene_is_stopped_by_the_button(page: Page) -> None:
+    by_keyboard(page, "#open-scenes")
+    by_keyboard(page, "#play-slow-site-system")
+    page.wait_for_selector("#stop:enabled")
+    page.click("#stop")
+    scene = page.locator("#scene-slow-site-system")
+    expect(scene.locator("[role=status]")).to_have_text(STOPPED, timeout=PATIENCE)
+    page.wait_for_selector("#stop:disabled")
 
 
 def test_the_client_settings_are_those_of_the_next_scene(page: Page) -> None:
