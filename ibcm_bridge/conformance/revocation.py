@@ -52,10 +52,10 @@ class Revocation:
         ):
             pki.revoke(revoked)
         made = now()
-        # Larger than the number of each earlier list: RFC 5280 5.2.3.
+        # Larger than the number of each earlier list, also of the same second: RFC 5280 5.2.3.
         root, issuing = (
             crl.public_bytes(Encoding.PEM)
-            for crl in pki.crls(this_update=made, number=int(made.timestamp()))
+            for crl in pki.crls(this_update=made, number=int(made.timestamp() * 1000))
         )
         lists = {"root.crl": root, "issuing.crl": issuing, "crls.pem": issuing + root}
         for name, data in lists.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,20 @@ def test_a_new_certificate_is_revoked_in_newer_lists(kit: Kit) -> None:
     assert both == (kit.folder / "pki" / "issuing.crl").read_bytes() + root
     # Each check has its own certificate.
     assert revocation.new_client().certificate != credential.certificate
+
+
+def test_two_lists_of_the_same_second_have_different_numbers(
+    kit: Kit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = now().replace(microsecond=0)
+    revocation = Revocation(kit.folder, 1)
+    numbers = []
+    for milliseconds in (0, 500):
+        made = second + timedelta(milliseconds=milliseconds)
+        monkeypatch.setattr("ibcm_bridge.conformance.revocation.now", lambda made=made: made)
+        revocation.revoke(revocation.new_client())
+        numbers.append(number(issuing_list(kit)))
+    assert numbers == sorted(set(numbers))
 
 
 @pytest.mark.parametrize(
