@@ -6,6 +6,7 @@ of the client are the person's: names and addresses are those of the case.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,6 +31,9 @@ type Publish = Callable[[str, dict[str, Any]], None]
 
 MAX_HEAD = 24_000
 """Characters of the request line and the header fields."""
+
+_LINE_END = re.compile(r"\r?\n")
+"""Not the other line ends of Unicode, which a header field can have."""
 
 _BY_ID = {case.id: case for case in CASES}
 
@@ -60,7 +64,7 @@ class Edit:
             _BY_ID[given["case"]],
             ClientCertificate[given["client"]],
             given["line"],
-            tuple(filter(None, given["fields"].splitlines())),
+            tuple(filter(None, _LINE_END.split(given["fields"]))),
             tuple(given["texts"]),
             given["sign"] is True,
         )

@@ -157,10 +157,18 @@ class _File(Guarded):
 
 
 class _Events(ByAddress):
+    def prepare(self) -> None:
+        super().prepare()
+        self._events: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def on_connection_close(self) -> None:
+        """End now, not with the next event."""
+        self._events.put_nowait(None)
+
     async def get(self) -> None:
         if len(self.streams.open) >= MAX_STREAMS:
             raise HTTPError(503, log_message="Too many pages are open.")
-        events: asyncio.Queue[str | None] = asyncio.Queue()
+        events = self._events
         self.set_header("Content-Type", "text/event-stream")
         self.streams.open.add(events)
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ibcm_bridge.lab.page.server import MAX_STREAMS
 from tests.lab.page.running import Up
 
 PATHS = [
@@ -54,6 +55,13 @@ def test_another_origin_is_refused(up: Up) -> None:
 def test_a_form_cannot_act(up: Up) -> None:
     """A form can send the token only in the URL."""
     assert up.request(f"/do/stop?token={up.token}", {}, b"{}")[0] == 403
+
+
+def test_a_closed_page_makes_room_for_another(up: Up) -> None:
+    """Reloading a page closes its stream of events, and opens another."""
+    for _ in range(MAX_STREAMS + 4):
+        with urllib.request.urlopen(f"{up.origin}/events?token={up.token}", timeout=10) as events:
+            assert events.readline() == b"event: hello\n"
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,7 @@ def test_another_client_certificate_is_used(up: Up) -> None:
         ({"line": "nothing"}, "'nothing' is not a request line; use VERB TARGET HTTP/1.1"),
         ({"line": "GET /ü HTTP/1.1"}, "write the path as it is sent, percent-encoded"),
         ({"fields": "no colon"}, "--header 'no colon' has no colon; use 'NAME: VALUE'"),
+        ({"fields": "A: b\rC: d"}, "has a control character; remove it"),
         ({"texts": ["one"]}, "The request has other parts by now; begin again."),
         ({"line": f"GET /{'x' * 30_000} HTTP/1.1"}, "The head is longer than 24,000 characters"),
     ],
@@ -139,6 +140,13 @@ def test_text_that_is_not_a_request_gets_a_sentence_and_is_not_sent(
         assert sentence in said["problem"]
     assert post(up, "/do/stop", {})[0] == 202
     assert records.stat().st_size == before
+
+
+def test_only_a_line_end_separates_fields(up: Up) -> None:
+    given = edit(up, "policy-download")
+    result = sent(up, given | {"fields": f"{given['fields']}\r\nX-Text: one\u2028two"})
+    fields = result["paths"]["tunnel"]["received"]["fields"]
+    assert ["X-Text", "one\u2028two".encode().decode("latin-1")] in fields
 
 
 def test_an_upload_that_the_bridge_cancels_cannot_be_edited(up: Up) -> None:
