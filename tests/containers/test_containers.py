@@ -115,6 +115,11 @@ def test_the_image_has_the_bridge_and_no_tool_that_downloads(image: Podman) -> N
     for missing in ("pip", "pip3", "curl", "wget"):
         assert image.inside("sh", "-c", f"command -v {missing}").returncode, missing
     assert "No module named pip" in image.inside("python", "-m", "pip").stderr
+    # libpq is part of the wheel: Debian's is not in the image.
+    library = image.inside(
+        "python", "-c", "import psycopg, psycopg_pool; print(psycopg.pq.__impl__)"
+    )
+    assert library.stdout == "binary\n", library.stderr
 
 
 def test_the_sbom_names_every_package_of_the_image(image: Podman, tmp_path: Path) -> None:

@@ -6,13 +6,18 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from ibcm_bridge.commands.main import main
+from ibcm_bridge.storage.postgresql import VERSION
+from tests.needs import postgresql_programs
+from tests.postgresql_server import USER
 from tests.repository.two_bridges import BACKENDS, NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -29,8 +34,44 @@ def _blocks(heading: str) -> list[str]:
 @pytest.mark.slow
 @pytest.mark.needs("root", "ip", "haproxy")
 def test_the_commands_start_two_bridges_behind_haproxy(tmp_path: Path) -> None:
-    serve, start, request = _blocks("Two bridges on one machine")
-    (tmp_path / "deploy").symlink_to(ROOT / "deploy")
+    _, start, _ = _blocks("Two bridges on one machine")
+    _requests_through_haproxy(tmp_path, start)
+
+
+@pytest.mark.slow
+@pytest.mark.needs("root", "ip", "haproxy", "postgresql")
+def test_the_commands_start_two_bridges_with_postgresql() -> None:
+    database, write = _blocks("Two bridges with PostgreSQL")
+    _, start, _ = _blocks("Two bridges on one machine")
+    sqlite, *others = start.splitlines()
+    assert write.startswith(sqlite), "the line instead of that of the previous section"
+    # PostgreSQL refuses root, and its user cannot enter a folder of pytest.
+    folder = Path(tempfile.mkdtemp(prefix="ibcm-scale-"))
+    try:
+        folder.chmod(0o755)
+        shutil.chown(folder, USER, USER)
+        as_postgres = f"runuser -u {USER} -- bash -euc"
+        query = f"{_psql('select version from ibcm_bridge.version')} >version"
+        _requests_through_haproxy(
+            folder,
+            "\n".join([write.rstrip(), *others]),
+            before=f"{as_postgres} {shlex.quote(database)} >database.log 2>&1",
+            after=f"{query}; {as_postgres} 'pg_ctl --pgdata db --mode fast stop' >/dev/null",
+        )
+        assert (folder / "version").read_text("ascii") == f"{VERSION}\n"
+        assert not [*(folder / "scale").glob("*.sqlite")]
+    finally:
+        shutil.rmtree(folder)
+
+
+def _psql(query: str) -> str:
+    return f'psql --host "$PWD/db" --username ibcm --tuples-only --no-align -c "{query}" ibcm'
+
+
+def _requests_through_haproxy(folder: Path, start: str, before: str = "", after: str = "") -> None:
+    """Paste the commands, with those for PostgreSQL; each request succeeds."""
+    serve, _, request = _blocks("Two bridges on one machine")
+    (folder / "deploy").symlink_to(ROOT / "deploy")
     ready = "[ $(ss -Hltn 'sport = :9100' | wc -l) = 2 ] && [ -e scale/admin.sock ]"
     # In a network namespace of its own: the commands have fixed ports.
     script = "\n".join(
@@ -38,7 +79,9 @@ def test_the_commands_start_two_bridges_behind_haproxy(tmp_path: Path) -> None:
             "set -eu",
             "ip link set lo up",
             f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH:/usr/sbin",
-            "trap 'kill $(jobs -p); wait' EXIT",
+            f"PATH=$PATH:{postgresql_programs() or ''}",
+            f"trap {shlex.quote(f'set +e; kill $(jobs -p); wait; {after}')} EXIT",
+            before,
             f"{serve.rstrip()} >serve.log 2>&1 &",
             _WAIT_FOR.format(condition="[ -e kit/kit.json ]"),
             start,
@@ -50,7 +93,7 @@ def test_the_commands_start_two_bridges_behind_haproxy(tmp_path: Path) -> None:
     )
     done = subprocess.run(
         ["unshare", "--net", "bash", "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=300,
@@ -58,7 +101,7 @@ def test_the_commands_start_two_bridges_behind_haproxy(tmp_path: Path) -> None:
     )
     statuses = re.findall(r"^HTTP/1.1 (\d+)", done.stdout, re.MULTILINE)
     assert statuses == ["200"] * 4, done.stdout + done.stderr
-    audits = [tmp_path / "scale" / f"audit-127.0.0.1{number}.jsonl" for number in (1, 2)]
+    audits = [folder / "scale" / f"audit-127.0.0.1{number}.jsonl" for number in (1, 2)]
     lines = [line for audit in audits for line in audit.read_text("utf-8").splitlines()]
     records = [record for line in lines if "target" in (record := json.loads(line))]
     assert [record["via"].partition(":")[0] for record in records] == ["127.0.0.10"] * 4
