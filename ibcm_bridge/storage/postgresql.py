@@ -68,10 +68,15 @@ class PostgresqlDatabase:
         *,
         connections: int,
         limit_seconds: float | None = LIMIT_SECONDS,
+        locks_rows: bool = False,
     ) -> None:
-        """Connect, and migrate the schema. `limit_seconds` is None for the command line."""
+        """Connect, and migrate the schema. `limit_seconds` is None for the command line.
+
+        `locks_rows`: whether another transaction can only lock some rows, and not a whole table.
+        """
         self._place = state.address
         self._error = error
+        self._of_statement = (*_OF_STATEMENT, *(_LOCKED if locks_rows else ()))
         self._limit = limit_seconds
         try:
             with (
@@ -123,7 +128,7 @@ class PostgresqlDatabase:
         if isinstance(error, ValueError):
             return self.error(f"is damaged: {error}")
         found = self.error(cause(error))
-        found.of_statement = isinstance(error, _OF_STATEMENT)
+        found.of_statement = isinstance(error, self._of_statement)
         return found
 
     def error(self, words: str) -> DatabaseError:
@@ -191,11 +196,12 @@ def cause(error: psycopg.Error) -> str:
 _OF_STATEMENT = (
     psycopg.DataError,
     psycopg.IntegrityError,
-    psycopg.errors.LockNotAvailable,
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
 )
 """The rows of a statement are the cause. Others are of the whole database."""
+
+_LOCKED = (psycopg.errors.LockNotAvailable,)
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _WORDS = {

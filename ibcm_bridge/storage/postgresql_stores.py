@@ -38,7 +38,11 @@ class SharedUploads(UploadTable):
     ) -> None:
         """Connect, and migrate the schema. `clock` in seconds, about the same on all machines."""
         database = PostgresqlDatabase(
-            state, SpoolError, connections=UPLOAD_CONNECTIONS, limit_seconds=UPLOAD_LIMIT_SECONDS
+            state,
+            SpoolError,
+            connections=UPLOAD_CONNECTIONS,
+            limit_seconds=UPLOAD_LIMIT_SECONDS,
+            locks_rows=True,
         )
         try:
             super().__init__(database, UPLOADS, state, limits, clock)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -103,5 +104,26 @@ def test_a_read_only_database_is_not_changed_for_a_while(
                 finally:
                     admin.execute("ALTER DATABASE state RESET default_transaction_read_only")
             assert bindings.shared_problem() is not None
+
+    asyncio.run(change())
+
+
+def test_during_an_import_changes_do_not_wait_for_one_another(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    async def change() -> None:
+        with closing(SharedBindings(state)) as bindings:
+            await bindings.add(PC1)
+            with postgresql.connect(dict(state.parameters)["dbname"]) as admin:
+                with admin.transaction():
+                    admin.execute("LOCK TABLE ibcm_bridge.bindings IN EXCLUSIVE MODE")
+                    began = time.monotonic()
+                    found = await asyncio.gather(
+                        *(bindings.add(numbered(number)) for number in range(6)),
+                        return_exceptions=True,
+                    )
+                    # One after the other, they would wait for 9 s.
+                    assert time.monotonic() - began < 4.0
+                assert all(isinstance(each, RegistryError) for each in found)
 
     asyncio.run(change())
