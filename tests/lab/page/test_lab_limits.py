@@ -102,7 +102,7 @@ def test_a_site_system_without_an_address_would_be_looked_for_in_dns() -> None:
 
 
 @pytest.mark.parametrize("nothing", ["", " null", " ~", " {}", " []", ' ""'])
-def test_an_address_without_a_value_is_no_address(nothing: str) -> None:
+def test_an_address_needs_a_value(nothing: str) -> None:
     edited = OWN.replace("connect: 127.0.0.1:9444", f"connect:{nothing}", 1)
     (line, *_) = refused(edited.replace("https://dp01.corp.example", "https://x.example", 1))
     assert "without `connect`, https://x.example leaves the lab" in line
