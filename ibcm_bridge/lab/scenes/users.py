@@ -76,7 +76,9 @@ class _Users:
     ) -> Iterator[ActionResult]:
         """Request user policy on a separate connection."""
         account = UserAccount(f"CORP\\{user}", password, tickets)
-        return request_user_policy(self.client, account, self.settings, by)
+        first, *others = request_user_policy(self.client, account, self.settings, by)
+        yield replace(first, text=f"{user}, {self._has(user, tickets, password)}")
+        yield from others
 
     def no_policy(
         self, user: str, *, tickets: Path | None = None, password: str | None = None
@@ -86,6 +88,14 @@ class _Users:
         requested = not self.settings.why_not(on_internet=self.client.network.on_internet)
         yield from must_fail(asked) if requested else asked
         yield from self.client.run(POLICY_REQUEST)
+
+    def _has(self, user: str, tickets: Path | None, password: str | None) -> str:
+        """Return in words what a user has to authenticate."""
+        if password is not None:
+            return (
+                "with the password" if password == self.passwords[user] else "with a wrong password"
+            )
+        return "with a ticket" if tickets else "without a ticket"
 
     def _act(self, action: str, act: Callable[[], str]) -> ActionResult:
         began = time.perf_counter()
@@ -251,8 +261,8 @@ USERS = (
         "user-settings",
         "The two client settings for user policy",
         "USER-WINDOWS-AUTH",
-        "Without the first, a client requests no user policy; without the second, none on the "
-        "Internet.",
+        "A client requests no user policy if Enable user policy on clients is No, and none on the "
+        "Internet if Enable user policy requests from Internet clients is No.",
         _settings,
     ),
     Scene(

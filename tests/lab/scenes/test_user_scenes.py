@@ -75,14 +75,14 @@ def test_a_scene_shows_what_it_should(perimeter: Perimeter, scene: Scene) -> Non
 
 def test_kerberos_then_ntlm_then_computer_policy_only(perimeter: Perimeter) -> None:
     outside = [
-        (action.response, action.result)
+        (action.text, action.response, action.result)
         for action in played(perimeter, "user-sign-in")
         if action.network == "internet" and action.action == USER_REQUEST
     ]
     assert outside == [
-        ("200 OK by Kerberos", Result.GOOD),
-        ("200 OK by NTLM", Result.GOOD),
-        ("401 Unauthorized", Result.AS_REQUIRED),
+        ("alice, with a ticket", "200 OK by Kerberos", Result.GOOD),
+        ("bob, with the password", "200 OK by NTLM", Result.GOOD),
+        ("bob, with a wrong password", "401 Unauthorized", Result.AS_REQUIRED),
     ]
     received = users(perimeter)
     names = dict.fromkeys(request.user for request in received if request.user)
