@@ -203,7 +203,7 @@ def announces_more(request: Request) -> bool:
 
 _NO_RESPONSE = (
     "There was no response within 10 seconds: the rest of the request is awaited. Compare its "
-    "length with Content-Length."
+    "length with Content-Length, and remove Transfer-Encoding."
 )
 
 

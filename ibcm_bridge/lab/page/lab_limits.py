@@ -69,7 +69,7 @@ def leaves_the_lab(text: str, own: str, file: str) -> list[str]:
         return [
             f"{file}:1: more than {MAX_VALUES:,} values, as the aliases repeat them; remove some"
         ]
-    if long := list(_too_long(edited)):
+    if long := dict.fromkeys(_too_long(edited)):
         why = f"longer than {MAX_TEXT:,} characters; shorten it"
         return [f"{file}:{line}: {why}" for line in long]
     allowed = _values(read_yaml(own))

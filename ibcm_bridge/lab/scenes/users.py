@@ -261,8 +261,8 @@ USERS = (
         "user-settings",
         "The two client settings for user policy",
         "USER-WINDOWS-AUTH",
-        "A client requests no user policy if Enable user policy on clients is No, and none on the "
-        "Internet if Enable user policy requests from Internet clients is No.",
+        'A client requests no user policy if "Enable user policy on clients" is No, and none on '
+        'the Internet if "Enable user policy requests from Internet clients" is No.',
         _settings,
     ),
     Scene(

@@ -125,6 +125,10 @@ def test_a_text_that_is_too_long_gets_its_line(long: str) -> None:
     ]
 
 
+def test_a_long_text_with_aliases_gets_one_line() -> None:
+    assert len(refused(OWN + f"web: [&a {'x' * 1_001}, *a, *a]\n")) == 1
+
+
 def test_an_alias_leaves_the_lab_as_its_value_does() -> None:
     edited = OWN.replace("listen: 127.0.0.1:8443", "listen: &a 0.0.0.0:443", 1)
     edited = edited.replace("listen: 127.0.0.1:8443", "listen: *a", 1)
