@@ -81,7 +81,7 @@ class UploadAssembly:
 
     def shared_problem(self) -> str | None:
         """Return why no machine can use the spool; None if they can, or have their own."""
-        return None if self._breaker is None else self._breaker.problem
+        return None if self._breaker is None else self._breaker.reported()
 
     async def totals(self) -> tuple[int, int]:
         """Return the number of uploads, and of their bytes. Raise SpoolError."""

@@ -15,6 +15,8 @@ from ibcm_bridge.storage.database import DatabaseError
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+REPORT_SECONDS = 600.0
+"""For how long a failure is reported. On a quiet day, nothing would show that it is over."""
 
 
 class DatabaseBreaker:
@@ -23,6 +25,7 @@ class DatabaseBreaker:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._next_try = 0.0
+        self._failed = 0.0
         self.problem: str | None = None
         """Why the database cannot be used; None if it can."""
 
@@ -36,12 +39,18 @@ class DatabaseBreaker:
         self._next_try = now + RETRY_SECONDS
         return None
 
+    def reported(self) -> str | None:
+        """Return the problem for the health of the bridge, if it is recent; None otherwise."""
+        is_recent = self._clock() - self._failed < REPORT_SECONDS
+        return self.problem if is_recent else None
+
     def failed(self, problem: str) -> None:
         """Count a failure of the database, not of a statement."""
         if self.problem is None:
             logger.error("%s", problem)
         self.problem = problem
-        self._next_try = self._clock() + RETRY_SECONDS
+        self._failed = self._clock()
+        self._next_try = self._failed + RETRY_SECONDS
 
     def succeeded(self) -> None:
         """Count a response."""

@@ -51,7 +51,7 @@ class SharedBindings:
 
     def shared_problem(self) -> str | None:
         """Return why the database cannot be used; None if it can."""
-        return self._breaker.problem or self._changes.problem
+        return self._breaker.reported() or self._changes.reported()
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:

@@ -127,3 +127,18 @@ def test_during_an_import_changes_do_not_wait_for_one_another(
                 assert all(isinstance(each, RegistryError) for each in found)
 
     asyncio.run(change())
+
+
+def test_an_old_failure_is_not_reported_without_end() -> None:
+    clock = Clock()
+    breaker = DatabaseBreaker(clock)
+    assert breaker.reported() is None
+    breaker.failed("is read-only")
+    clock.now += 599
+    assert breaker.reported() == "is read-only"
+    clock.now += 1
+    assert breaker.reported() is None
+    breaker.failed("is read-only")
+    assert breaker.reported() == "is read-only"
+    breaker.succeeded()
+    assert breaker.reported() is None
