@@ -91,7 +91,7 @@ def test_a_server_scrapes_the_bridge_and_evaluates_the_alerts(
             return [rule for group in server.get("rules")["groups"] for rule in group["rules"]]
 
         until(lambda: all(rule["health"] == "ok" for rule in rules()), "every rule", SOON)
-        assert len(rules()) == 8
+        assert len(rules()) == 10
         assert [rule["name"] for rule in rules() if rule["state"] != "inactive"] == []
         assert bridge.stop() == 0
 

@@ -30,7 +30,7 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import Request
 from tests.lab.page.running import Up
 
-FILES = Path("C:/Users/O'Neil/lab")
+FILES = Path("C:/O'Neil/lab")
 PLACE = CurlContext(("127.0.0.1", 8443), FILES / "root.pem", FILES / "clients/computer")
 WORD = re.compile(r"'((?:[^']|'')*)'|([A-Za-z0-9_./\\:-]+)")
 
