@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from http import HTTPStatus
 from pathlib import Path
-from socket import socket
+from socket import create_server, socket
 from typing import NamedTuple, Self, cast
 
 from cryptography import x509
@@ -35,7 +35,7 @@ from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
-from tornado.netutil import add_accept_handler, bind_sockets
+from tornado.netutil import add_accept_handler
 
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import HERE, Namespace
@@ -276,7 +276,9 @@ class SiteSystems:
     def _bind(self, port: int) -> socket:
         address = self._namespace.address
         with self._namespace.inside(), listening_at((address, port)):
-            return bind_sockets(port, address)[0]
+            listener = create_server((address, port))
+        listener.setblocking(False)
+        return listener
 
     def _listen(self, stand_in: StandIn, listener: socket) -> tuple[HTTPServer, Callable[[], None]]:
         def respond(http_request: HTTPServerRequest) -> None:

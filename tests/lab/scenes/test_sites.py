@@ -106,8 +106,6 @@ def test_the_site_systems_run_only_during_a_scene(lab: RunningLab) -> None:
         socket.create_connection(address)
 
 
-# Tornado leaves the socket that it could not bind to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_port_in_use_is_one_sentence(lab: RunningLab) -> None:
     with (
         site_systems(lab, SECOND_SITE, EUR),
