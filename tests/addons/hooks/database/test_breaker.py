@@ -58,7 +58,7 @@ def test_an_upload_that_another_machine_has_locked_does_not_stop_the_others(
 def test_a_database_that_stopped_is_not_asked_for_a_while(
     uploads: SharedUploads, postgresql: PostgresqlServer
 ) -> None:
-    breaker = DatabaseBreaker()
+    breaker = DatabaseBreaker(lambda: 0.0)  # the start of the database takes time
     uploads.begin(ME, "{1}")
     postgresql.stop()
     try:
