@@ -136,3 +136,25 @@ def no(sentence: str) -> Statement:
 
 type Statements = Mapping[ExportRule, Statement]
 """The statement of a proxy for each rule."""
+
+
+def statements(why_no_bodies: str, rows: Statements) -> Statements:
+    """Return the statements of a proxy that reads no bodies, in the order of the rules.
+
+    `rows` are those that depend on the proxy. The sentence says why it reads no bodies.
+    """
+    targets_only = part(f"targets only; {why_no_bodies}")
+    whole = {
+        ExportRule.CONTENT: no(
+            f"{why_no_bodies}; malware, XML entities and compression bombs pass"
+        ),
+        ExportRule.UPLOADS: no(why_no_bodies),
+        ExportRule.OSD: targets_only,
+        ExportRule.SETUP: targets_only,
+        ExportRule.ASSIGNMENT: no(why_no_bodies),
+        ExportRule.WAKE: no(why_no_bodies),
+        ExportRule.USER_POLICY: targets_only,
+        ExportRule.SOAP: no(f"{why_no_bodies}: SOAP operations and serialized objects pass"),
+        **rows,
+    }
+    return {rule: whole[rule] for rule in ExportRule}

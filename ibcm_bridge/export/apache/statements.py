@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.export.rules import ExportRule, Statements, no, part, yes
+from ibcm_bridge.export.rules import ExportRule, Statements, no, part, statements, yes
 
 _NO_BODIES = "ModSecurity has no parser for these bodies, so they are not inspected"
 _MAP = "SecRule on verb and target (403)"
@@ -11,7 +11,7 @@ _FIELDS = (
     "are forwarded: mod_headers has no allowlist"
 )
 
-APACHE: Statements = {
+_ROWS: Statements = {
     ExportRule.SERVER_NAME: part(
         "an unknown name gets a virtual host that refuses every request, after the handshake"
     ),
@@ -78,8 +78,6 @@ APACHE: Statements = {
         "in a row are refused"
     ),
     ExportRule.BODY_SIZE: yes("SecRule on Content-Length for each verb (413)"),
-    ExportRule.CONTENT: no(f"{_NO_BODIES}; malware, XML entities and compression bombs pass"),
-    ExportRule.UPLOADS: no(_NO_BODIES),
     ExportRule.RESPONSES: no("replies are not parsed: intranet names reach the client"),
     ExportRule.RESPONSE_FIELDS: part(
         "Header unset for known fields; there is no allowlist, and Apache sends Server: Apache"
@@ -87,13 +85,7 @@ APACHE: Statements = {
     ExportRule.SOURCES: no("limits of one source are not exported"),
     ExportRule.IDENTITY: no(f"{_NO_BODIES}; any client can use the client GUID of another one"),
     ExportRule.PAYLOAD: yes("the body is forwarded unchanged, while it arrives"),
-    ExportRule.OSD: part(f"targets only; {_NO_BODIES}"),
-    ExportRule.SETUP: part(f"targets only; {_NO_BODIES}"),
-    ExportRule.ASSIGNMENT: no(_NO_BODIES),
-    ExportRule.WAKE: no(_NO_BODIES),
-    ExportRule.USER_POLICY: part(f"targets only; {_NO_BODIES}"),
     ExportRule.SUP_PATHS: yes(_MAP),
-    ExportRule.SOAP: no(f"{_NO_BODIES}: SOAP operations and serialized objects pass"),
     ExportRule.SIGN_IN: no(
         "Apache cannot hold a site-system leg for one client, so directories with Windows "
         "authentication are left out"
@@ -104,3 +96,5 @@ APACHE: Statements = {
     ExportRule.TUNNEL_ENROLLED: no("tunnels are left out"),
     ExportRule.TUNNEL_BLIND: no("tunnels are left out"),
 }
+
+APACHE = statements(_NO_BODIES, _ROWS)

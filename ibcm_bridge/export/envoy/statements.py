@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.export.rules import ExportRule, Statements, no, part, yes
+from ibcm_bridge.export.rules import ExportRule, Statements, no, part, statements, yes
 
 _NO_BODIES = "the configuration does not parse or scan bodies"
 _ROUTES = "routes by verb and target (403)"
 _FIELDS = "the Lua filter removes every other field"
 
-ENVOY: Statements = {
+_ROWS: Statements = {
     ExportRule.SERVER_NAME: part(
         "filter_chain_match.server_names; a publication with without_sni also gets unknown names"
     ),
@@ -76,8 +76,6 @@ ENVOY: Statements = {
         "in a row are refused"
     ),
     ExportRule.BODY_SIZE: yes("the Lua filter compares Content-Length for each verb (413)"),
-    ExportRule.CONTENT: no(f"{_NO_BODIES}; malware, XML entities and compression bombs pass"),
-    ExportRule.UPLOADS: no(_NO_BODIES),
     ExportRule.RESPONSES: no("replies are not parsed: intranet names reach the client"),
     ExportRule.RESPONSE_FIELDS: part(
         "response_headers_to_remove of known fields; there is no allowlist, and Envoy sends Server"
@@ -85,13 +83,7 @@ ENVOY: Statements = {
     ExportRule.SOURCES: no("limits of one source are not exported"),
     ExportRule.IDENTITY: no(f"{_NO_BODIES}; any client can use the client GUID of another one"),
     ExportRule.PAYLOAD: yes("the body is forwarded unchanged, while it arrives"),
-    ExportRule.OSD: part(f"targets only; {_NO_BODIES}"),
-    ExportRule.SETUP: part(f"targets only; {_NO_BODIES}"),
-    ExportRule.ASSIGNMENT: no(_NO_BODIES),
-    ExportRule.WAKE: no(_NO_BODIES),
-    ExportRule.USER_POLICY: part(f"targets only; {_NO_BODIES}"),
     ExportRule.SUP_PATHS: yes(_ROUTES),
-    ExportRule.SOAP: no(f"{_NO_BODIES}: SOAP operations and serialized objects pass"),
     ExportRule.SIGN_IN: yes(
         "connection_pool_per_downstream_connection: a connection belongs to one client"
     ),
@@ -101,3 +93,5 @@ ENVOY: Statements = {
     ExportRule.TUNNEL_ENROLLED: yes("a tunnel is exported"),
     ExportRule.TUNNEL_BLIND: yes("a comment at each tunnel"),
 }
+
+ENVOY = statements(_NO_BODIES, _ROWS)

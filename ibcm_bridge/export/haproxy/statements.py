@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.export.rules import ExportRule, Statements, no, part, yes
+from ibcm_bridge.export.rules import ExportRule, Statements, no, part, statements, yes
 
 _NO_BODIES = "HAProxy does not parse or scan bodies"
 _MAP = "a map of verb and target (403)"
 _FIELDS = "http-request del-header of every other field"
 
-HAPROXY: Statements = {
+_ROWS: Statements = {
     ExportRule.SERVER_NAME: yes("crt-list with strict-sni"),
     ExportRule.HOST: yes("Host is compared with ssl_fc_sni (421)"),
     ExportRule.HTTPS_ONLY: yes("ssl on both legs, or on none"),
@@ -77,8 +77,6 @@ HAPROXY: Statements = {
         "in a row are refused"
     ),
     ExportRule.BODY_SIZE: yes("req.hdr_val(content-length) for each verb (413)"),
-    ExportRule.CONTENT: no(f"{_NO_BODIES}; malware, XML entities and compression bombs pass"),
-    ExportRule.UPLOADS: no(_NO_BODIES),
     ExportRule.RESPONSES: no("HAProxy does not parse replies: intranet names reach the client"),
     ExportRule.RESPONSE_FIELDS: part(
         "http-response del-header of known fields; there is no allowlist"
@@ -86,13 +84,7 @@ HAPROXY: Statements = {
     ExportRule.SOURCES: part("a stick-table; IPv6 sources are single addresses, not networks"),
     ExportRule.IDENTITY: no(f"{_NO_BODIES}, so any client can use the client GUID of another one"),
     ExportRule.PAYLOAD: yes("the body is forwarded unchanged, while it arrives"),
-    ExportRule.OSD: part(f"targets only; {_NO_BODIES}"),
-    ExportRule.SETUP: part(f"targets only; {_NO_BODIES}"),
-    ExportRule.ASSIGNMENT: no(_NO_BODIES),
-    ExportRule.WAKE: no(_NO_BODIES),
-    ExportRule.USER_POLICY: part(f"targets only; {_NO_BODIES}"),
     ExportRule.SUP_PATHS: yes(_MAP),
-    ExportRule.SOAP: no(f"{_NO_BODIES}: SOAP operations and serialized objects pass"),
     ExportRule.SIGN_IN: yes("http-reuse never: a server connection belongs to one client"),
     ExportRule.ENROLLED: yes("only a tunnel is exported for it"),
     ExportRule.TUNNEL: yes("mode tcp with req.ssl_sni"),
@@ -100,3 +92,5 @@ HAPROXY: Statements = {
     ExportRule.TUNNEL_ENROLLED: yes("a tunnel is exported"),
     ExportRule.TUNNEL_BLIND: yes("a comment at each tunnel"),
 }
+
+HAPROXY = statements(_NO_BODIES, _ROWS)

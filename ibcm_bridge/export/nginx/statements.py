@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.export.rules import ExportRule, Statements, no, part, yes
+from ibcm_bridge.export.rules import ExportRule, Statements, no, part, statements, yes
 
 _NO_BODIES = "nginx does not parse or scan bodies"
 
-NGINX: Statements = {
+_ROWS: Statements = {
     ExportRule.SERVER_NAME: yes("ssl_reject_handshake in the default server"),
     ExportRule.HOST: yes("a server for each name; $ssl_server_name is compared with Host (421)"),
     ExportRule.HTTPS_ONLY: yes("https:// in proxy_pass of servers with TLS, http:// in others"),
@@ -82,20 +82,12 @@ NGINX: Statements = {
     ExportRule.BODY_SIZE: part(
         "client_max_body_size: the largest limit of the role, for all verbs"
     ),
-    ExportRule.CONTENT: no(f"{_NO_BODIES}; malware, XML entities and compression bombs pass"),
-    ExportRule.UPLOADS: no(_NO_BODIES),
     ExportRule.RESPONSES: no("nginx does not parse replies: intranet names reach the client"),
     ExportRule.RESPONSE_FIELDS: part("proxy_hide_header for known fields; there is no allowlist"),
     ExportRule.SOURCES: no("limits of one source are not exported; see limit_conn"),
     ExportRule.IDENTITY: no(f"{_NO_BODIES}, so any client can use the client GUID of another one"),
     ExportRule.PAYLOAD: yes("proxy_request_buffering sends the body unchanged"),
-    ExportRule.OSD: part(f"targets only; {_NO_BODIES}"),
-    ExportRule.SETUP: part(f"targets only; {_NO_BODIES}"),
-    ExportRule.ASSIGNMENT: no(_NO_BODIES),
-    ExportRule.WAKE: no(_NO_BODIES),
-    ExportRule.USER_POLICY: part(f"targets only; {_NO_BODIES}"),
     ExportRule.SUP_PATHS: yes("a map of verb and target (403)"),
-    ExportRule.SOAP: no(f"{_NO_BODIES}: SOAP operations and serialized objects pass"),
     ExportRule.SIGN_IN: no(
         "nginx cannot hold a site-system leg for one client, so directories with Windows "
         "authentication are left out"
@@ -106,3 +98,5 @@ NGINX: Statements = {
     ExportRule.TUNNEL_ENROLLED: yes("a tunnel is exported"),
     ExportRule.TUNNEL_BLIND: yes("a comment at each tunnel"),
 }
+
+NGINX = statements(_NO_BODIES, _ROWS)
