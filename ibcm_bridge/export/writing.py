@@ -119,6 +119,14 @@ def tunnel_text(tunnel: ExportedTunnel) -> str:
     return f"{text} {tunnel.name}: TLS passes, and its content is not inspected."
 
 
+SITE_SYSTEM_FIELDS = (
+    *("X-Powered-By", "X-AspNet-Version", "X-AspNetMvc-Version", "Alt-Svc", "Via", "Refresh"),
+    *("Link", "Clear-Site-Data", "Strict-Transport-Security", "BITS-Host-ID"),
+    *("BITS-Host-ID-Fallback-Timeout", "BITS-Reply-URL", "Content-Location"),
+)
+"""Response fields about a site system, besides Server (`site_system_leg.response_head`)."""
+
+
 def limitations(statements: Statements) -> tuple[Limitation, ...]:
     """Return what the statements do not enforce, or only in part."""
     return tuple(

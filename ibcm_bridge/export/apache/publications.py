@@ -13,23 +13,8 @@ from ibcm_bridge.export.model import (
     ExportedPublication,
     ExportedTls,
 )
-from ibcm_bridge.export.writing import Files, comment, safe_path
+from ibcm_bridge.export.writing import SITE_SYSTEM_FIELDS, Files, comment, safe_path
 from ibcm_bridge.policy.roles import CertificatePolicy
-
-_RESPONSE_FIELDS = (
-    *(
-        "Server",
-        "X-Powered-By",
-        "X-AspNet-Version",
-        "X-AspNetMvc-Version",
-        "Alt-Svc",
-        "Via",
-        "Refresh",
-    ),
-    *("Link", "Clear-Site-Data", "Strict-Transport-Security", "BITS-Host-ID"),
-    *("BITS-Host-ID-Fallback-Timeout", "BITS-Reply-URL", "Content-Location"),
-)
-"""Fields about a site system (`site_system_leg.response_head`)."""
 
 
 def server_certificate(tls: ExportedTls) -> Iterator[str]:
@@ -62,7 +47,7 @@ def virtual_host(
         yield from site_system_tls(publication, publication.tls, files)
     yield from security_rules(policy, publication, ids)
     yield comment("[BRIDGE-INSPECT] Fields about the site system.")
-    for field in _RESPONSE_FIELDS:
+    for field in ("Server", *SITE_SYSTEM_FIELDS):
         yield f"Header unset {field}"
         yield f"Header always unset {field}"
     yield from site_systems(policy.limits, publication, key)

@@ -8,15 +8,10 @@ from ibcm_bridge.export.envoy.text import FILTERS, access_log, duration
 from ibcm_bridge.export.envoy.yaml_text import Commented, Value
 from ibcm_bridge.export.model import ExportedListener, ExportedPublication, ExportedRole
 from ibcm_bridge.export.targets import Line
+from ibcm_bridge.export.writing import SITE_SYSTEM_FIELDS
 from ibcm_bridge.policy.policy import Limits
 
-_RESPONSE_FIELDS = (
-    *("x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "alt-svc", "via", "refresh"),
-    *("link", "clear-site-data", "strict-transport-security", "bits-host-id"),
-    *("bits-host-id-fallback-timeout", "bits-reply-url", "content-location"),
-    "x-envoy-upstream-service-time",
-)
-"""Fields about a site system (`site_system_leg.response_head`)."""
+_RESPONSE_FIELDS = (*map(str.lower, SITE_SYSTEM_FIELDS), "x-envoy-upstream-service-time")
 
 
 def connection_manager(

@@ -20,6 +20,7 @@ from ibcm_bridge.export.model import (
     ExportedTls,
 )
 from ibcm_bridge.export.writing import (
+    SITE_SYSTEM_FIELDS,
     Files,
     Place,
     comment,
@@ -47,12 +48,7 @@ _NOTES = (
     "Where tunnels share a port, connections go through a Unix socket, with a PROXY header.",
 )
 
-_RESPONSE_FIELDS = (
-    *("server", "x-powered-by", "x-aspnet-version", "x-aspnetmvc-version", "alt-svc", "via"),
-    *("refresh", "link", "clear-site-data", "strict-transport-security", "bits-host-id"),
-    *("bits-host-id-fallback-timeout", "bits-reply-url", "content-location"),
-)
-"""Fields about a site system (`site_system_leg.response_head`)."""
+_RESPONSE_FIELDS = ("server", *map(str.lower, SITE_SYSTEM_FIELDS))
 
 
 def export_haproxy(policy: ExportedPolicy, place: Place) -> Export:

@@ -20,24 +20,9 @@ from ibcm_bridge.export.nginx.site_systems import (
     unsent,
 )
 from ibcm_bridge.export.nginx.text import block, ciphers, quoted, versions
-from ibcm_bridge.export.writing import Files, comment, safe_path
+from ibcm_bridge.export.writing import SITE_SYSTEM_FIELDS, Files, comment, safe_path
 from ibcm_bridge.policy.policy import Limits
 from ibcm_bridge.policy.roles import CertificatePolicy
-
-_HIDDEN = (
-    *(
-        "X-Powered-By",
-        "X-AspNet-Version",
-        "X-AspNetMvc-Version",
-        "Alt-Svc",
-        "Via",
-        "Refresh",
-        "Link",
-    ),
-    *("Clear-Site-Data", "Strict-Transport-Security", "BITS-Host-ID"),
-    *("BITS-Host-ID-Fallback-Timeout", "BITS-Reply-URL", "Content-Location"),
-)
-"""Response fields about a site system (`site_system_leg.response_head`)."""
 
 
 def publication_maps(publication: ExportedPublication, key: str) -> Iterator[str]:
@@ -170,7 +155,7 @@ def _forwarded(publication: ExportedPublication, role: ExportedRole, own: str) -
     yield "proxy_max_temp_file_size 0;"
     yield "proxy_next_upstream off;"
     yield comment("[BRIDGE-INSPECT] Fields about the site system.")
-    yield from (f"proxy_hide_header {field};" for field in _HIDDEN)
+    yield from (f"proxy_hide_header {field};" for field in SITE_SYSTEM_FIELDS)
     yield "proxy_pass_header Date;"
     scheme = "http" if publication.tls is None else "https"
     for name in sorted(role.site_systems.names):
