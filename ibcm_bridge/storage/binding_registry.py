@@ -22,7 +22,6 @@ _STATEMENTS = BindingStatements(
     add="INSERT INTO bindings VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
     change="REPLACE INTO bindings VALUES (?, ?, ?, ?, ?, ?, ?)",
     forget="DELETE FROM bindings WHERE guid = ?",
-    begin_import=None,
 )
 
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Self
+from typing import Any, Self
 
 from ibcm_bridge.identity.bindings import Binding, confirms
 from ibcm_bridge.storage.binding_rows import binding_of, row_of
@@ -44,11 +44,8 @@ class BindingTable:
 
     def find(self, guid: str) -> Binding | None:
         """The binding of a client GUID in the form of `client_guid.read_guid`; None without one."""
-        try:
-            row = self._database.one(self._find_one, (guid,))
-            return None if row is None else binding_of(row)
-        except ValueError as error:
-            raise self._database.explained(error) from error
+        row = self._database.one(self._find_one, (guid,))
+        return None if row is None else self._read(row)
 
     def add(self, binding: Binding) -> Binding:
         """Bind a client GUID unless it is bound. Return the stored binding, new or earlier."""
@@ -86,11 +83,8 @@ class BindingTable:
         # Page by page: an open statement keeps its snapshot, and the log could not be truncated.
         last = ""
         while True:
-            try:
-                rows = self._database.all(self._statements.page_after, (last, _PAGE))
-                page = [binding_of(row) for row in rows]
-            except ValueError as error:
-                raise self._database.explained(error) from error
+            rows = self._database.all(self._statements.page_after, (last, _PAGE))
+            page = [self._read(row) for row in rows]
             yield from page
             if len(page) < _PAGE:
                 return
@@ -103,8 +97,6 @@ class BindingTable:
         # Before the transaction, because bridges cannot write during it.
         rows = [(imported, self._row(imported)) for imported in bindings]
         with self._database.transaction() as transaction:
-            if self._statements.begin_import is not None:
-                transaction.execute(self._statements.begin_import)
             for imported, row in rows:
                 stored = self._find(transaction, imported.guid)
                 if stored is None:
@@ -122,8 +114,11 @@ class BindingTable:
     def _find(self, transaction: Transaction, guid: str) -> Binding | None:
         """The binding of a client GUID, which the transaction may change."""
         row = transaction.execute(self._statements.find_to_change, (guid,)).fetchone()
+        return None if row is None else self._read(row)
+
+    def _read(self, row: tuple[Any, ...]) -> Binding:
         try:
-            return None if row is None else binding_of(row)
+            return binding_of(row)
         except ValueError as error:
             raise self._database.explained(error) from error
 

@@ -1,7 +1,7 @@
 """A PostgreSQL database that the bridges of several machines share.
 
-1. The schema `ibcm_bridge` has a version. A bridge with a newer one migrates it when it starts, in
-   one transaction that no other bridge runs meanwhile; a bridge with an older one is refused.
+1. The schema has a version (`postgresql_schema`). A bridge with a newer one migrates it when it
+   starts; a bridge with an older one is refused.
 2. A statement has a time limit. At its end the connection is shut down at the socket: a server that
    does not respond cannot be asked to cancel a statement, as psycopg does at other times.
 3. Every error message has the address, without a password, and the cause.
@@ -15,16 +15,15 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
-from psycopg import sql
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.database import DatabaseError
-from ibcm_bridge.storage.postgresql_statements import MIGRATIONS
+from ibcm_bridge.storage.postgresql_schema import migrate
 
 LIMIT_SECONDS = 2.0
 """The time limit of a statement, and of the wait for a connection."""
@@ -68,22 +67,17 @@ class PostgresqlDatabase:
         *,
         connections: int,
         limit_seconds: float | None = LIMIT_SECONDS,
-        locks_rows: bool = False,
     ) -> None:
-        """Connect, and migrate the schema. `limit_seconds` is None for the command line.
-
-        `locks_rows`: whether another transaction can only lock some rows, and not a whole table.
-        """
+        """Connect, and migrate the schema. `limit_seconds` is None for the command line."""
         self._place = state.address
         self._error = error
-        self._of_statement = (*_OF_STATEMENT, *(_LOCKED if locks_rows else ()))
         self._limit = limit_seconds
         try:
             with (
                 psycopg.connect(**connection_parameters(state)) as connection,
                 limited(connection, limit_seconds),
             ):
-                problem = _migrate(connection)
+                problem = migrate(connection)
         except psycopg.Error as found:
             raise self.explained(found) from found
         if problem is not None:
@@ -118,17 +112,17 @@ class PostgresqlDatabase:
             return connection.execute(statement, values, binary=True).fetchall()
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator[_Transaction]:
+    def transaction(self) -> Iterator[PostgresqlTransaction]:
         """An atomic transaction."""
         with self._connection() as connection, connection.transaction():
-            yield _Transaction(connection)
+            yield PostgresqlTransaction(connection)
 
     def explained(self, error: psycopg.Error | ValueError) -> DatabaseError:
         """Convert an error to one with a place and a cause. A ValueError is from an invalid row."""
         if isinstance(error, ValueError):
             return self.error(f"is damaged: {error}")
         found = self.error(cause(error))
-        found.of_statement = isinstance(error, self._of_statement)
+        found.of_statement = _is_of_statement(error)
         return found
 
     def error(self, words: str) -> DatabaseError:
@@ -144,6 +138,10 @@ class PostgresqlDatabase:
             try:
                 with limited(connection, self._limit):
                     yield connection
+            except psycopg.errors.ReadOnlySqlTransaction:
+                # A new connection has the settings of then, and the other hosts are tried, too.
+                connection.close()
+                raise
             finally:
                 self._pool.putconn(connection)
         except psycopg.Error as error:
@@ -167,7 +165,7 @@ class PostgresqlDatabase:
         raise AssertionError("the last attempt returns or raises")
 
 
-class _Transaction:
+class PostgresqlTransaction:
     """See `stores.Transaction`."""
 
     def __init__(self, connection: psycopg.Connection) -> None:
@@ -176,6 +174,12 @@ class _Transaction:
     def execute(self, statement: str, values: Any = (), /) -> psycopg.Cursor[Any]:
         """Execute a statement. bytea is transferred as it is, not as digits."""
         return self._connection.execute(statement, values, binary=True)
+
+    def copy(self, statement: str, rows: Iterable[Sequence[object]]) -> None:
+        """Send rows to a COPY statement."""
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
 
 
 def cause(error: psycopg.Error) -> str:
@@ -201,7 +205,13 @@ _OF_STATEMENT = (
 )
 """The rows of a statement are the cause. Others are of the whole database."""
 
-_LOCKED = (psycopg.errors.LockNotAvailable,)
+
+def _is_of_statement(error: psycopg.Error) -> bool:
+    if isinstance(error, psycopg.errors.LockNotAvailable):
+        # Only if it waits for a row, and not for a whole table, the server says which one.
+        return error.diag.context is not None
+    return isinstance(error, _OF_STATEMENT)
+
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _WORDS = {
@@ -274,36 +284,3 @@ class Cut:
 def _configure(connection: psycopg.Connection) -> None:
     for statement in SESSION:
         connection.execute(statement)
-
-
-VERSION = len(MIGRATIONS)
-"""The version of the schema. Each migration leads to the next one."""
-
-_LOCK = 0x6962636D6D696772
-"""The advisory lock of a migration: "ibcmmigr"."""
-
-
-def _migrate(connection: psycopg.Connection) -> str | None:
-    """Bring the schema to this version. Return why it cannot be used; None if it can."""
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-        known = connection.execute("SELECT to_regnamespace('ibcm_bridge')").fetchone()
-        if known is None or known[0] is None:
-            connection.execute("CREATE SCHEMA ibcm_bridge")
-        table = connection.execute("SELECT to_regclass('ibcm_bridge.version')").fetchone()
-        version = 0
-        if table is not None and table[0] is not None:
-            (version,) = connection.execute(
-                "SELECT version FROM ibcm_bridge.version"
-            ).fetchone() or (0,)
-        if version > VERSION:
-            return (
-                "was migrated by a newer ibcm-bridge: "
-                f"its schema has version {version}, this one supports {VERSION}"
-            )
-        for statements in MIGRATIONS[version:]:
-            for statement in statements:
-                connection.execute(sql.SQL(statement))
-        if version < VERSION:
-            connection.execute("UPDATE ibcm_bridge.version SET version = %s", (VERSION,))
-    return None

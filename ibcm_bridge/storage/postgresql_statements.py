@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ibcm_bridge.storage.statements import BindingStatements, UploadStatements
 
 CHANNEL = "ibcm_bridge_bindings"
@@ -94,9 +96,60 @@ BINDINGS = BindingStatements(
         "signing_key = EXCLUDED.signing_key"
     ),
     forget="DELETE FROM ibcm_bridge.bindings WHERE guid = %s",
-    # It waits for `find_to_change`, too: a change between its two statements would be a deadlock.
-    begin_import="LOCK TABLE ibcm_bridge.bindings IN EXCLUSIVE MODE",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ImportStatements:
+    """The statements of an import of bindings (`postgresql_import`)."""
+
+    create: str
+    copy: str
+    analyze: str
+    """For a good plan: nothing else counts the rows of a temporary table."""
+    add: str
+    """Add the rows whose client GUID is not bound, and remove them from the temporary table."""
+    stored: str
+    """A page of the stored rows whose client GUIDs are left."""
+    change: str
+    """Replace the stored rows of these client GUIDs."""
+    drop: str
+    """Remove these client GUIDs from the temporary table."""
+
+    def page(self, *, lock: bool) -> str:
+        """`stored`; with `lock`, no other transaction changes these rows meanwhile."""
+        return f"{self.stored} FOR UPDATE OF stored" if lock else self.stored
+
+
+_STORED_COLUMNS = ", ".join(f"stored.{column}" for column in _COLUMNS.split(", "))
+
+IMPORT = ImportStatements(
+    create=(
+        "CREATE TEMPORARY TABLE imported (LIKE ibcm_bridge.bindings INCLUDING INDEXES) "
+        "ON COMMIT DROP"
+    ),
+    copy=f"COPY pg_temp.imported ({_COLUMNS}) FROM STDIN",
+    analyze="ANALYZE pg_temp.imported",
+    # In order, so that two imports do not wait for each other.
+    add=(
+        f"WITH added AS (INSERT INTO ibcm_bridge.bindings ({_COLUMNS}) "
+        f"SELECT {_COLUMNS} FROM pg_temp.imported ORDER BY guid "
+        "ON CONFLICT DO NOTHING RETURNING guid) "
+        "DELETE FROM pg_temp.imported USING added WHERE imported.guid = added.guid"
+    ),
+    stored=(
+        f"SELECT {_STORED_COLUMNS} FROM ibcm_bridge.bindings AS stored "
+        "JOIN pg_temp.imported USING (guid) WHERE imported.guid > %s ORDER BY guid LIMIT %s"
+    ),
+    change=(
+        "UPDATE ibcm_bridge.bindings AS stored SET source = imported.source, "
+        "since = imported.since, key = imported.key, certificate = imported.certificate, "
+        "name = imported.name, signing_key = imported.signing_key "
+        "FROM pg_temp.imported WHERE stored.guid = imported.guid AND imported.guid = ANY(%s)"
+    ),
+    drop="DELETE FROM pg_temp.imported WHERE guid = ANY(%s)",
+)
+
 COUNT_BINDINGS = "SELECT count(*) FROM ibcm_bridge.bindings"
 
 _SESSION = "site_system, id, key, path, name, total, length, acknowledged, used"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_table import BindingTable
 from ibcm_bridge.storage.postgresql import LIMIT_SECONDS, PostgresqlDatabase
+from ibcm_bridge.storage.postgresql_import import import_bindings
 from ibcm_bridge.storage.postgresql_statements import BINDINGS, UPLOADS
+from ibcm_bridge.storage.stores import Imported
 from ibcm_bridge.storage.upload_table import SpoolError, SpoolLimits, UploadTable, read_stored
 from ibcm_bridge.uploads.session import StoredObject
 
@@ -28,6 +31,12 @@ class SharedRegistry(BindingTable):
             state, RegistryError, connections=1, limit_seconds=limit_seconds
         )
         super().__init__(database, BINDINGS)
+        self._shared = database
+
+    def import_all(self, bindings: Iterable[Binding], *, replace: bool = False) -> Imported:
+        """Import bindings, all or none. A conflicting stored binding is kept unless `replace`."""
+        rows = [(imported, self._row(imported)) for imported in bindings]
+        return import_bindings(self._shared, rows, self._read, replace=replace)
 
 
 class SharedUploads(UploadTable):
@@ -42,7 +51,6 @@ class SharedUploads(UploadTable):
             SpoolError,
             connections=UPLOAD_CONNECTIONS,
             limit_seconds=UPLOAD_LIMIT_SECONDS,
-            locks_rows=True,
         )
         try:
             super().__init__(database, UPLOADS, state, limits, clock)

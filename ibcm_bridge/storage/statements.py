@@ -18,8 +18,6 @@ class BindingStatements:
     change: str
     """Insert a row, in place of the one of its client GUID."""
     forget: str
-    begin_import: str | None
-    """Keep other writers away until the end of the transaction; None if they already are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,12 @@ def test_a_conflicting_import_replaces_only_if_requested(
     assert registry.find(GUID) == imported
 
 
+def test_a_client_guid_that_is_imported_twice_keeps_the_first(registry: BindingTable) -> None:
+    assert registry.import_all([PC1, PC1, numbered(1), PC2]) == Imported(2, 0, 1, ((PC1, PC2),))
+    assert registry.import_all([PC2, PC1, PC1], replace=True) == Imported(0, 2, 1, ())
+    assert registry.find(GUID) == PC1
+
+
 def test_a_longer_name_than_the_stored_one_is_a_conflict() -> None:
     short = Binding(GUID, Source.IMPORT, NOW, name="pc1")
     assert confirms(PC1, short)

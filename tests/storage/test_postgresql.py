@@ -6,14 +6,18 @@ import errno
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import psycopg
 import pytest
 
+from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.policy.policy import StateDatabase
+from ibcm_bridge.storage import postgresql_import
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_rows import row_of
-from ibcm_bridge.storage.postgresql import VERSION
+from ibcm_bridge.storage.postgresql_schema import VERSION
 from ibcm_bridge.storage.postgresql_statements import BINDINGS, CHANNEL
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 from ibcm_bridge.storage.stores import Imported
@@ -196,22 +200,112 @@ def test_a_bridge_without_file_descriptors_gets_an_error_of_the_registry(
         assert registry.find(GUID) == PC1
 
 
-def test_an_import_and_a_change_at_the_same_time_do_not_wait_for_each_other(
+# An import beside bridges
+
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+
+@contextmanager
+def importing(
+    command: SharedRegistry, bindings: list[Binding], admin: psycopg.Connection[object]
+) -> Iterator[list[Imported]]:
+    """Import in another thread, which waits for a lock meanwhile; the result afterwards."""
+    results: list[Imported] = []
+    thread = threading.Thread(
+        target=lambda: results.append(command.import_all(bindings, replace=True))
+    )
+    thread.start()
+    end = time.monotonic() + 20
+    while admin.execute(WAITING).fetchone() is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    yield results
+    thread.join()
+
+
+def test_an_import_waits_for_a_change_that_another_makes_meanwhile(
     state: StateDatabase, admin: psycopg.Connection[object]
 ) -> None:
-    imported: list[object] = []
     with SharedRegistry(state) as bridge, SharedRegistry(state, None) as command:
         bridge.add(PC1)
-        importing = threading.Thread(target=lambda: imported.append(command.import_all([PC2])))
         # The two statements of `replace`, with the import between them.
-        with bridge._database.transaction() as transaction:
+        with ExitStack() as after, bridge._database.transaction() as transaction:
             transaction.execute(BINDINGS.find_to_change, (GUID,))
-            importing.start()
-            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-            end = time.monotonic() + 5
-            while admin.execute(waiting).fetchone() is None:
-                assert time.monotonic() < end
+            results = after.enter_context(importing(command, [PC2], admin))
             transaction.execute(BINDINGS.change, row_of(PC2))
-        importing.join()
-        assert imported == [Imported(0, 0, 1, ())]
+        assert results == [Imported(0, 0, 1, ())]
         assert bridge.find(GUID) == PC2
+
+
+def test_during_an_import_only_who_needs_one_of_its_client_guids_waits(
+    postgresql: PostgresqlServer, state: StateDatabase, admin: psycopg.Connection[object]
+) -> None:
+    known, new, free = numbered(1), numbered(2), numbered(3)
+    with SharedRegistry(state) as bridge, SharedRegistry(state, None) as command:
+        bridge.add(PC1)
+        bridge.add(known)
+        database = dict(state.parameters)["dbname"]
+        with (
+            ExitStack() as after,
+            postgresql.connect(database) as other,
+            other.transaction(),
+        ):
+            # The import has added `new`, and waits for this row.
+            other.execute(BINDINGS.find_to_change, (GUID,))
+            results = after.enter_context(importing(command, [new, PC2], admin))
+            assert bridge.find(GUID) == PC1
+            assert bridge.find(new.guid) is None
+            assert bridge.add(free) == free
+            renamed = replace(known, name="pc9")
+            assert bridge.replace(known, renamed) == renamed
+            with pytest.raises(RegistryError, match="locked by another transaction") as locked:
+                bridge.add(new)
+            # So a bridge goes on with other changes.
+            assert locked.value.of_statement
+        assert results == [Imported(1, 1, 0, ())]
+        assert bridge.add(replace(new, name="pc8")) == new
+
+
+def test_a_table_that_is_locked_is_a_problem_of_the_database(
+    state: StateDatabase, admin: psycopg.Connection[object]
+) -> None:
+    with SharedRegistry(state) as bridge, admin.transaction():
+        admin.execute("LOCK TABLE ibcm_bridge.bindings IN EXCLUSIVE MODE")
+        with pytest.raises(RegistryError, match="locked by another transaction") as locked:
+            bridge.add(PC1)
+        assert not locked.value.of_statement
+
+
+def test_a_large_import_is_compared_in_pages(
+    state: StateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_import, "PAGE", 10)
+    with SharedRegistry(state, None) as registry:
+        before = [numbered(number) for number in range(0, 90, 2)]
+        assert registry.import_all(before) == Imported(45, 0, 0, ())
+        changed = [replace(numbered(number), name=f"new{number}") for number in range(60)]
+        kept = tuple((numbered(number), changed[number]) for number in range(0, 60, 2))
+        assert registry.import_all(changed) == Imported(30, 0, 0, kept)
+        assert registry.import_all(changed, replace=True) == Imported(0, 30, 30, ())
+        stored = changed + [numbered(number) for number in range(60, 90, 2)]
+        assert list(registry.all()) == stored
+
+
+def test_a_binding_that_is_removed_during_an_import_is_added(
+    state: StateDatabase, admin: psycopg.Connection[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_import, "PAGE", 1)
+    bindings = [numbered(number) for number in range(3)]
+    with SharedRegistry(state, None) as registry:
+        registry.import_all(bindings)
+        read = registry._read
+
+        # After it was found to be stored, and before its page is read.
+        def forget(row: tuple[object, ...]) -> Binding:
+            admin.execute("DELETE FROM ibcm_bridge.bindings WHERE guid = %s", (bindings[2].guid,))
+            monkeypatch.setattr(registry, "_read", read)
+            return read(row)
+
+        monkeypatch.setattr(registry, "_read", forget)
+        assert registry.import_all(bindings) == Imported(1, 0, 2, ())
+        assert list(registry.all()) == bindings

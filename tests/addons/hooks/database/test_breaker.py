@@ -108,7 +108,7 @@ def test_a_read_only_database_is_not_changed_for_a_while(
     asyncio.run(change())
 
 
-def test_during_an_import_changes_do_not_wait_for_one_another(
+def test_while_a_table_is_locked_changes_do_not_wait_for_one_another(
     state: StateDatabase, postgresql: PostgresqlServer
 ) -> None:
     async def change() -> None:
