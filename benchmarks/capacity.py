@@ -24,7 +24,7 @@ _KB = 1_000
 def shipped(document: dict[str, Any]) -> str:
     """Return the text of the shipped file, from a document of `beside`.
 
-    ValueError if a value is missing.
+    ValueError if a value is missing or not above zero.
     """
     run = Run(document)
 
@@ -34,7 +34,8 @@ def shipped(document: dict[str, Any]) -> str:
             raise ValueError(f"the run has no {name} of {load}")
         return value
 
-    one = median(beside.WORKERS, IN_USE)
+    # Before the load of waiting clients, which leaves the process larger.
+    one = median(beside.MESSAGE, IN_USE)
     two = median(beside.WORKERS, IN_USE, beside.TWO_WORKERS)
     conditions = document["conditions"]
     figures = {
@@ -43,11 +44,12 @@ def shipped(document: dict[str, Any]) -> str:
         "client_bytes": round(median(beside.WAITING, beside.PER_CLIENT) * _KB),
         "process_bytes": round(one * _MIB),
         "worker_bytes": round((two - one) * _MIB),
-        "processors": conditions["processors"],
-        "python": conditions["python"],
-        "mitmproxy": conditions["mitmproxy"],
     }
-    return json.dumps(figures, indent=1) + "\n"
+    for name, figure in figures.items():
+        if figure <= 0:
+            raise ValueError(f"the run gives {figure} for {name}")
+    measured_with = {name: conditions[name] for name in ("processors", "python", "mitmproxy")}
+    return json.dumps({**figures, **measured_with}, indent=1) + "\n"
 
 
 _SHOWN = re.compile(r"(?<=```text\n)\$ ibcm-bridge (capacity [^\n]*)\n.*?(?=```)", re.DOTALL)

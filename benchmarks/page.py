@@ -28,20 +28,19 @@ def main() -> int:
     parser.add_argument("file", type=Path, metavar="FILE")
     file: Path = parser.parse_args().file
     write_page(file.read_text("utf-8"))
-    capacity.write_scale_page()
     return 0
 
 
 def write_page(measured: str) -> None:
-    """Write the page and the figures of `capacity`, and keep the run.
-
-    ValueError if the page has no place for the tables, or the run lacks a figure.
+    """Write the page, the figures of `capacity` and their outputs on the page of scale, and keep
+    the run. ValueError if a page has no place for them, or the run lacks a figure.
     """
     page = written(PAGE.read_text("utf-8"), measured)
     figures = capacity.shipped(json.loads(measured))
     MEASURED.write_text(measured, "utf-8")
     PAGE.write_text(page, "utf-8")
     capacity.SHIPPED.write_text(figures, "utf-8")
+    capacity.write_scale_page()
 
 
 def written(page: str, measured: str) -> str:

@@ -40,7 +40,7 @@ class Costs:
     process_bytes: float
     """Memory of a bridge with one worker, and of the processes that inspect large bodies."""
     worker_bytes: float
-    """Memory of a further worker."""
+    """Memory of a second worker with the parent of both, and the most for a further one."""
     processors: str
     python: str
     mitmproxy: str
