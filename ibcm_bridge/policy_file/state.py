@@ -15,6 +15,11 @@ _ALLOWED = frozenset(
 )
 _FILES = ("passfile", "sslrootcert", "sslcert", "sslkey")
 _SECRETS = frozenset(("password", "sslpassword"))
+_FIXED = {
+    "target_session_attrs": "the bridge uses the host that is not a standby",
+    "sslmode": "the certificate of the server is always verified",
+}
+"""Parameters of libpq that have one value, and why."""
 
 
 def read_state(reading: Reading, row: PolicyRow) -> StateDatabase | None:
@@ -33,8 +38,8 @@ def read_state(reading: Reading, row: PolicyRow) -> StateDatabase | None:
         reading.report(_WHERE, text)
         return None
     for key in sorted(parameters.keys() - _ALLOWED):
-        text = f"{key} cannot be set; allowed: {', '.join(sorted(_ALLOWED))}"
-        reading.report(_WHERE, text)
+        why_not = _FIXED.get(key) or f"allowed: {', '.join(sorted(_ALLOWED))}"
+        reading.report(_WHERE, f"{key} cannot be set; {why_not}")
     for key, word in (("host", "host"), ("dbname", "database")):
         if not parameters.get(key):
             text = f"names no {word}; write postgresql://USER@HOST/DATABASE"

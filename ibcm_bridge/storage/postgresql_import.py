@@ -1,7 +1,7 @@
 """An import of bindings into a PostgreSQL database: all or none, while bridges go on.
 
 1. The rows are copied to a temporary table, which nobody else can see.
-2. One statement adds those whose client GUID is not bound. Until the end of the transaction, a
+2. One statement adds those with an unbound client GUID. Until the end of the transaction, a
    bridge that binds one of these client GUIDs waits. Nobody else does, and nobody who reads.
 3. The others are compared with the stored ones in pages. With `replace`, the rows of a page are
    locked until the end of the transaction.

@@ -108,9 +108,9 @@ class ImportStatements:
     analyze: str
     """For a good plan: nothing else counts the rows of a temporary table."""
     add: str
-    """Add the rows whose client GUID is not bound, and remove them from the temporary table."""
+    """Add the rows with an unbound client GUID, and remove them from the temporary table."""
     stored: str
-    """A page of the stored rows whose client GUIDs are left."""
+    """A page of the stored rows of the client GUIDs that are left."""
     change: str
     """Replace the stored rows of these client GUIDs."""
     drop: str

@@ -17,6 +17,7 @@ from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.policy_file import load_policy
 from ibcm_bridge.storage.binding_registry import RegistryError
+from ibcm_bridge.storage.postgresql_check import Severity, examine
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 from tests.postgresql_server import DATABASE, USER, PostgresqlServer
 from tests.storage.test_binding_stores import PC1
@@ -78,6 +79,14 @@ def test_a_server_with_its_name_is_accepted(directory: Path, server: PostgresqlS
         assert registry.add(PC1) == PC1
         used = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
         assert registry._database.one(used) == (True,)
+
+
+def test_check_names_the_version_of_tls(directory: Path, server: PostgresqlServer) -> None:
+    connected, _ = examine(state_of(directory, server, "localhost", "authority.pem"))
+    assert "at localhost, connected over TLSv1.3, its certificate verified" in connected.text
+    (refused,) = examine(state_of(directory, server, "localhost", "foreign.pem"))
+    assert refused.severity is Severity.BROKEN
+    assert "certificate verify failed" in refused.text
 
 
 @pytest.mark.parametrize(

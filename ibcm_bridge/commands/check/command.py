@@ -39,7 +39,8 @@ def add(commands: Subcommands) -> None:
         "--connect",
         action="store_true",
         help="also resolve the published names, connect to each site system with the bridge's "
-        "client certificate, and send HEAD for a nonexistent file in each directory",
+        "client certificate, send HEAD for a nonexistent file in each directory, and try whether "
+        "the database of `state` can be written",
     )
     parser.set_defaults(run=_run)
 
@@ -113,8 +114,9 @@ def _open_files(policy: Policy) -> Iterator[Finding]:
 def _connect(policy: Policy) -> Iterable[Finding]:
     from ibcm_bridge.commands.check.public_names import check_names
     from ibcm_bridge.commands.check.site_systems import check_connections
+    from ibcm_bridge.commands.check.state import check_state
 
-    return itertools.chain(check_names(policy), check_connections(policy))
+    return itertools.chain(check_names(policy), check_connections(policy), check_state(policy))
 
 
 def policy_findings(policy: Policy) -> list[Finding]:

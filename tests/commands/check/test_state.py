@@ -1,0 +1,157 @@
+"""`check --connect` tries the database that several machines share, and changes nothing in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.commands.check.state import check_state
+from ibcm_bridge.commands.main import main
+from ibcm_bridge.lab.pki.files import make_pki, shipped_policy
+from ibcm_bridge.policy.policy import Policy, StateDatabase
+from ibcm_bridge.storage.postgresql_check import Severity, examine
+from ibcm_bridge.storage.postgresql_schema import VERSION
+from ibcm_bridge.storage.postgresql_stores import SharedRegistry
+from tests.postgresql_server import DATABASE, USER, PostgresqlServer
+
+pytestmark = pytest.mark.needs("postgresql")
+
+ROWS = " UNION ALL ".join(
+    f"SELECT count(*) FROM ibcm_bridge.{table}" for table in ("bindings", "sessions", "fragments")
+)
+
+
+@pytest.fixture
+def state(postgresql: PostgresqlServer) -> StateDatabase:
+    return postgresql.new_database()
+
+
+@pytest.fixture
+def admin(postgresql: PostgresqlServer, state: StateDatabase) -> Iterator[psycopg.Connection[Any]]:
+    with postgresql.connect(dict(state.parameters)["dbname"]) as connection:
+        yield connection
+
+
+def check(state: StateDatabase) -> list[Finding]:
+    found = list(check_state(cast(Policy, SimpleNamespace(state=state))))
+    assert {finding.where for finding in found} == {f"state: {state.address}"}
+    return found
+
+
+def problem(state: StateDatabase) -> str:
+    """The only problem, which ends the check."""
+    *facts, last = check(state)
+    assert {finding.level for finding in facts} <= {Level.FACT}
+    assert (last.level, last.requirement) == (Level.PROBLEM, "BRIDGE-IDENTITY")
+    return last.text
+
+
+def test_without_state_nothing_is_found() -> None:
+    assert list(check_state(cast(Policy, SimpleNamespace(state=None)))) == []
+
+
+def test_a_database_in_use_is_good_and_unchanged(
+    state: StateDatabase, admin: psycopg.Connection[Any]
+) -> None:
+    SharedRegistry(state).close()
+    connected, schema = check(state)
+    assert (connected.level, schema.level) == (Level.FACT, Level.FACT)
+    assert "connected at a UNIX socket, without TLS" in connected.text
+    assert schema.text == (f"the schema has version {VERSION}; bindings and uploads can be written")
+    assert admin.execute(ROWS).fetchall() == [(0,)] * 3
+
+
+def test_a_new_database_is_good_and_stays_new(
+    state: StateDatabase, admin: psycopg.Connection[Any]
+) -> None:
+    _, schema = check(state)
+    assert schema.text.startswith("no schema yet; `run` creates it")
+    assert admin.execute("SELECT to_regnamespace('ibcm_bridge')").fetchone() == (None,)
+
+
+def test_a_schema_of_another_version(state: StateDatabase, admin: psycopg.Connection[Any]) -> None:
+    SharedRegistry(state).close()
+    admin.execute("UPDATE ibcm_bridge.version SET version = 1")
+    _, older = check(state)
+    assert older.level is Level.WARNING
+    assert f"has version 1; `run` migrates it to {VERSION}" in older.text
+    admin.execute("UPDATE ibcm_bridge.version SET version = 99")
+    assert problem(state).startswith("was migrated by a newer ibcm-bridge")
+
+
+@pytest.mark.parametrize(
+    ("statement", "found"),
+    [
+        ("ALTER DATABASE state SET default_transaction_read_only = on", "is read-only"),
+        ("ALTER TABLE ibcm_bridge.fragments RENAME TO gone", "refuses a statement: relation"),
+        ("ALTER TABLE ibcm_bridge.bindings ADD CHECK (false)", "violates check constraint"),
+    ],
+)
+def test_a_database_that_cannot_be_written_is_a_problem(
+    state: StateDatabase, admin: psycopg.Connection[Any], statement: str, found: str
+) -> None:
+    SharedRegistry(state).close()
+    try:
+        admin.execute(statement)  # type: ignore[call-overload]
+        assert found in problem(state)
+    finally:
+        admin.execute("ALTER DATABASE state RESET default_transaction_read_only")
+
+
+def test_a_table_that_is_locked_is_a_problem(
+    state: StateDatabase, admin: psycopg.Connection[Any]
+) -> None:
+    SharedRegistry(state).close()
+    with admin.transaction():
+        admin.execute("LOCK TABLE ibcm_bridge.sessions")
+        assert "locked by another transaction" in problem(state)
+
+
+def test_a_user_without_rights_is_a_problem(
+    state: StateDatabase, admin: psycopg.Connection[Any]
+) -> None:
+    admin.execute("DROP ROLE IF EXISTS reader")
+    admin.execute("CREATE ROLE reader LOGIN")
+    guest = StateDatabase(state.address, (*state.parameters, ("user", "reader")))
+    assert "permission denied for database" in problem(guest)
+    SharedRegistry(state).close()
+    assert "permission denied for schema ibcm_bridge" in problem(guest)
+
+
+def test_a_server_that_is_stopped_or_frozen_is_a_problem(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    postgresql.stop()
+    try:
+        assert problem(state).startswith("cannot be used: ")
+    finally:
+        postgresql.start()
+    with postgresql.frozen():
+        (found,) = examine(state, 0.5)
+        assert found.severity is Severity.BROKEN
+    assert [found.severity for found in examine(state)] == [Severity.GOOD] * 2
+
+
+def test_the_command_shows_it(
+    tmp_path: Path,
+    postgresql: PostgresqlServer,
+    state: StateDatabase,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    address = f"postgresql:///{DATABASE}?host={postgresql.socket}&user={USER}"
+    make_pki(tmp_path)
+    policy = tmp_path / "bridge.yaml"
+    policy.write_text(f"{shipped_policy()}\nstate: {address}\n", "utf-8")
+    # The site systems of the shipped policy are not there.
+    assert main(["check", "--connect", "--config", str(policy)]) == 1
+    lines = [line for line in capsys.readouterr().out.splitlines() if "state: " in line]
+    assert lines[0].startswith(f"state: {address}: PostgreSQL ")
+    assert lines[1].endswith("bindings and uploads can be written")
+    assert main(["check", "--config", str(policy)]) == 0
+    assert "state: " not in capsys.readouterr().out
