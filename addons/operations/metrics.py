@@ -202,6 +202,13 @@ BINDINGS = _metric(
 )
 UPLOADS = _metric("uploads", _GAUGE, "Uploads in progress.", together=_LARGEST)
 UPLOAD_BYTES = _metric("upload_bytes", _GAUGE, "Bytes of uploads in progress.", together=_LARGEST)
+STORE_AGE = _metric(
+    "store_count_age_seconds",
+    _GAUGE,
+    "Seconds since the bindings or uploads were counted; they keep their number until they can be.",
+    "store",
+    together=_LARGEST,
+)
 AUDIT_WRITABLE = _metric(
     "audit_writable", _GAUGE, "1 if the audit can be written.", together=_SMALLEST
 )

@@ -17,14 +17,13 @@ from ibcm_bridge.addons.operations.board import Board
 from ibcm_bridge.addons.operations.clamd import Clamd
 from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot, together
 from ibcm_bridge.addons.operations.readings import (
-    UNREADABLE,
     CertificateEnds,
     Reading,
-    file_readings,
     machine_readings,
     readings,
 )
 from ibcm_bridge.addons.operations.service_manager import WATCHDOG, notify, watchdog_seconds
+from ibcm_bridge.addons.operations.stored_counts import StoredCounts
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
 
 logger = logging.getLogger(__name__)
@@ -71,6 +70,7 @@ class Pulse:
         self._certificates = CertificateEnds(bridge.generation)
         self._slow: list[Reading] = []
         """What takes longer to read."""
+        self._counts = StoredCounts()
         self._clamav = Clamd()
         self._lost = 0
         self._lag = 0.0
@@ -140,6 +140,7 @@ class Pulse:
         yield from readings(shared, generation)
         yield from self._certificates.readings(shared.clock())
         yield from self._slow
+        yield from self._counts.readings()
         yield (metrics.POLICY.name, (generation.digest,)), 1.0
         yield (metrics.RELOADED.name, ()), float(not self._bridge.reloads.problems)
         yield (metrics.LOOP_LAG.name, ()), self._lag
@@ -164,10 +165,8 @@ class Pulse:
                 generation = self._bridge.generation
                 await self._clamav.check(generation.policy.clamav)
                 self._slow = [*self._clamav.readings(), *machine_readings()]
-                self._slow += await file_readings(self._bridge.shared)
                 await generation.workers.try_again()
-            except UNREADABLE:
-                pass  # `not_ready` has the cause
+                await self._counts.read(self._bridge.shared)
             except Exception as error:
                 self._defect(error)
             await asyncio.sleep(SLOW_SECONDS)

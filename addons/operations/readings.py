@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import sqlite3
 from collections.abc import Iterator
 
 from ibcm_bridge.addons.operations import metrics
@@ -12,7 +11,6 @@ from ibcm_bridge.addons.operations.metrics import Metric
 from ibcm_bridge.addons.operations.numbers import Series
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
 from ibcm_bridge.policy.trust import Credential
-from ibcm_bridge.storage.database import DatabaseError
 from ibcm_bridge.storage.open_files import open_file_limit
 
 type Reading = tuple[Series, float]
@@ -24,24 +22,24 @@ def readings(shared: SharedState, generation: Generation) -> Iterator[Reading]:
     handshakes, requests, tunnels = capacity.handshakes.held, capacity.requests, capacity.tunnels
     closing = shared.connections.flushing
     idle = capacity.slots.held - handshakes - requests - tunnels - closing
-    yield _reading(metrics.CONNECTIONS, handshakes, "handshake")
-    yield _reading(metrics.CONNECTIONS, requests, "request")
-    yield _reading(metrics.CONNECTIONS, tunnels, "tunnel")
-    yield _reading(metrics.CONNECTIONS, closing, "closing")
-    yield _reading(metrics.CONNECTIONS, max(0, idle), "idle")
-    yield _reading(metrics.UNAUTHENTICATED, capacity.unauthenticated.held)
-    yield _reading(metrics.UNAUTHENTICATED_LIMIT, capacity.unauthenticated.limit)
-    yield _reading(metrics.CONNECTIONS_LIMIT, capacity.slots.limit)
-    yield _reading(metrics.BUFFERED, capacity.memory.held)
-    yield _reading(metrics.BUFFERED_LIMIT, capacity.memory.limit)
-    yield _reading(metrics.INSPECTIONS, generation.workers.under_way)
-    yield _reading(metrics.INSPECTION_PROCESSES, generation.workers.running)
-    yield _reading(metrics.AUDIT_WRITABLE, shared.audit.problem is None)
+    yield reading(metrics.CONNECTIONS, handshakes, "handshake")
+    yield reading(metrics.CONNECTIONS, requests, "request")
+    yield reading(metrics.CONNECTIONS, tunnels, "tunnel")
+    yield reading(metrics.CONNECTIONS, closing, "closing")
+    yield reading(metrics.CONNECTIONS, max(0, idle), "idle")
+    yield reading(metrics.UNAUTHENTICATED, capacity.unauthenticated.held)
+    yield reading(metrics.UNAUTHENTICATED_LIMIT, capacity.unauthenticated.limit)
+    yield reading(metrics.CONNECTIONS_LIMIT, capacity.slots.limit)
+    yield reading(metrics.BUFFERED, capacity.memory.held)
+    yield reading(metrics.BUFFERED_LIMIT, capacity.memory.limit)
+    yield reading(metrics.INSPECTIONS, generation.workers.under_way)
+    yield reading(metrics.INSPECTION_PROCESSES, generation.workers.running)
+    yield reading(metrics.AUDIT_WRITABLE, shared.audit.problem is None)
     if (point := shared.audit.point) is not None:
-        yield _reading(metrics.AUDIT_POINT, point.sequence, point.writer, point.digest)
+        yield reading(metrics.AUDIT_POINT, point.sequence, point.writer, point.digest)
     for key, state in generation.site_systems.all():
-        yield _reading(metrics.SITE_SYSTEM_AVAILABLE, state.is_available, *key)
-        yield _reading(metrics.SITE_SYSTEM_REFUSES, state.refuses_bridge, *key)
+        yield reading(metrics.SITE_SYSTEM_AVAILABLE, state.is_available, *key)
+        yield reading(metrics.SITE_SYSTEM_REFUSES, state.refuses_bridge, *key)
     yield from _lists(generation, shared.clock())
 
 
@@ -55,7 +53,7 @@ def _lists(generation: Generation, now: datetime.datetime) -> Iterator[Reading]:
                 ends[key] = min(crl.ends, ends.get(key, crl.ends))
             for key, end in ends.items():
                 seconds = (end - now).total_seconds()
-                yield _reading(metrics.LIST_END, seconds, tls.publication.name, leg, *key)
+                yield reading(metrics.LIST_END, seconds, tls.publication.name, leg, *key)
 
 
 _CLIENTS, _SITE_SYSTEMS = "clients", "site-systems"
@@ -78,21 +76,12 @@ class CertificateEnds:
     def readings(self, now: datetime.datetime) -> Iterator[Reading]:
         """Yield the seconds to each end."""
         for name, leg, end in self._ends:
-            yield _reading(metrics.CERTIFICATE_END, (end - now).total_seconds(), name, leg)
+            yield reading(metrics.CERTIFICATE_END, (end - now).total_seconds(), name, leg)
 
 
 def _end(credential: Credential) -> datetime.datetime:
     """Return the first end in a chain: without an intermediate authority, clients fail too."""
     return min(certificate.not_valid_after_utc for certificate in credential.chain)
-
-
-async def file_readings(shared: SharedState) -> list[Reading]:
-    """Read how much the databases hold, in a thread: it takes long for many rows."""
-    found: list[Reading] = []
-    if (bindings := await shared.bindings.count()) is not None:
-        found.append(_reading(metrics.BINDINGS, bindings))
-    uploads, size = await shared.uploads.totals()
-    return [*found, _reading(metrics.UPLOADS, uploads), _reading(metrics.UPLOAD_BYTES, size)]
 
 
 def machine_readings() -> Iterator[Reading]:
@@ -102,12 +91,9 @@ def machine_readings() -> Iterator[Reading]:
         (metrics.OPEN_FILES_LIMIT, open_file_limit()),
     ):
         if value is not None:
-            yield _reading(metric, value)
+            yield reading(metric, value)
 
 
-UNREADABLE = (sqlite3.Error, DatabaseError)
-"""Raised by `file_readings` if a database cannot be read."""
-
-
-def _reading(metric: Metric, value: float, *labels: str) -> Reading:
+def reading(metric: Metric, value: float, *labels: str) -> Reading:
+    """Return a value of a metric, with the values of its labels."""
     return (metric.name, labels), float(value)

@@ -19,7 +19,8 @@ from ibcm_bridge.addons.operations import metrics, pulse
 from ibcm_bridge.addons.operations.board import OwnBoard
 from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot
 from ibcm_bridge.addons.operations.pulse import Pulse
-from ibcm_bridge.addons.operations.readings import file_readings, machine_readings
+from ibcm_bridge.addons.operations.readings import machine_readings
+from ibcm_bridge.addons.operations.stored_counts import StoredCounts
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.policy.policy import ClamAv
 from tests.addons.stand_ins.lab import BRIDGED, Lab
@@ -161,9 +162,28 @@ def test_bindings_and_uploads_are_counted(observed: Observed) -> None:
     observed.bridge.shared.bindings.registry.add(
         Binding(guid, Source.IMPORT, utc_now(), name="pc1")
     )
-    found = dict(asyncio.run(file_readings(observed.bridge.shared)))
-    values = {name: value for (name, _), value in found.items()}
-    assert values == {"ibcm_bindings": 1, "ibcm_uploads": 0, "ibcm_upload_bytes": 0}
+    counts = StoredCounts(lambda: 0.0)
+    asyncio.run(counts.read(observed.bridge.shared))
+    assert dict(counts.readings()) == {
+        (metrics.BINDINGS.name, ()): 1,
+        (metrics.UPLOADS.name, ()): 0,
+        (metrics.UPLOAD_BYTES.name, ()): 0,
+        (metrics.STORE_AGE.name, ("bindings",)): 0,
+        (metrics.STORE_AGE.name, ("uploads",)): 0,
+    }
+
+
+def test_bindings_in_memory_have_no_number_and_no_age(lab: Lab, tmp_path: Path) -> None:
+    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
+    counts = StoredCounts()
+    with contextlib.closing(Bridge(policy)) as bridge:
+        asyncio.run(counts.read(bridge.shared))
+    named = {(name, *labels) for (name, labels), _ in counts.readings()}
+    assert named == {
+        (metrics.UPLOADS.name,),
+        (metrics.UPLOAD_BYTES.name,),
+        (metrics.STORE_AGE.name, "uploads"),
+    }
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
