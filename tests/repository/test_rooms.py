@@ -133,7 +133,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "lab.clients lab.perimeter"
         ),
         "lab.scenes": (
-            "lab.errors lab.namespaces lab.pki lab.protocol lab.site_systems lab.clients "
+            "decisions lab.errors lab.namespaces lab.pki lab.protocol lab.site_systems lab.clients "
             "lab.domain lab.cases lab.simulated"
         ),
         "lab.page": (

@@ -1,6 +1,7 @@
 """The scenes of `ibcm-bridge lab client`: what the planning page says, as requests.
 
 scene           a scene, its stage (a running lab and new clients), and its result
+refusals        the refusals of the bridge, from its audit
 usual           the scenes without --scene: life cycle, updates, downloads that continue
 inside_outside  the same request on the intranet and on the Internet
 clients         kinds of clients, and how they were installed

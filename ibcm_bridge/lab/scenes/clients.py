@@ -16,12 +16,13 @@ from ibcm_bridge.lab.scenes.scene import (
     CannotShow,
     Scene,
     Stage,
-    must_fail,
+    installation,
     must_use,
     said,
 )
 from ibcm_bridge.lab.simulated.client import ActionResult, Result
 from ibcm_bridge.lab.simulated.download import Download
+from ibcm_bridge.lab.simulated.failure import Failure
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 
@@ -35,18 +36,14 @@ def _intranet_client(stage: Stage) -> Iterator[ActionResult]:
     yield from client.run(*_USUAL)
     yield from client.update()
     client.move(stage.lab.internet)
-    yield from must_fail(client.run(POLICY_REQUEST))
+    yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.run(POLICY_REQUEST))
     # Without a location of its update point it scans nothing, so it has no file to download.
-    yield from must_fail(client.update())
+    yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.update())
 
 
 def _workgroup(stage: Stage) -> Iterator[ActionResult]:
-    try:
-        stage.client(Mode.BOTH, in_domain=False)
-    except ValueError as error:
-        yield said("installation for both networks", str(error), Result.AS_REQUIRED)
-    else:
-        yield said("installation for both networks", "accepted", Result.FAILED)
+    refused = installation(lambda: stage.client(Mode.BOTH, in_domain=False), "for both networks")
+    yield from stage.must_fail(Failure.WORKGROUP, [refused])
     yield from stage.client(Mode.INTERNET_ONLY, in_domain=False).run(*_USUAL)
 
 
@@ -63,14 +60,14 @@ def _internet_only_inside(stage: Stage) -> Iterator[ActionResult]:
     yield from must_use(PUBLISHED, client.run(*_USUAL))
     yield from must_use(PUBLISHED, client.download(Download()))
     client.move(lab.intranet)
-    yield from must_fail(client.run(POLICY_REQUEST))
+    yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.run(POLICY_REQUEST))
 
 
 def _reinstalled(stage: Stage) -> Iterator[ActionResult]:
     client = stage.client(Mode.BOTH, stage.lab.intranet)
     yield from client.run(*_USUAL)
     other = stage.client(Mode.INTERNET_ONLY, stage.lab.intranet)
-    yield from must_fail(other.run(POLICY_REQUEST))
+    yield from stage.must_fail(Failure.NAME_NOT_FOUND, other.run(POLICY_REQUEST))
     other.move(stage.lab.internet)
     yield from other.run(*_USUAL)
 
@@ -80,7 +77,7 @@ def _becomes_capable(stage: Stage) -> Iterator[ActionResult]:
     client = stage.installed(Installation(Mode.BOTH, knows), stage.lab.intranet)
     yield from client.run(REGISTRATION)
     client.move(stage.lab.internet)
-    yield from must_fail(client.run(POLICY_REQUEST))
+    yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.run(POLICY_REQUEST))
     client.move(stage.lab.intranet)
     yield from client.run(MANAGEMENT_POINTS)
     client.move(stage.lab.internet)

@@ -8,10 +8,11 @@ from dataclasses import replace
 from ibcm_bridge.lab.clients.life_cycle import CLOUD_LOCATION, REGISTRATION
 from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.lab.protocol.other_sites import CLOUD, CLOUD_PACKAGE, EUR
-from ibcm_bridge.lab.scenes.scene import Scene, Stage, must_fail, must_use
+from ibcm_bridge.lab.scenes.scene import Scene, Stage, must_use
 from ibcm_bridge.lab.scenes.sites import EUR_CLIENT, site_systems
 from ibcm_bridge.lab.simulated.client import ActionResult
 from ibcm_bridge.lab.simulated.download import AGENT
+from ibcm_bridge.lab.simulated.failure import Cause, Failure
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.network import HTTPS
 from ibcm_bridge.lab.site_systems.cloud_distribution_point import (
@@ -43,13 +44,16 @@ def _cloud(stage: Stage) -> Iterator[ActionResult]:
         yield from client.run(REGISTRATION, CLOUD_LOCATION)
         token = (AGENT, ("Authorization", f"Bearer {client.known.content_token}"))
         file = _file(CLOUD_PACKAGE)
-        refused = {
-            "file over HTTP": Request("GET", file, token, plaintext=True),
-            "file without the token": Request("GET", file, (AGENT,)),
-            "file of other content": Request("GET", _file("EUR00003"), token),
+        refused: dict[str, tuple[Cause, Request]] = {
+            "file over HTTP": (
+                Failure.PORT_NOT_PUBLISHED,
+                Request("GET", file, token, plaintext=True),
+            ),
+            "file without the token": (401, Request("GET", file, (AGENT,))),
+            "file of other content": (403, Request("GET", _file("EUR00003"), token)),
         }
-        for action, request in refused.items():
-            yield from must_fail([client.attempt(action, request)])
+        for action, (cause, request) in refused.items():
+            yield from stage.must_fail(cause, [client.attempt(action, request)])
         with_token = client.attempt("file with the token", Request("GET", file, token))
         yield from must_use((CLOUD,), [with_token])
         client.close()

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from ibcm_bridge.lab.clients.life_cycle import POLICY_REQUEST, REGISTRATION
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
-from ibcm_bridge.lab.scenes.scene import Scene, Stage, must_fail
+from ibcm_bridge.lab.scenes.scene import Scene, Stage
 from ibcm_bridge.lab.simulated.client import ActionResult
+from ibcm_bridge.lab.simulated.failure import Failure
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.network import Network
 from ibcm_bridge.lab.site_systems.resolver import Resolver
@@ -21,7 +22,7 @@ def _split_dns(stage: Stage) -> Iterator[ActionResult]:
         client = stage.client(Mode.BOTH, replace(lab.internet, resolver=public.address))
         for name in PUBLISHED:
             yield client.resolve(name)
-        yield from must_fail([client.resolve(intranet_name)])
+        yield from stage.must_fail(Failure.NAME_NOT_FOUND, [client.resolve(intranet_name)])
         yield from client.run(REGISTRATION)
         client.move(replace(lab.intranet, resolver=private.address))
         yield client.resolve(intranet_name)
@@ -34,10 +35,10 @@ def _not_in_public_dns(stage: Stage) -> Iterator[ActionResult]:
     missing = internet.without(PUBLISHED[0])
     with _resolver(missing) as incomplete, _resolver(missing.without(PUBLISHED[1])) as empty:
         client = stage.client(Mode.INTERNET_ONLY, replace(internet, resolver=incomplete.address))
-        yield from must_fail([client.resolve(PUBLISHED[0])])
+        yield from stage.must_fail(Failure.NAME_NOT_FOUND, [client.resolve(PUBLISHED[0])])
         yield from client.run(REGISTRATION)
         client.move(replace(internet, resolver=empty.address))
-        yield from must_fail(client.run(POLICY_REQUEST))
+        yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.run(POLICY_REQUEST))
         client.close()
 
 

@@ -10,8 +10,10 @@ from random import Random
 from ibcm_bridge.lab.domain.domain import Domain
 from ibcm_bridge.lab.domain.files import applied
 from ibcm_bridge.lab.errors import LabError
+from ibcm_bridge.lab.scenes.refusals import BridgeRefusal, Refusals
 from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
-from ibcm_bridge.lab.simulated.installation import Installation, Mode
+from ibcm_bridge.lab.simulated.failure import Cause
+from ibcm_bridge.lab.simulated.installation import Installation, Mode, NotInstallable
 from ibcm_bridge.lab.simulated.network import Network
 from ibcm_bridge.lab.simulated.running_lab import INSTALLATION_OPTIONS, RunningLab
 from ibcm_bridge.lab.simulated.user import BOTH_ON, ClientSettings
@@ -35,6 +37,21 @@ class Stage:
     """The mode of the client, in a scene that shows any."""
     settings: ClientSettings = BOTH_ON
     _cleanup: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self._refusals = Refusals(self.lab.audit)
+
+    def must_fail(
+        self, cause: Cause | BridgeRefusal, actions: Iterable[ActionResult]
+    ) -> Iterator[ActionResult]:
+        """Turn a failure with this cause into success, and any other result into a failure."""
+        tried = False
+        for action in actions:
+            tried = True
+            found = self._refusals.find(action.reference) if action.reference else None
+            yield _required(action, cause, found or action.cause)
+        if not tried:
+            yield said("an action that must not succeed", "nothing was tried", Result.FAILED)
 
     def domain(self) -> Domain:
         """Create a domain, which ends with the scene. CannotShow."""
@@ -92,13 +109,21 @@ class Scene:
         yield from self.play(stage)
 
 
-def must_fail(actions: Iterable[ActionResult]) -> Iterator[ActionResult]:
-    """Turn a failure into success, and the reverse."""
-    for action in actions:
-        if action.result is Result.FAILED:
-            yield replace(action, result=Result.AS_REQUIRED)
-        else:
-            yield replace(action, result=Result.FAILED, text="this must not succeed")
+def _required(
+    action: ActionResult, cause: Cause | BridgeRefusal, found: Cause | BridgeRefusal | None
+) -> ActionResult:
+    if action.result is not Result.FAILED:
+        return replace(action, result=Result.FAILED, text="this must not succeed")
+    if found == cause:
+        return replace(action, result=Result.AS_REQUIRED)
+    text = f"this must fail for another reason. Required: {_words(cause)}. Found: {_words(found)}."
+    return replace(action, text=text)
+
+
+def _words(cause: Cause | BridgeRefusal | None) -> str:
+    if cause is None:
+        return "none"
+    return f"status {cause}" if isinstance(cause, int) else str(cause)
 
 
 def must_use(names: Collection[str], actions: Iterable[ActionResult]) -> Iterator[ActionResult]:
@@ -109,6 +134,16 @@ def must_use(names: Collection[str], actions: Iterable[ActionResult]) -> Iterato
         else:
             text = f"this must use {' or '.join(names)}"
             yield replace(action, result=Result.FAILED, text=text)
+
+
+def installation(install: Callable[[], object], what: str) -> ActionResult:
+    """Install a client; return how that ends."""
+    action = f"installation {what}"
+    try:
+        install()
+    except NotInstallable as why:
+        return replace(said(action, str(why), Result.FAILED), cause=why.failure)
+    return said(action, "accepted", Result.GOOD)
 
 
 def said(action: str, response: str, result: Result, site_system: str = "") -> ActionResult:

@@ -18,8 +18,9 @@ from typing import Self
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET
-from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage, must_fail
+from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage
 from ibcm_bridge.lab.simulated.client import ActionResult, Result
+from ibcm_bridge.lab.simulated.failure import Failure, failure_of
 from ibcm_bridge.lab.simulated.network import HTTP, HTTPS
 
 _SECONDS = 1.0
@@ -110,6 +111,7 @@ def probe_computer(probe: Probe, computer: Namespace, site_server: Namespace) ->
     """Send the bytes from the site server; GOOD if the computer returns them."""
     network = "internet" if computer.name != site_server.name else "intranet"
     began = time.perf_counter()
+    cause: Failure | None = None
     try:
         with site_server.inside():
             connection = socket.socket(socket.AF_INET, probe.kind)
@@ -119,13 +121,13 @@ def probe_computer(probe: Probe, computer: Namespace, site_server: Namespace) ->
             connection.sendall(probe.data)
             returned = connection.recv(512)
     except OSError as error:
-        text, result = error.strerror or str(error), Result.FAILED
+        text, result, cause = error.strerror or str(error), Result.FAILED, failure_of(error)
     else:
         text, result = f"{len(returned)} bytes arrive", Result.GOOD
         if returned != probe.data:
-            text, result = "other bytes are returned", Result.FAILED
+            text, result, cause = "other bytes are returned", Result.FAILED, Failure.OTHER_RESPONSE
     seconds = time.perf_counter() - began
-    return ActionResult(network, "site server", probe.action, text, result, seconds)
+    return ActionResult(network, "site server", probe.action, text, result, seconds, cause=cause)
 
 
 def _site_server(stage: Stage) -> Iterator[ActionResult]:
@@ -142,7 +144,7 @@ def _site_server(stage: Stage) -> Iterator[ActionResult]:
     with Computer(inside), Computer(outside):
         for probe in PROBES:
             yield probe_computer(probe, inside, inside)
-            yield from must_fail([probe_computer(probe, outside, inside)])
+            yield from stage.must_fail(Failure.PROHIBITED, [probe_computer(probe, outside, inside)])
 
 
 SITE_SERVER = (

@@ -23,9 +23,17 @@ from ibcm_bridge.lab.protocol.other_sites import (
     SECONDARY,
 )
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED, SiteNames
-from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage, must_fail, must_use, said
+from ibcm_bridge.lab.scenes.scene import (
+    CannotShow,
+    Scene,
+    Stage,
+    installation,
+    must_use,
+    said,
+)
 from ibcm_bridge.lab.simulated.client import ActionResult, Result
 from ibcm_bridge.lab.simulated.download import Download
+from ibcm_bridge.lab.simulated.failure import Failure
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.network import HTTPS
@@ -123,7 +131,7 @@ def _client_connections(stage: Stage) -> Iterator[ActionResult]:
         yield said("management points for the intranet", named, _good(only_both), BOTH_INSIDE)
         other_name = {(_WRONG_NAME, HTTPS): lab.on_demand[ONLY_INTERNET]}
         client.move(replace(lab.intranet, hosts={**lab.intranet.hosts, **other_name}))
-        yield from must_fail([client.connect(_WRONG_NAME)])
+        yield from stage.must_fail(Failure.OTHER_NAME, [client.connect(_WRONG_NAME)])
         for name, other in ((BOTH, INTERNET_ONLY), (INTERNET_ONLY, BOTH)):
             client.move(lab.internet.without(other))
             yield from must_use((name,), client.run(POLICY_REQUEST))
@@ -133,18 +141,16 @@ def _client_connections(stage: Stage) -> Iterator[ActionResult]:
 def _secondary_site(stage: Stage) -> Iterator[ActionResult]:
     lab = stage.lab
     options = INSTALLATION_OPTIONS[Mode.BOTH]
-    try:
-        Installation(Mode.BOTH, options, site="SEC")
-    except ValueError as error:
-        yield said("installation for the secondary site", str(error), Result.AS_REQUIRED)
-    else:
-        yield said("installation for the secondary site", "accepted", Result.FAILED)
+    refused = installation(
+        lambda: Installation(Mode.BOTH, options, site="SEC"), "for the secondary site"
+    )
+    yield from stage.must_fail(Failure.SECONDARY_SITE, [refused])
     with site_systems(lab, SECONDARY_SITES, SEC):
         knows = replace(options, intranet_management_points=(SECONDARY,))
         client = stage.installed(Installation(Mode.BOTH, knows), lab.intranet)
         yield from must_use((SECONDARY,), client.run(REGISTRATION, POLICY_REQUEST))
         client.move(lab.internet)
-        yield from must_fail([client.connect(SECONDARY)])
+        yield from stage.must_fail(Failure.NAME_NOT_FOUND, [client.connect(SECONDARY)])
         yield from must_use(PUBLISHED, client.run(REGISTRATION, MANAGEMENT_POINTS))
         named = client.known.internet_management_points
         yield said(

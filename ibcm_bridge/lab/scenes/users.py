@@ -6,6 +6,7 @@ management point accepts its tickets and its users; without a scene, it accepts 
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +17,9 @@ from ibcm_bridge.lab.clients.life_cycle import POLICY_REQUEST, REGISTRATION
 from ibcm_bridge.lab.domain.controller import Controller
 from ibcm_bridge.lab.domain.domain import Domain
 from ibcm_bridge.lab.errors import LabError
-from ibcm_bridge.lab.scenes.scene import Scene, Stage, must_fail
+from ibcm_bridge.lab.scenes.scene import Scene, Stage
 from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
+from ibcm_bridge.lab.simulated.failure import Failure
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.user import ClientSettings, UserAccount, request_user_policy
@@ -36,6 +38,7 @@ _KNOWS = KnownSiteSystems(
 class _Users:
     """The users of a scene, their domain, and a registered client."""
 
+    stage: Stage
     domain: Domain
     client: SimulatedClient
     settings: ClientSettings
@@ -86,7 +89,7 @@ class _Users:
         """Request user policy in vain; then the client still gets computer policy."""
         asked = self.policy(user, by=None, tickets=tickets, password=password)
         requested = not self.settings.why_not(on_internet=self.client.network.on_internet)
-        yield from must_fail(asked) if requested else asked
+        yield from self.stage.must_fail(401, asked) if requested else asked
         yield from self.client.run(POLICY_REQUEST)
 
     def _has(self, user: str, tickets: Path | None, password: str | None) -> str:
@@ -100,15 +103,29 @@ class _Users:
     def _act(self, action: str, act: Callable[[], str]) -> ActionResult:
         began = time.perf_counter()
         try:
-            response, result = act(), Result.GOOD
+            response, result, cause = act(), Result.GOOD, None
         except LabError as why:
-            response, result = str(why), Result.FAILED
-        return ActionResult(_DOMAIN, "", action, response, result, time.perf_counter() - began)
+            response, result, cause = str(why), Result.FAILED, _failure(str(why))
+        seconds = time.perf_counter() - began
+        return ActionResult(_DOMAIN, "", action, response, result, seconds, cause=cause)
+
+
+def _failure(message: str) -> Failure:
+    """Return the failure in a message of kinit or kvno: their exit status is always 1."""
+    found = (failure for words, failure in _MESSAGES.items() if re.search(words, message))
+    return next(found, Failure.DOMAIN)
+
+
+_MESSAGES = {
+    r"Client '\S+' not found in Kerberos database$": Failure.UNKNOWN_USER,
+    r"Server \S+ not found in Kerberos database$": Failure.UNKNOWN_SERVICE,
+}
+"""MIT's texts of KDC_ERR_C_PRINCIPAL_UNKNOWN and KDC_ERR_S_PRINCIPAL_UNKNOWN (RFC 4120 7.5.9)."""
 
 
 def _begin(stage: Stage) -> _Users:
     client = stage.installed(Installation(Mode.BOTH, _KNOWS))
-    return _Users(stage.domain(), client, stage.settings)
+    return _Users(stage, stage.domain(), client, stage.settings)
 
 
 def _corp(users: _Users, *hosts: str) -> Controller:
@@ -181,7 +198,7 @@ def _read_only(stage: Stage) -> Iterator[ActionResult]:
         return
     yield from users.policy("alice", by="Kerberos", tickets=tickets)
     refused, nothing = users.signs_in("bob", CORP)
-    yield from must_fail([refused])
+    yield from stage.must_fail(Failure.UNKNOWN_USER, [refused])
     yield from users.no_policy("bob", tickets=nothing)
 
 
@@ -205,7 +222,7 @@ def _one_way_trust(stage: Stage) -> Iterator[ActionResult]:
     signed_in, others = users.signs_in("alice", PERIMETER)
     yield signed_in
     if others is not None:
-        yield from must_fail([users.ticket(others, SIGN_IN_INSIDE)])
+        yield from stage.must_fail(Failure.UNKNOWN_SERVICE, [users.ticket(others, SIGN_IN_INSIDE)])
 
     # Without trust, the site system still works, but authenticates nobody (SITE-DOMAIN).
     users.domain.end_trust(perimeter, corp)

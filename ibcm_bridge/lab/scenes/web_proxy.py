@@ -25,10 +25,12 @@ from ibcm_bridge.lab.protocol.client import (
     load_credential,
 )
 from ibcm_bridge.lab.protocol.reply_documents import PUBLISHED
-from ibcm_bridge.lab.scenes.scene import Scene, Stage, must_fail
+from ibcm_bridge.lab.scenes.scene import Scene, Stage, installation
 from ibcm_bridge.lab.simulated.client import ActionResult
-from ibcm_bridge.lab.simulated.installation import Mode
+from ibcm_bridge.lab.simulated.failure import Failure, failure_of
+from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.network import Host, Network
+from ibcm_bridge.lab.simulated.running_lab import INSTALLATION_OPTIONS
 
 _MAX_HEAD = 4_096
 _SECONDS = 20
@@ -49,6 +51,8 @@ class WebProxy:
         self._context = _intercepting(authority, names) if authority else None
         self.tunnels = 0
         """Tunnels that it opened."""
+        self.refused: Failure | None = None
+        """Why a server refused a connection of its own."""
         with network.namespace.inside():
             self._listener = socket.create_server((network.namespace.address, 0))
         self.address: Host = self._listener.getsockname()[:2]
@@ -134,6 +138,7 @@ class WebProxy:
             try:
                 response = server.request("GET", "/")
             except (HandshakeRefused, ConnectionEnded, OSError) as error:
+                self.refused = failure_of(error)
                 return "502 Bad Gateway", f"{to[0]} refuses the proxy: {error}"
         return "200 OK", f"{to[0]} responds to the proxy: {response.status} {response.reason}"
 
@@ -184,20 +189,30 @@ def _intercepted(stage: Stage) -> Iterator[ActionResult]:
     with WebProxy(stage.lab.internet, authority) as proxy:
         network = _behind(stage.lab.internet, proxy)
         client = stage.client(Mode.INTERNET_ONLY, network)
-        yield from must_fail([client.connect(PUBLISHED[0])])
+        yield from stage.must_fail(Failure.UNTRUSTED, [client.connect(PUBLISHED[0])])
         # Where the organization has installed the proxy's CA on the computer:
         client.move(replace(network, name="trusted", trust=authority.certificate))
         yield client.connect(PUBLISHED[0])
         registration = client.device.registration()
-        yield from must_fail([client.attempt("registration", registration)])
+        refused = client.attempt("registration", registration)
+        # The client sees a 502; the proxy knows why.
+        yield from stage.must_fail(
+            Failure.CERTIFICATE_REQUIRED, [replace(refused, cause=proxy.refused)]
+        )
         client.close()
 
 
 def _mobile(stage: Stage) -> Iterator[ActionResult]:
+    options = INSTALLATION_OPTIONS[Mode.BOTH]
+    refused = installation(
+        lambda: Installation(Mode.BOTH, options, is_mobile=True), "for both networks"
+    )
+    yield from stage.must_fail(Failure.MOBILE_DEVICE, [refused])
     # It does not use the proxy, and nothing else leads out of this network.
     only_proxy = replace(stage.lab.internet, name="web proxy", hosts={})
-    client = stage.client(Mode.INTERNET_ONLY, only_proxy)
-    yield from must_fail(client.run(REGISTRATION))
+    outside = Installation(Mode.INTERNET_ONLY, options, is_mobile=True)
+    client = stage.installed(outside, only_proxy)
+    yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.run(REGISTRATION))
     client.move(stage.lab.internet)
     yield from client.run(REGISTRATION)
 
@@ -223,7 +238,8 @@ WEB_PROXY = (
         "mobile-device",
         "A mobile device needs a direct connection",
         "CLIENT-CONNECTION",
-        "A mobile device uses no web proxy. It is not managed in a network that has only one.",
+        "A mobile device is always Internet-only. It uses no web proxy, and is not managed in a "
+        "network that has only one.",
         _mobile,
     ),
 )

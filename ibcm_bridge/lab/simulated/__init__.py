@@ -1,6 +1,7 @@
 """Simulated ConfigMgr clients, by protocol.md 11 and the CLIENT requirements.
 
 name_lookup            resolves a name with a DNS resolver
+failure                why an action failed, as a value
 network                the names that a client can reach in a network, and their addresses
 known_site_systems     the site systems that it knows, from its installation and from replies
 installation           how it was installed (CLIENT-MODE)

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -31,6 +32,7 @@ from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.simulated.connections import CONNECTION_ERRORS, Connections
 from ibcm_bridge.lab.simulated.download import AGENT, Download, DownloadError
+from ibcm_bridge.lab.simulated.failure import Cause, Failure, cause_of, failure_of
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, Host, Network
 from ibcm_bridge.lab.simulated.site_system_selection import SiteSystemSelection
@@ -60,6 +62,26 @@ class ActionResult:
     """From the request to the end of its response."""
     text: str = ""
     """The text of the response, if the action failed."""
+    cause: Cause | None = None
+    """Why it failed, as a value."""
+    reference: str = ""
+    """The reference in a refusal of the bridge, which the audit record has too."""
+
+    def failed_by(self, response: Response) -> ActionResult:
+        """Return this action as a failure because of its response."""
+        text = _text(response)
+        found = re.search(r"\bReference: ([0-9a-f]{12})$", text)
+        return replace(
+            self,
+            result=Result.FAILED,
+            text=text,
+            cause=cause_of(response),
+            reference=found[1] if found else "",
+        )
+
+    def failed_for(self, why: Exception) -> ActionResult:
+        """Return this action as a failure without a response."""
+        return replace(self, result=Result.FAILED, cause=failure_of(why))
 
 
 class SimulatedClient:
@@ -108,7 +130,7 @@ class SimulatedClient:
         self._connections = Connections(network, self.credential)
         self._updates = _UpdateAgent(Connections(network, None))
         self._selection = SiteSystemSelection(
-            self.installed.mode, self._random, self._connections.reached
+            self.installed.mode, self._random, self._connections.why_not
         )
         self._last, self._seconds = "", 0.0
 
@@ -123,12 +145,8 @@ class SimulatedClient:
         try:
             response = self.send(request)
         except CONNECTION_ERRORS as why:
-            return self._action_result(action, _error_text(why), Result.FAILED)
-        good = response.status < 400
-        result = Result.GOOD if good else Result.FAILED
-        return self._action_result(
-            action, _status_line(response), result, "" if good else _text(response)
-        )
+            return self._action_result(action, _error_text(why)).failed_for(why)
+        return self._responded(action, response, good=response.status < 400)
 
     def connect(self, name: str) -> ActionResult:
         """Open a TLS connection to a name, without a request."""
@@ -229,32 +247,33 @@ class SimulatedClient:
             for step_result in run_steps(send, self.device, steps):
                 completed += 1
                 self.device = step_result.device
-                result = Result.GOOD if step_result.good else Result.FAILED
-                yield self._action_result(
-                    step_result.step.name,
-                    _status_line(step_result.response),
-                    result,
-                    "" if step_result.good else _text(step_result.response),
+                yield self._responded(
+                    step_result.step.name, step_result.response, good=step_result.good
                 )
         except CONNECTION_ERRORS as why:
-            yield self._action_result(steps[completed].name, _error_text(why), Result.FAILED)
+            yield self._action_result(steps[completed].name, _error_text(why)).failed_for(why)
 
     def _perform(
         self, action: str, act: Callable[[], str], otherwise: Result = Result.FAILED
     ) -> ActionResult:
         self._last, began = "", time.perf_counter()
+        cause: Failure | None = None
         try:
             response, result = act(), Result.GOOD
-        except (*CONNECTION_ERRORS, DownloadError) as why:
-            response, result = _error_text(why), otherwise
+        except DownloadError as why:
+            response, result, cause = _error_text(why), otherwise, Failure.OTHER_RESPONSE
+        except CONNECTION_ERRORS as why:
+            response, result, cause = _error_text(why), otherwise, failure_of(why)
         self._seconds = time.perf_counter() - began
-        return self._action_result(action, response, result)
+        return replace(self._action_result(action, response), result=result, cause=cause)
 
-    def _action_result(
-        self, action: str, response: str, result: Result, text: str = ""
-    ) -> ActionResult:
+    def _responded(self, action: str, response: Response, *, good: bool) -> ActionResult:
+        result = self._action_result(action, _status_line(response))
+        return result if good else result.failed_by(response)
+
+    def _action_result(self, action: str, response: str) -> ActionResult:
         place = self.network.name, self._last
-        return ActionResult(*place, action, response, result, self._seconds, text)
+        return ActionResult(*place, action, response, Result.GOOD, self._seconds)
 
     def _distribution_point(self) -> Host:
         host = self._selection.distribution_point(self.known)

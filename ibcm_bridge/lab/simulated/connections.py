@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import ssl
-from contextlib import suppress
 
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import (
@@ -14,7 +13,8 @@ from ibcm_bridge.lab.protocol.client import (
     Request,
     Response,
 )
-from ibcm_bridge.lab.simulated.network import Host, Network, Unreachable
+from ibcm_bridge.lab.simulated.failure import Failure, Unreachable, failure_of
+from ibcm_bridge.lab.simulated.network import Host, Network
 
 CONNECTION_ERRORS = (
     ConnectionEnded,
@@ -35,13 +35,14 @@ class Connections:
         self._credential = credential
         self._open: dict[Host, LabClient] = {}
 
-    def reached(self, host: Host) -> bool:
-        """Return whether a server with a valid certificate responds there."""
-        with suppress(*CONNECTION_ERRORS):
+    def why_not(self, host: Host) -> Failure | None:
+        """Return why no server with a valid certificate responds there; None if one does."""
+        try:
             self.to(host).connect()
-            return True
-        self._open.pop(host, None)
-        return False
+        except CONNECTION_ERRORS as why:
+            self._open.pop(host, None)
+            return failure_of(why)
+        return None
 
     def to(self, host: Host) -> LabClient:
         """Return the connection to a name; a new one if there is none or if it has ended."""

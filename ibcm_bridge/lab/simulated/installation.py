@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ibcm_bridge.lab.simulated.failure import Failure
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 
 SECONDARY_SITES = frozenset(["SEC"])
@@ -19,24 +20,38 @@ class Mode(StrEnum):
     BOTH = "both"
 
 
+class NotInstallable(ValueError):
+    """A combination of options that CLIENT-MODE or ROLE-PRIMARY excludes."""
+
+    def __init__(self, failure: Failure, text: str = "") -> None:
+        super().__init__(text or failure.value)
+        self.failure = failure
+
+
 @dataclass(frozen=True)
 class Installation:
-    """The options of an installation. ValueError for a combination that CLIENT-MODE excludes."""
+    """The options of an installation. NotInstallable for a combination that is excluded."""
 
     mode: Mode
     knows: KnownSiteSystems
     """The site systems in the installation options."""
     in_domain: bool = True
+    is_mobile: bool = False
+    """True for a mobile device."""
     site: str = "LAB"
     """The code of its site, which the installation names (NO-SITE-ASSIGNMENT)."""
 
     def __post_init__(self) -> None:
-        if not self.in_domain and self.mode is not Mode.INTERNET_ONLY:
-            raise ValueError("a workgroup computer must be Internet-only")
+        internet_only = self.mode is Mode.INTERNET_ONLY
+        if self.is_mobile and not internet_only:
+            raise NotInstallable(Failure.MOBILE_DEVICE)
+        if not self.in_domain and not internet_only:
+            raise NotInstallable(Failure.WORKGROUP)
         if self.site in SECONDARY_SITES:
-            raise ValueError(f"{self.site} is a secondary site; a client needs a primary site")
-        if self.mode is Mode.INTERNET_ONLY and not self.knows.internet_management_points:
-            raise ValueError("an Internet-only client needs an Internet management point")
+            text = f"{self.site} is a secondary site; {Failure.SECONDARY_SITE}"
+            raise NotInstallable(Failure.SECONDARY_SITE, text)
+        if internet_only and not self.knows.internet_management_points:
+            raise NotInstallable(Failure.NO_INTERNET_NAME)
 
     @property
     def flag(self) -> int:

@@ -11,6 +11,7 @@ from cryptography import x509
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import LabClient
+from ibcm_bridge.lab.simulated.failure import Failure, Unreachable
 from ibcm_bridge.lab.simulated.name_lookup import NoSuchName, resolve
 
 type Host = tuple[str, int]
@@ -18,10 +19,6 @@ type Host = tuple[str, int]
 
 HTTPS, UPDATES, HTTP = 443, 8531, 80
 """The ports that ConfigMgr clients use."""
-
-
-class Unreachable(Exception):
-    """A name that cannot be resolved in this network, or no reachable site system."""
 
 
 @dataclass(frozen=True)
@@ -68,15 +65,17 @@ class Network:
             try:
                 return resolve(name, self.resolver, self.namespace)
             except NoSuchName as why:
-                raise Unreachable(str(why)) from None
+                raise Unreachable(str(why), Failure.NAME_NOT_FOUND) from None
         addresses = (address for (host, _), (address, _) in self.hosts.items() if host == name)
         if (found := next(addresses, None)) is None:
-            raise Unreachable(f"{name} cannot be resolved in this network")
+            text = f"{name} cannot be resolved in this network"
+            raise Unreachable(text, Failure.NAME_NOT_FOUND)
         return found
 
     def _address(self, host: Host) -> Host:
         address = self.resolve(host[0])
         # DNS has no ports; those of the lab are other than those of ConfigMgr.
         if (to := self.hosts.get(host)) is None:
-            raise Unreachable(f"{host[0]} does not listen on port {host[1]}")
+            text = f"{host[0]} does not listen on port {host[1]}"
+            raise Unreachable(text, Failure.PORT_NOT_PUBLISHED)
         return (address if self.resolver else to[0]), to[1]

@@ -48,6 +48,9 @@ ON_DEMAND = "on_demand"
 DOMAIN = "domain"
 """Folder of the lab's domain, which exists while a scene has one."""
 
+AUDIT = "audit.jsonl"
+"""File with the audit of the bridge."""
+
 INSTALLATION_OPTIONS = {
     Mode.INTRANET_ONLY: KnownSiteSystems(
         intranet_management_points=INTRANET.management_points, fallback_status_point=FALLBACK
@@ -87,6 +90,8 @@ class RunningLab:
     """Role -> address of a site system that a scene starts; empty if this lab has none."""
     domain: Path | None = None
     """The directory in which the site systems look for users (`lab.domain`); None without one."""
+    audit: Path | None = None
+    """The audit of the bridge; None without one."""
 
     @property
     def authority(self) -> LabCredential:
@@ -103,7 +108,7 @@ class RunningLab:
             perimeter.on_demand,
         )
         lab = cls.at(addresses, perimeter.pki, perimeter.namespaces)
-        return replace(lab, domain=perimeter.directory / DOMAIN)
+        return replace(lab, domain=perimeter.directory / DOMAIN, audit=perimeter.bridge.audit_file)
 
     @classmethod
     def at(
@@ -163,7 +168,7 @@ class RunningLab:
         )
         pki = RunningPki(trust, LabCredential.read(directory, AUTHORITY), crls)
         on_demand = {role: (address, port) for role, (address, port) in state[ON_DEMAND].items()}
-        return cls(internet, intranet, pki, on_demand, directory / DOMAIN)
+        return cls(internet, intranet, pki, on_demand, directory / DOMAIN, directory / AUDIT)
 
     def client(self, name: str, mode: Mode, random: Random, *, own_key: bool) -> SimulatedClient:
         """Create a client on the Internet; it signs with a separate key or with its TLS key."""

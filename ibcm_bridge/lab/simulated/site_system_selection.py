@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 from random import Random
 from urllib.parse import urlsplit
 
+from ibcm_bridge.lab.simulated.failure import Failure, Unreachable
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
-from ibcm_bridge.lab.simulated.network import HTTPS, Host, Unreachable
+from ibcm_bridge.lab.simulated.network import HTTPS, Host
 
 
 def management_points(known: KnownSiteSystems, mode: Mode, random: Random) -> list[str]:
@@ -31,13 +32,15 @@ def in_random_order(names: Sequence[str], random: Random) -> list[str]:
 class SiteSystemSelection:
     """The site systems that a client has selected in one network; it keeps them.
 
-    `reached` returns whether a host responds.
+    `why_not` returns why a host does not respond; None if it does.
     """
 
-    def __init__(self, mode: Mode, random: Random, reached: Callable[[Host], bool]) -> None:
+    def __init__(
+        self, mode: Mode, random: Random, why_not: Callable[[Host], Failure | None]
+    ) -> None:
         self._mode = mode
         self._random = random
-        self._reached = reached
+        self._why_not = why_not
         self._selected: dict[str, Host] = {}
 
     def host(self, target: str, known: KnownSiteSystems) -> Host:
@@ -61,9 +64,16 @@ class SiteSystemSelection:
 
     def _select(self, role: str, names: Sequence[str]) -> Host:
         if role not in self._selected:
-            hosts = ((name, HTTPS) for name in names)
-            found = next((host for host in hosts if self._reached(host)), None)
-            if found is None:
-                raise Unreachable(f"no {role} can be reached")
-            self._selected[role] = found
+            self._selected[role] = self._first(role, [(name, HTTPS) for name in names])
         return self._selected[role]
+
+    def _first(self, role: str, hosts: Sequence[Host]) -> Host:
+        """Return the first host that responds. Unreachable, with the failure that all have."""
+        failures: set[Failure] = set()
+        for host in hosts:
+            if (failure := self._why_not(host)) is None:
+                return host
+            failures.add(failure)
+        same = next(iter(failures), Failure.NO_NAME)
+        failure = same if len(failures) < 2 else Failure.SEVERAL
+        raise Unreachable(f"no {role} can be reached", failure)

@@ -88,13 +88,13 @@ def request_user_policy(
                 completed += 1
                 good = step.good and by in (None, session.protocol)
                 response = f"{step.response.status} {step.response.reason}{session.authenticated}"
-                result = Result.GOOD if good else Result.FAILED
                 seconds = time.perf_counter() - began
-                yield ActionResult(network, name, step.step.name, response, result, seconds)
+                action = ActionResult(network, name, step.step.name, response, Result.GOOD, seconds)
+                yield action if good else action.failed_by(step.response)
                 began = time.perf_counter()
     except CONNECTION_ERRORS as why:
-        action = steps[completed].name
-        yield ActionResult(network, name, action, str(why), Result.FAILED, 0.0)
+        action = ActionResult(network, name, steps[completed].name, str(why), Result.FAILED, 0.0)
+        yield action.failed_for(why)
 
 
 class _Session:

@@ -40,7 +40,8 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Page:
     page = Page()
     scene = Scene("two", "Two actions", "CLIENT-PICK", "", page.play)
     monkeypatch.setattr(scene_runs, "SCENES", {"two": scene})
-    monkeypatch.setattr(scene_runs, "RunningLab", SimpleNamespace(of=lambda _: None))
+    lab = SimpleNamespace(audit=None)
+    monkeypatch.setattr(scene_runs, "RunningLab", SimpleNamespace(of=lambda _: lab))
     return page
 
 

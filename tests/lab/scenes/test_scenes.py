@@ -20,7 +20,7 @@ from ibcm_bridge.lab.pki.certificates import root_authority
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, LabClient
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET
 from ibcm_bridge.lab.scenes.inside_outside import INSIDE_OUTSIDE
-from ibcm_bridge.lab.scenes.scene import Scene, Stage, must_fail
+from ibcm_bridge.lab.scenes.scene import Scene, Stage
 from ibcm_bridge.lab.scenes.table import SCENES
 from ibcm_bridge.lab.scenes.web_proxy import WebProxy
 from ibcm_bridge.lab.simulated.client import ActionResult, Result
@@ -87,14 +87,6 @@ def test_a_proxy_refuses_a_name_that_it_cannot_resolve(without_bridge: RunningLa
         with client, pytest.raises(ConnectionEnded, match="the web proxy refuses: 502 Bad Gateway"):
             client.connect()
         assert proxy.tunnels == 0
-
-
-@pytest.mark.parametrize(
-    ("before", "after"), [(Result.FAILED, Result.AS_REQUIRED), (Result.GOOD, Result.FAILED)]
-)
-def test_an_action_that_must_fail(before: Result, after: Result) -> None:
-    action = ActionResult("internet", "", "request", "", before, 0.0)
-    assert [turned.result for turned in must_fail([action])] == [after]
 
 
 @pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)

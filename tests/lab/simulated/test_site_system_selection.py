@@ -9,9 +9,10 @@ import pytest
 
 from ibcm_bridge.lab.protocol import ccm, reply_documents
 from ibcm_bridge.lab.protocol.client import Response
+from ibcm_bridge.lab.simulated.failure import Failure, Unreachable
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
-from ibcm_bridge.lab.simulated.network import Host, Unreachable
+from ibcm_bridge.lab.simulated.network import Host
 from ibcm_bridge.lab.simulated.site_system_selection import SiteSystemSelection
 
 OUTSIDE = ("mp1.internet.example", "mp2.internet.example", "mp3.internet.example")
@@ -27,9 +28,9 @@ class Reached:
         self.names = set(names)
         self.tried: list[str] = []
 
-    def __call__(self, host: Host) -> bool:
+    def __call__(self, host: Host) -> Failure | None:
         self.tried.append(host[0])
-        return host[0] in self.names
+        return None if host[0] in self.names else Failure.TIMEOUT
 
 
 def selection(mode: Mode, reached: Reached, seed: int = 1) -> SiteSystemSelection:
