@@ -34,6 +34,7 @@ from ibcm_bridge.lab.page.tools import Tools
 from ibcm_bridge.lab.perimeter import firewall
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.perimeter.runtime import (
+    EDITED_POLICY,
     FAULTS,
     NAMESPACES,
     OTHER_FOLDER,
@@ -178,7 +179,10 @@ def _run(runtime: Runtime, settings: _Settings, tools: Tools, began: float) -> N
         def faults_changed(titles: list[str]) -> None:
             runtime.write({FAULTS: titles})
 
-        page_parts = PageParts(tools, control, faults_changed)
+        def policy_changed(edited: bool) -> None:
+            runtime.write({EDITED_POLICY: edited})
+
+        page_parts = PageParts(tools, control, faults_changed, policy_changed)
         asyncio.run(_serve(perimeter, preview, summary, ready, page_parts))
 
 

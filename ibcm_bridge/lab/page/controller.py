@@ -81,6 +81,8 @@ class PageParts(NamedTuple):
     """The control socket of the bridge."""
     faults_changed: Callable[[list[str]], None] = lambda _: None
     """Called with the titles of the active faults."""
+    policy_changed: Callable[[bool], None] = lambda _: None
+    """Called after each reload; True if the policy is another than the lab's."""
 
 
 class Controller:
@@ -115,7 +117,12 @@ class Controller:
         self.edits = Edits(perimeter, parts.tools, self._plain_result, self.enqueue, publish)
         self.scenes = SceneRuns(perimeter, self.enqueue, publish)
         self.playground = Playground(
-            perimeter.bridge.policy_file, parts.control, parts.tools, self.enqueue, publish
+            perimeter.bridge.policy_file,
+            parts.control,
+            parts.tools,
+            self.enqueue,
+            publish,
+            changed=parts.policy_changed,
         )
 
     def __enter__(self) -> Controller:

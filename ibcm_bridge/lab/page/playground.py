@@ -55,13 +55,19 @@ class Playground:
         tools: Tools,
         enqueue: Enqueue,
         publish: Publish,
+        *,
+        changed: Callable[[bool], None] = lambda _: None,
     ) -> None:
-        """`control` is the control socket of the bridge."""
+        """`control` is the control socket of the bridge.
+
+        `changed` is called after a reload; True if the policy is another than the lab's.
+        """
         self._file = policy_file
         self._control = control
         self._tools = tools
         self._enqueue = enqueue
         self._publish = publish
+        self._changed = changed
         self.own = policy_file.read_text("utf-8")
         """The lab's policy."""
 
@@ -122,6 +128,7 @@ class Playground:
         if not report.good:
             # The bridge keeps the policy in use; a restart must find the same.
             self._write(before)
+        self._changed(self.edited)
         return report
 
     def _write(self, text: str) -> None:

@@ -30,6 +30,9 @@ NAMESPACES = "namespaces"
 FAULTS = "faults"
 """Key of the state: the titles of the faults that are on."""
 
+EDITED_POLICY = "edited_policy"
+"""Key of the state: true while the bridge uses a policy that was edited on the page."""
+
 OTHER_FOLDER = "set XDG_RUNTIME_DIR to another folder"
 """The solution if the folder is not writable."""
 

@@ -12,5 +12,6 @@ sites           two sites, and site systems for the Internet only or for both ne
 cloud           content of a cloud distribution point
 users           users who sign in, and the forests of their accounts
 table           all scenes by name
+action_lines    the actions of a scene as text and JSON
 command         `ibcm-bridge lab client`
 """

@@ -45,8 +45,9 @@ def _cloud(stage: Stage) -> Iterator[ActionResult]:
         token = (AGENT, ("Authorization", f"Bearer {client.known.content_token}"))
         file = _file(CLOUD_PACKAGE)
         refused: dict[str, tuple[Cause, Request]] = {
+            # A port with TLS closes a connection without it.
             "file over HTTP": (
-                Failure.PORT_NOT_PUBLISHED,
+                Failure.CONNECTION,
                 Request("GET", file, token, plaintext=True),
             ),
             "file without the token": (401, Request("GET", file, (AGENT,))),

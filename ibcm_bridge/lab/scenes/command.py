@@ -8,20 +8,15 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from random import Random
 
+from ibcm_bridge.lab.scenes.action_lines import ActionLines, action_json, wrapped
 from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage
 from ibcm_bridge.lab.scenes.table import SCENES
 from ibcm_bridge.lab.scenes.usual import USUAL
 from ibcm_bridge.lab.simulated.client import Result
-from ibcm_bridge.lab.simulated.command import (
-    ClientOptions,
-    action_json,
-    action_line,
-    in_running_lab,
-)
+from ibcm_bridge.lab.simulated.command import ClientOptions, in_running_lab
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 
 ALL, LIST = "all", "list"
-_WIDTH = 80
 
 
 def lab_scene(options: ClientOptions) -> int:
@@ -36,14 +31,7 @@ def lab_scene(options: ClientOptions) -> int:
         return 0
     if name not in (None, ALL, *SCENES):
         names = ", ".join((*SCENES, ALL, LIST))
-        print(
-            textwrap.fill(
-                f"ibcm-bridge lab: no scene {name}; use one of {names}",
-                _WIDTH,
-                break_on_hyphens=False,
-            ),
-            file=sys.stderr,
-        )
+        print(wrapped(f"ibcm-bridge lab: no scene {name}; use one of {names}"), file=sys.stderr)
         return 2
     if name is None:
         return in_running_lab(lambda lab: _play_usual(lab, options))
@@ -63,20 +51,19 @@ def _play(lab: RunningLab, scenes: Iterable[Scene], options: ClientOptions) -> b
     for scene in scenes:
         if not options.as_json:
             print(f"{scene.title} ({scene.requirement})")
-            print(
-                textwrap.fill(scene.sentence, _WIDTH, initial_indent="  ", subsequent_indent="  ")
-            )
+            print(wrapped(scene.sentence, 2))
             if scene.drawing:
                 print(f"\n{textwrap.indent(scene.drawing, '    ')}")
         try:
             good = _play_one(lab, scene, random, options) and good
         except CannotShow as why:
             not_shown.append(scene.name)
-            print(f"ibcm-bridge lab: {scene.name} is not shown: {why}", file=sys.stderr)
+            text = f"ibcm-bridge lab: {scene.name} is not shown: {why}"
+            print(wrapped(text), file=sys.stderr)
         if not options.as_json:
             print()
     if not options.as_json:
-        print(_verdict(good, not_shown, all_scenes=options.scene == ALL))
+        print(wrapped(_verdict(good, not_shown, all_scenes=options.scene == ALL)))
     # One scene that was named and is not shown is a failure; of all scenes, it is reported.
     return good and not (not_shown and options.scene != ALL)
 
@@ -93,12 +80,13 @@ def _verdict(good: bool, not_shown: Sequence[str], *, all_scenes: bool) -> str:
 def _play_one(lab: RunningLab, scene: Scene, random: Random, options: ClientOptions) -> bool:
     good = True
     own_key = options.profile == "own-key"
+    lines = ActionLines()
     with (
         Stage(lab, random, own_key, options.mode, options.settings) as stage,
         closing(scene.actions(stage)) as actions,
     ):
         for action in actions:
             good = good and action.result is not Result.FAILED
-            line = action_json(scene.name, action) if options.as_json else action_line(action)
-            print(line, flush=True)
+            text = action_json(scene.name, action) if options.as_json else lines.of(action)
+            print(text, flush=True)
     return good

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from random import Random
 
 from ibcm_bridge.lab.errors import LabError, error_message
 from ibcm_bridge.lab.perimeter.runtime import (
+    EDITED_POLICY,
     FAULTS,
     OTHER_FOLDER,
     running_state,
     runtime_folder,
     runtime_parent,
 )
-from ibcm_bridge.lab.simulated.client import ActionResult, Result
 from ibcm_bridge.lab.simulated.fleet import MAKING, Fleet, Phase
 from ibcm_bridge.lab.simulated.installation import Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
@@ -60,6 +59,11 @@ def in_running_lab(run: Callable[[RunningLab], bool]) -> int:
         lab = RunningLab.read(state, folder / "lab")
         for fault in state.get(FAULTS, ()):
             print(f"ibcm-bridge lab: fault on: {fault}; the page switches it off", file=sys.stderr)
+        if state.get(EDITED_POLICY):
+            print(
+                "ibcm-bridge lab: the policy of this lab is edited; the page resets it",
+                file=sys.stderr,
+            )
         good = run(lab)
     except BrokenPipeError:
         raise  # the reader closed the pipe
@@ -87,29 +91,6 @@ _KEYS = {
     "pki": "the key of the TLS certificate signs",
     "own-key": "a separate key signs",
 }
-_MARKS = {
-    Result.GOOD: "",
-    Result.FELL_BACK: "  (fell back)",
-    Result.AS_REQUIRED: "  (as required)",
-    Result.FAILED: "  FAILED",
-}
-
-
-def action_line(action: ActionResult) -> str:
-    where = f"  {action.network:<9} {action.site_system:<25} {action.action:<38}"
-    milliseconds = action.seconds * 1000
-    line = f"{where} {milliseconds:6.1f} ms  {action.response}{_MARKS[action.result]}"
-    if not action.text:
-        return line
-    indent = " " * 6
-    text = textwrap.fill(
-        action.text, 80, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-    )
-    return f"{line}\n{text}"
-
-
-def action_json(scene: str, action: ActionResult) -> str:
-    return json.dumps({"scene": scene, **asdict(action), "seconds": round(action.seconds, 6)})
 
 
 # Many clients

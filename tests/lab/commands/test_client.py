@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -85,7 +85,7 @@ def test_one_client_plays_the_usual_scenes() -> None:
         "(CLIENT-UPDATES)",
         "(fell back)",
         "(CLIENT-RESUME)",
-        "same SHA-256: ",
+        "same SHA-256:",
         "Each scene shows what it should.",
     ):
         assert text in shown.stdout
@@ -149,15 +149,44 @@ def test_an_active_fault_and_the_text_of_a_refusal_are_printed(lab: None, folder
     assert "fault on" not in client("--mode", "internet-only").stderr
 
 
+def test_an_edited_policy_is_printed(lab: None, folder: Path) -> None:
+    state = Runtime(runtime_folder()).read
+    page = state()["page"]
+    policy = (folder / "ibcm-bridge" / "lab" / "bridge.yaml").read_text("utf-8")
+    edited = policy.replace("identity: enforce", "identity: observe", 1)
+    assert edited != policy
+    do(page, "apply", {"text": edited})
+    wait_for(lambda: state().get("edited_policy") is True)
+    try:
+        shown = client("--scene", "workgroup")
+    finally:
+        do(page, "reset", {})
+    assert shown.returncode == 0
+    assert shown.stderr == "ibcm-bridge lab: the policy of this lab is edited; the page resets it\n"
+    wait_for(lambda: state().get("edited_policy") is False)
+    assert client("--scene", "workgroup").stderr == ""
+
+
 def switch(page: str, fault: str, *, on: bool) -> None:
     """Switch a fault, and wait until the lab has written that to its state."""
-    address, token = page.split("/?token=")
-    body = json.dumps({"id": fault, "on": on}).encode()
-    urllib.request.urlopen(
-        urllib.request.Request(f"{address}/do/fault", body, {"X-Lab-Token": token})
-    ).close()
-    while bool(Runtime(runtime_folder()).read().get("faults")) is not on:
+    do(page, "fault", {"id": fault, "on": on})
+    wait_for(lambda: bool(Runtime(runtime_folder()).read().get("faults")) is on)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def do(page: str, action: str, data: dict[str, object]) -> None:
+    """Do what a button of the page does."""
+    address, token = page.split("/?token=")
+    body = json.dumps(data).encode()
+    urllib.request.urlopen(
+        urllib.request.Request(f"{address}/do/{action}", body, {"X-Lab-Token": token})
+    ).close()
 
 
 @pytest.mark.usefixtures("lab")
@@ -166,10 +195,12 @@ def switch(page: str, fault: str, *, on: bool) -> None:
 def test_all_scenes_show_what_they_should() -> None:
     shown = client("--scene", "all")
     assert shown.returncode == 0, shown.stdout
-    assert shown.stderr == (
+    assert " ".join(shown.stderr.split()) == (
         "ibcm-bridge lab: site-server is not shown: on loopback, no firewall separates the "
-        "networks; start the lab with: sudo ibcm-bridge lab up --netns\n"
+        "networks; start the lab with: sudo ibcm-bridge lab up --netns"
     )
+    for output in (shown.stdout, shown.stderr):
+        assert [line for line in output.splitlines() if len(line) > 80] == []
     assert "  FAILED" not in shown.stdout
     assert shown.stdout.count("(as required)") > 20
     assert shown.stdout.endswith("Not shown: site-server. Each other scene shows what it should.\n")
@@ -218,7 +249,7 @@ def test_a_scene_without_its_programs_says_what_to_install(monkeypatch: pytest.M
     output = io.StringIO()
     with contextlib.redirect_stderr(output):
         assert main(["lab", "client", "--scene", "one-way-trust"]) == 1
-    (line,) = output.getvalue().splitlines()
+    line = " ".join(output.getvalue().split())
     assert line.startswith("ibcm-bridge lab: one-way-trust is not shown: a domain needs krb5kdc, ")
     assert "install with: apt-get install krb5-kdc " in line
 

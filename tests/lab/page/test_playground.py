@@ -23,6 +23,7 @@ class Bridge:
         self.reloads = True
         self.in_use = OWN
         self.published: list[dict[str, Any]] = []
+        self.changed: list[bool] = []
 
     def explain(self, _file: Path, _question: Question) -> Explained:
         raise AssertionError
@@ -50,7 +51,14 @@ def bridge(tmp_path: Path) -> Bridge:
 
 def playground(bridge: Bridge, control: Path | None = Path("control.sock")) -> Playground:
     tools = Tools(bridge.explain, bridge.check, bridge.reload)
-    return Playground(bridge.policy_file, control, tools, lambda _, run: run(), bridge.publish)
+    return Playground(
+        bridge.policy_file,
+        control,
+        tools,
+        lambda _, run: run(),
+        bridge.publish,
+        changed=bridge.changed.append,
+    )
 
 
 def test_a_policy_is_applied_and_reset(bridge: Bridge) -> None:
@@ -64,6 +72,7 @@ def test_a_policy_is_applied_and_reset(bridge: Bridge) -> None:
     assert bridge.in_use == OWN
     assert shown.shown() == {"text": OWN, "edited": False}
     assert not bridge.published[-1]["edited"]
+    assert bridge.changed == [True, False]
 
 
 def test_a_policy_that_does_not_check_changes_nothing(bridge: Bridge) -> None:
@@ -82,6 +91,7 @@ def test_a_policy_that_the_bridge_does_not_reload_changes_nothing(bridge: Bridge
     assert bridge.in_use == bridge.policy_file.read_text("utf-8") == OWN
     assert bridge.published[-1]["lines"] == ["the words of reload"]
     assert not bridge.published[-1]["edited"]
+    assert bridge.changed == [False]
 
 
 @pytest.mark.parametrize(
