@@ -50,7 +50,7 @@ def test_a_frozen_database_keeps_its_numbers_which_become_old(
             with postgresql.frozen():
                 reading = asyncio.create_task(counts.read(bridge.shared))
                 await asyncio.sleep(0)
-                # Whoever asks meanwhile waits for nothing.
+                # A scrape at this time waits for nothing.
                 assert not reading.done()
                 assert dict(counts.readings()) == before
                 await reading
