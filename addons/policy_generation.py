@@ -210,9 +210,8 @@ def _scan_observer(observers: Sequence[TrafficObserver]) -> Scanned | None:
 def _shadow(policy: Policy, shared: SharedState) -> ShadowJudgement | None:
     if policy.shadow is None:
         return None
-    if not isinstance(shared.bindings, LocalBindings):
-        # It judges at the end of a request, which cannot wait for a database.
-        raise StartError("--shadow: not possible with `state`, whose bindings are in a database")
+    # `run` refuses it with `state`.
+    assert isinstance(shared.bindings, LocalBindings)
     return ShadowJudgement.of(policy, shared.bindings.registry, shared.clock)
 
 

@@ -102,6 +102,16 @@ def _connections_refusal(policy: Policy) -> str | None:
     return why_not and f"limits.connections: {why_not}"
 
 
+def _shadow_refusal(policy: Policy) -> str | None:
+    # A reload changes neither `state` nor the option.
+    if policy.shadow is None or policy.state is None:
+        return None
+    return (
+        "--shadow is not possible with `state`: it judges at the end of a request, which cannot "
+        "wait for a database"
+    )
+
+
 def _port_number(text: str) -> int:
     if not text.isdecimal() or int(text) > 65_535:
         raise argparse.ArgumentTypeError(f"{text} is not a port number")
@@ -185,7 +195,7 @@ def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.inspection.engines import RuleError
     from ibcm_bridge.storage.open_files import raise_open_file_limit
 
-    if (why_not := workers_refusal(policy, web=web)) is not None:
+    if (why_not := workers_refusal(policy, web=web) or _shadow_refusal(policy)) is not None:
         say(f"cannot start: {why_not}", logging.ERROR)
         return EXIT_PROBLEM
     page = None
