@@ -155,7 +155,7 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("deploy/*.yaml", _comments),
     ("deploy/Containerfile", _comments),
     ("deploy/haproxy/*", _comments),
-    ("deploy/kubernetes/*.yaml", _comments),
+    ("deploy/kubernetes/**/*.yaml", _comments),
     ("deploy/logrotate/*", _comments),
     ("deploy/prometheus/*.yaml", str),
     ("deploy/sigma/*.yml", str),
