@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from ibcm_bridge.conformance.results import ClientResult, Hang, Unreachable
-from ibcm_bridge.conformance.subject import Exchange
+from cryptography import x509
+
+from ibcm_bridge.conformance.exchange import Exchange
+from ibcm_bridge.conformance.results import AuthorityNames, ClientResult, Hang, Unreachable
 from ibcm_bridge.lab.comparison.outcomes import ClientRefused
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, Request, Response
 from ibcm_bridge.lab.protocol.reply_documents import ERROR_PAGE
@@ -43,6 +45,8 @@ class Judgement:
     expected: str
     difference: str = ""
     stop: Stop | None = None
+    exchange: Exchange | None = field(default=None, compare=False, repr=False)
+    """The one that differs; None if it is the last one, or if there is none."""
 
 
 _REFUSED = "refused at the perimeter: nothing arrives at a site system"
@@ -64,12 +68,12 @@ def refused(*exchanges: Exchange, statuses: Collection[int] = ()) -> Judgement:
 
     `statuses`: statuses of the 500s that are also refusals.
     """
-    return all_of(*(_refused(exchange, statuses) for exchange in exchanges))
+    return all_of(*(_about(exchange, _refused(exchange, statuses)) for exchange in exchanges))
 
 
 def _refused(exchange: Exchange, statuses: Collection[int]) -> Judgement:
     if isinstance(exchange.result, Hang):
-        return Judgement(Outcome.HANG, _REFUSED, seen(exchange.result))
+        return _hang(_REFUSED, exchange)
     stop = _stop(exchange)
     if stop is not Stop.AT_PERIMETER:
         late = "too late: " if stop is Stop.INSIDE else "not refused: "
@@ -86,15 +90,23 @@ def _refused(exchange: Exchange, statuses: Collection[int]) -> Judgement:
 def ended(exchange: Exchange, limit: str) -> Judgement:
     """Require that the proxy ends something slow within its time limit, and forwards nothing."""
     expected = "refused, or the connection is closed, in time: nothing arrives at a site system"
-    return _with_limit(replace(refused(exchange), expected=expected), limit)
+    judgement = replace(refused(exchange), expected=expected)
+    if not exchange.sent:
+        # An idle connection has nothing to stop.
+        judgement = replace(judgement, stop=None)
+    return _with_limit(judgement, limit)
 
 
 def given_up(exchange: Exchange, limit: str) -> Judgement:
     """Require that the proxy does not wait for a site system longer than its time limit."""
+    return _about(exchange, _given_up(exchange, limit))
+
+
+def _given_up(exchange: Exchange, limit: str) -> Judgement:
     expected = "forwarded; then, in time, an error or the end of the connection"
     result = exchange.result
     if isinstance(result, Hang):
-        return _with_limit(Judgement(Outcome.HANG, expected, seen(result)), limit)
+        return _with_limit(_hang(expected, exchange), limit)
     if not exchange.received:
         return _failed(expected, f"the request was refused: {seen(result)}")
     if isinstance(result, Response) and result.status < 500:
@@ -120,11 +132,17 @@ def passed(
 
     `dropped`: fields that must not arrive. `body`: the body of the response.
     """
+    return _about(exchange, _passed(exchange, statuses, dropped, body))
+
+
+def _passed(
+    exchange: Exchange, statuses: Collection[int], dropped: Collection[str], body: bytes | None
+) -> Judgement:
     expected = "forwarded once and unchanged"
     if dropped:
         expected += f", without {', '.join(dropped)}"
     if isinstance(exchange.result, Hang):
-        return Judgement(Outcome.HANG, expected, seen(exchange.result))
+        return _hang(expected, exchange)
     if len(exchange.received) != 1:
         arrived = len(exchange.received) or "nothing"
         return _failed(expected, f"{arrived} arrived; the client received {seen(exchange.result)}")
@@ -141,10 +159,14 @@ def passed(
 
 def kept_back(exchange: Exchange, *secrets: bytes) -> Judgement:
     """Require that the client receives none of these bytes, in the fields or in the body."""
+    return _about(exchange, _kept_back(exchange, secrets))
+
+
+def _kept_back(exchange: Exchange, secrets: Collection[bytes]) -> Judgement:
     named = b", ".join(secrets).decode("latin-1") or "a secret"
     expected = f"the request is forwarded, and the response does not contain {named}"
     if isinstance(exchange.result, Hang):
-        return Judgement(Outcome.HANG, expected, seen(exchange.result))
+        return _hang(expected, exchange)
     if not exchange.received:
         # Otherwise, the absence of the secret would prove nothing.
         return _failed(expected, f"the request was refused: {seen(exchange.result)}")
@@ -156,6 +178,19 @@ def kept_back(exchange: Exchange, *secrets: bytes) -> Judgement:
                 found = secret.decode("latin-1")
                 return _failed(expected, f"the client received {found}", Stop.NOT_AT_ALL)
     return Judgement(Outcome.PASS, expected, "", Stop.AT_PERIMETER)
+
+
+def names_one_of(exchange: Exchange, authorities: Collection[x509.Name]) -> Judgement:
+    """Require a handshake with the name of one of these authorities."""
+    expected = "the handshake has the name of an authority of the client's certificate"
+    result = exchange.result
+    if isinstance(result, Hang):
+        return _about(exchange, _hang(expected, exchange))
+    accepted = {name.public_bytes() for name in authorities}
+    names = result.names if isinstance(result, AuthorityNames) else ()
+    if any(encoded in accepted for _, encoded in names):
+        return Judgement(Outcome.PASS, expected)
+    return _about(exchange, _failed(expected, f"the client received {seen(result)}"))
 
 
 def holds(expected: str, difference: str) -> Judgement:
@@ -182,6 +217,11 @@ def seen(result: ClientResult) -> str:
             return f"no connection: {result.why}"
         case Hang():
             return f"no complete response within {result.seconds:g} s"
+        case AuthorityNames(names=()):
+            return "a handshake without names of authorities"
+        case AuthorityNames():
+            names = "; ".join(name for name, _ in result.names)
+            return f"a handshake with these names of authorities: {names}"
     return str(result)
 
 
@@ -198,6 +238,16 @@ def is_cancellation(received: ReceivedRequest) -> bool:
 
 def _failed(expected: str, difference: str, stop: Stop | None = None) -> Judgement:
     return Judgement(Outcome.FAIL, expected, difference, stop)
+
+
+def _hang(expected: str, exchange: Exchange) -> Judgement:
+    arrived = [request for request in exchange.received if not is_cancellation(request)]
+    more = f"; {arrival(arrived[0])} arrived" if arrived else ""
+    return Judgement(Outcome.HANG, expected, seen(exchange.result) + more)
+
+
+def _about(exchange: Exchange, judgement: Judgement) -> Judgement:
+    return replace(judgement, exchange=exchange)
 
 
 def _stop(exchange: Exchange) -> Stop:

@@ -7,8 +7,6 @@ gap, forbids it.
 from __future__ import annotations
 
 import hashlib
-import math
-import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,14 +17,12 @@ from xml.etree import ElementTree as ET
 
 from ibcm_bridge import __version__
 from ibcm_bridge.conformance.collection import Level
+from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.judgement import Outcome, seen
-from ibcm_bridge.conformance.kit import Client, Kit
-from ibcm_bridge.conformance.results import Hang
+from ibcm_bridge.conformance.kit import Kit
+from ibcm_bridge.conformance.reproduction import reproduction, sent_bytes
 from ibcm_bridge.conformance.runner import Result
-from ibcm_bridge.conformance.subject import Exchange
-from ibcm_bridge.lab.cases.case import Destination
-from ibcm_bridge.lab.comparison.curl import CurlContext, line, why_not
-from ibcm_bridge.lab.protocol.client import Request, Response, request_bytes
+from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.addresses import address_text
 
 FORM = 1
@@ -147,16 +143,6 @@ class Report:
         }
 
 
-def reproduction(result: Result, kit: Kit) -> str:
-    """Return the command line that sends the last request again; empty without a request.
-
-    It needs the file of `write_request`.
-    """
-    if not result.is_failure or not result.exchanges:
-        return ""
-    return _command(result.exchanges[-1], _request_file(result, kit), kit)
-
-
 def difference(result: Result) -> str:
     """Return one sentence about a result that is not a pass."""
     known = f"; known gap: {result.known_gap}" if result.known_gap else ""
@@ -177,61 +163,12 @@ def _skipped(result: Result) -> str:
     return f"{outcome}{level}: {difference(result)}"
 
 
-def sent_bytes(exchange: Exchange) -> bytes:
-    """Return what the client sent."""
-    if isinstance(exchange.sent, bytes):
-        return exchange.sent
-    sent = exchange.sent
-    host, version = exchange.place.name, sent.version
-    return request_bytes(sent.method, sent.target, sent.headers, sent.body, host, version=version)
-
-
-def write_request(result: Result, kit: Kit) -> None:
-    """Write what a failed check sent last, for its reproduction. OSError."""
-    if result.is_failure and result.exchanges:
-        file = _request_file(result, kit)
-        file.parent.mkdir(exist_ok=True)
-        exchange = result.exchanges[-1]
-        sent = exchange.sent
-        if isinstance(sent, Request) and not why_not(sent):
-            file.write_bytes(sent.body or b"")
-        else:
-            file.write_bytes(sent_bytes(exchange))
-
-
-def _request_file(result: Result, kit: Kit) -> Path:
-    return kit.folder / "requests" / result.check.id.replace("::", "-")
-
-
-def _command(exchange: Exchange, file: Path, kit: Kit) -> str:
-    root = kit.root_file
-    credential = None
-    if exchange.client is not Client.NONE:
-        credential = kit.client_folder / exchange.client
-    if isinstance(exchange.sent, Request) and not why_not(exchange.sent):
-        context = CurlContext(exchange.place.address, root, credential)
-        destination = Destination(exchange.place.name, exchange.place.address[1])
-        has_body = exchange.sent.body is not None
-        return line(exchange.sent, destination, context, file if has_body else None)
-    # The client ends with its input: perhaps before the response, or before a proxy that waits.
-    result = exchange.result
-    seconds = math.ceil(result.seconds) if isinstance(result, Hang) else 2
-    typed = f"(cat {shlex.quote(str(file))}; sleep {seconds})"
-    if not exchange.tls:
-        return f"{typed} | curl -sS telnet://{address_text(exchange.place.address)}"
-    words = ["openssl", "s_client", "-quiet", "-connect", address_text(exchange.place.address)]
-    words += ["-servername", exchange.place.name, "-CAfile", str(root)]
-    if credential is not None:
-        words += ["-cert", f"{credential}.pem", "-key", f"{credential}.key"]
-    return f"{typed} | {shlex.join(words)}"
-
-
 def _exchange(exchange: Exchange) -> dict[str, Any]:
     result = exchange.result
     response = result if isinstance(result, Response) else None
     return {
         "to": exchange.to,
-        "name": exchange.place.name,
+        "name": exchange.server_name,
         "address": address_text(exchange.place.address),
         "client": exchange.client.value,
         "client_tls": exchange.tls_version or None,

@@ -30,13 +30,27 @@ class Unreachable:
     why: str
 
 
+@dataclass(frozen=True)
+class AuthorityNames:
+    """A completed handshake without a request: the names of authorities that the server sent."""
+
+    names: tuple[tuple[str, bytes], ...]
+    """Each as text, and as in a certificate (DER)."""
+
+
 type ClientResult = (
-    Response | HandshakeRefused | ConnectionEnded | ClientRefused | Unreachable | Hang
+    Response
+    | HandshakeRefused
+    | ConnectionEnded
+    | ClientRefused
+    | Unreachable
+    | Hang
+    | AuthorityNames
 )
 
 
 def result_of(
-    send: Callable[[], Response], abort: Callable[[], None], seconds: float
+    send: Callable[[], ClientResult], abort: Callable[[], None], seconds: float
 ) -> ClientResult:
     """Send, and return the result. After `seconds`, `abort` ends the connection."""
     # The timeout of a socket is for one call; a slow response can take any number of calls.

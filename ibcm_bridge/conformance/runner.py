@@ -6,6 +6,7 @@ other. The results come in the order of the checks.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +14,7 @@ from concurrent.futures import Future, wait
 from dataclasses import dataclass
 
 from ibcm_bridge.conformance.collection import Check
+from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.judgement import (
     Judgement,
     Outcome,
@@ -23,11 +25,19 @@ from ibcm_bridge.conformance.judgement import (
 )
 from ibcm_bridge.conformance.kit import Client, now
 from ibcm_bridge.conformance.order import Order
-from ibcm_bridge.conformance.subject import Exchange, NotApplicable, Subject
+from ibcm_bridge.conformance.results import ClientResult, Hang
+from ibcm_bridge.conformance.subject import NotApplicable, Subject
 from ibcm_bridge.lab.cases.requests import CONTENT, PACKAGE, MakeRequest, plain, scep, state_message
 from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.client import Request, Response
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
+
+IMPATIENT_AFTER = 2
+IMPATIENT_SECONDS = 2.0
+"""After so many valid requests in a row without a response, each further one waits so long.
+
+A subject that never responds would otherwise take `seconds` for each check.
+"""
 
 THREADS = 16
 """Checks at the same time, beside the one that runs alone. They mostly wait."""
@@ -81,6 +91,22 @@ class Result:
         return self.judgement.outcome in (Outcome.FAIL, Outcome.HANG)
 
 
+class Patience:
+    """How long to wait for a valid request, after those before it. For any thread."""
+
+    def __init__(self) -> None:
+        self._hangs = 0
+
+    @property
+    def at_most(self) -> float:
+        """Seconds."""
+        return IMPATIENT_SECONDS if self._hangs >= IMPATIENT_AFTER else math.inf
+
+    def note(self, result: ClientResult) -> None:
+        """Count a result."""
+        self._hangs = self._hangs + 1 if isinstance(result, Hang) else 0
+
+
 type _Ran = tuple[Judgement, tuple[Exchange, ...], float]
 
 
@@ -93,15 +119,16 @@ def run_checks(
     can_be_beside = "distribution-point" in subject.places
     beside: deque[Callable[[], None]] = deque()
     alone: deque[Callable[[], None]] = deque()
+    patience = Patience()
     for check in sorted(checks, key=lambda check: check.order is Order.LAST):
         future = futures[check.id]
         if check.order is Order.BESIDE and can_be_beside:
-            beside.append(_job(check, subject.beside(), marked_sanity, future))
+            beside.append(_job(check, subject.beside(), marked_sanity, patience, future))
             continue
         if check.order is Order.LAST:
             others = [futures[other.id] for other in checks if other.order is not Order.LAST]
             alone.append(_until_done(others))
-        alone.append(_job(check, subject, _sanity, future))
+        alone.append(_job(check, subject, _sanity, patience, future))
     # Daemons: an interrupted run does not wait for its slow checks.
     for jobs in (alone, *[beside] * min(THREADS, len(beside))):
         threading.Thread(target=_work, args=(jobs,), daemon=True).start()
@@ -135,12 +162,13 @@ def _job(
     check: Check,
     subject: Subject,
     sanity: Callable[[Subject], Sanity | None],
+    patience: Patience,
     future: Future[_Ran],
 ) -> Callable[[], None]:
     def run() -> None:
         began = now()
         try:
-            judgement, exchanges = _run(check, subject, sanity(subject))
+            judgement, exchanges = _run(check, subject, sanity(subject), patience)
         except BaseException as error:  # the caller of `run_checks` gets it
             future.set_exception(error)
         else:
@@ -154,10 +182,10 @@ def _sanity(subject: Subject) -> Sanity | None:
 
 
 def _run(
-    check: Check, subject: Subject, sanity: Sanity | None
+    check: Check, subject: Subject, sanity: Sanity | None, patience: Patience
 ) -> tuple[Judgement, tuple[Exchange, ...]]:
     subject.begin()
-    why, _ = _is_sane(subject, sanity)
+    why, _ = _is_sane(subject, sanity, patience)
     if why:
         return _failed(f"before the check, {why}"), tuple(subject.exchanges)
     subject.begin()
@@ -166,7 +194,7 @@ def _run(
     except NotApplicable as reason:
         return Judgement(Outcome.NOT_APPLICABLE, "", str(reason)), ()
     exchanges = tuple(subject.exchanges)
-    why, late = _is_sane(subject, sanity)
+    why, late = _is_sane(subject, sanity, patience)
     if judgement.outcome is not Outcome.PASS:
         return judgement, exchanges
     if late:
@@ -175,11 +203,15 @@ def _run(
     return (_failed(f"after the check, {why}") if why else judgement), exchanges
 
 
-def _is_sane(subject: Subject, sanity: Sanity | None) -> tuple[str, list[ReceivedRequest]]:
+def _is_sane(
+    subject: Subject, sanity: Sanity | None, patience: Patience
+) -> tuple[str, list[ReceivedRequest]]:
     """Return why the subject does not forward a valid request, and what arrived before it."""
     if sanity is None:
         return "the subject file has no publication for a valid request", []
-    exchange = subject.send(sanity.make, to=sanity.to, client=sanity.client)
+    at_most = patience.at_most
+    exchange = subject.send(sanity.make, to=sanity.to, client=sanity.client, at_most=at_most)
+    patience.note(exchange.result)
     assert isinstance(exchange.sent, Request)
     *before, last = exchange.received or (None,)
     late = [request for request in before if request and not is_cancellation(request)]

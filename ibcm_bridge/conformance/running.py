@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ibcm_bridge.conformance.collection import Check, Level, all_checks
 from ibcm_bridge.conformance.evidence import RemoteEvidence
+from ibcm_bridge.conformance.exchange import Place
 from ibcm_bridge.conformance.judgement import Outcome
 from ibcm_bridge.conformance.kit import (
     Kit,
@@ -21,10 +22,11 @@ from ibcm_bridge.conformance.kit import (
     records_address,
 )
 from ibcm_bridge.conformance.pages import pages
-from ibcm_bridge.conformance.report import Report, difference, reproduction, write_request
+from ibcm_bridge.conformance.report import Report, difference
+from ibcm_bridge.conformance.reproduction import reproduction, write_requests
 from ibcm_bridge.conformance.revocation import Revocation
 from ibcm_bridge.conformance.runner import Result, run_checks
-from ibcm_bridge.conformance.subject import Place, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.conformance.subject_file import (
     SubjectRow,
     address_of,
@@ -118,6 +120,7 @@ def conformance_run(file: Path, options: RunOptions) -> int:
             "operator of this system agrees"
         )
     try:
+        _create_outputs(options)
         checks = _selected(options.only)
         kit = read_own(
             read_kit(file.parent / row.kit),
@@ -146,13 +149,20 @@ def conformance_run(file: Path, options: RunOptions) -> int:
         if options.junit is not None:
             options.junit.write_bytes(report.as_junit())
         if options.html is not None:
-            options.html.mkdir(exist_ok=True)
             for name, text in pages(report.as_json()):
                 (options.html / name).write_text(text, "utf-8")
     except OSError as error:
         return _problem(f"{error.filename}: {error.strerror}")
     print_summary(report)
     return 0 if report.is_ok else 1
+
+
+def _create_outputs(options: RunOptions) -> None:
+    """Create the files of the report, so that no run is in vain. OSError."""
+    for file in filter(None, (options.json, options.junit)):
+        file.touch()
+    if options.html is not None:
+        options.html.mkdir(parents=True, exist_ok=True)
 
 
 def places(row: SubjectRow) -> dict[str, Place]:
@@ -196,7 +206,7 @@ def _run(
             result = next(running)
             progress.clear()
             results.append(result)
-            write_request(result, kit)
+            write_requests(result, kit)
             if result.is_failure or not failures_only:
                 print(describe(result, kit), flush=True)
     finally:

@@ -66,14 +66,23 @@ def conformance_serve(
 
 def kit_policy() -> str:
     """Return `quick_policy` with a first publication whose clients resume TLS sessions."""
-    clients = re.compile(r"^    clients:[^\n]*\n(?=      trust:)", re.MULTILINE)
-    return clients.sub(r"\g<0>      resumption: allow\n", quick_policy(), count=1)
+    return _first_clients(quick_policy(), "resumption: allow")
+
+
+def _first_clients(policy: str, line: str) -> str:
+    """Add a line to `clients` of the first publication."""
+    clients = re.compile(r"^    clients:[^\n]*\n(?=      trust:|      ca_names:)", re.MULTILINE)
+    return clients.sub(rf"\g<0>      {line}\n", policy, count=1)
 
 
 def quick_policy() -> str:
-    """Return the demo's policy with short time limits, so that checks of slowness are quick."""
+    """Return the demo's policy with short time limits, and names of authorities.
+
+    With these limits, checks of slowness are quick.
+    """
     limits = {f"{name}_seconds": float(seconds) for name, seconds in KIT_LIMITS.items()}
-    return demo_policy() + yaml.safe_dump({"limits": limits})
+    policy = _first_clients(demo_policy(), "ca_names: send")
+    return policy + yaml.safe_dump({"limits": limits})
 
 
 @contextmanager

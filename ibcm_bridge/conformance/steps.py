@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.kit import Client
-from ibcm_bridge.conformance.subject import Exchange, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases import messages
 
 

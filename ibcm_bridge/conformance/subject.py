@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import math
 import socket
 import ssl
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
+from cryptography import x509
+
 from ibcm_bridge.conformance.arrivals import Arrivals
+from ibcm_bridge.conformance.authority_names import NamesClient
 from ibcm_bridge.conformance.evidence import Evidence
+from ibcm_bridge.conformance.exchange import Exchange, Pieces, Place
 from ibcm_bridge.conformance.kit import Client, Kit
 from ibcm_bridge.conformance.pacing import exchange_pieces, first_response
-from ibcm_bridge.conformance.results import ClientResult, Hang, plaintext_result, result_of
+from ibcm_bridge.conformance.results import Hang, plaintext_result, result_of
 from ibcm_bridge.conformance.revocation import Revocation
 from ibcm_bridge.lab.cases.requests import MakeRequest, Senders
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.protocol.client import LabClient, Request, Response, request_bytes
-from ibcm_bridge.lab.site_systems.records import ReceivedRequest
 
 MAX_BODY = 64 * 1024 * 1024
 """Bytes of a response body. The largest valid one, a whole download, has 8 MiB."""
@@ -29,28 +33,7 @@ MARGIN_SECONDS = 3.0
 """How much later than its stated limit the proxy may end something slow."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """How clients reach a role through the subject."""
-
-    name: str
-    address: tuple[str, int]
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """A request, and its results at the client and at the site systems."""
-
-    sent: Request | bytes
-    """Bytes: several requests, or a malformed one."""
-    to: str
-    place: Place
-    client: Client
-    result: ClientResult
-    received: tuple[ReceivedRequest, ...]
-    tls_version: str = ""
-    tls: bool = True
-    """False for bytes without TLS, also if they are part of a handshake."""
+_VERSIONS = {ssl.TLSVersion.TLSv1_2: "1.2"}
 
 
 class NotApplicable(Exception):
@@ -132,6 +115,12 @@ class Subject:
             raise NotApplicable(f"{self._kit.client_folder} has no {client}.pem")
         return self._senders[client]
 
+    def authorities(self) -> Sequence[x509.Name]:
+        """Return the issuers of the computer certificate, and of the other ones of its path."""
+        credential = self._kit.clients[Client.COMPUTER]
+        assert credential is not None
+        return [each.issuer for each in (credential.certificate, *credential.issuers)]
+
     def bytes_of(self, request: Request, to: str) -> bytes:
         """Return a request as it is sent to a publication."""
         return _encoded(request, self.place(to))
@@ -146,22 +135,45 @@ class Subject:
         name: str = "",
         limit: str = "",
         at_least: float = 0.0,
+        at_most: float = math.inf,
     ) -> Exchange:
         """Send a request on a new connection. `name`: another server name.
 
-        `limit`: the time limit that should end it. `at_least`: the least seconds to wait.
+        `limit`: the time limit that should end it. `at_least`, `at_most`: seconds to wait.
         """
         request = make(self.senders(client))
         place = self.place(to)
         seconds = max(self.patience(limit) if limit else self._seconds, at_least)
+        seconds = min(seconds, at_most)
         if request.plaintext:
-            data = _encoded(request, place, ("Connection", "close"))
+            request = replace(request, headers=(*request.headers, ("Connection", "close")))
+            data = _encoded(request, place)
             result, version = plaintext_result(place.address, data, request.method, seconds), ""
         else:
             with self._open(place, client, maximum_version, name, seconds) as opened:
                 result = result_of(lambda: opened.send(request), opened.abort, seconds)
             version = _tls_version(opened)
-        return self._collect(request, to, client, result, version)
+        return self._collect(
+            Exchange(
+                request,
+                to,
+                place,
+                client,
+                result,
+                tls_version=version,
+                other_name=name,
+                maximum_version=_VERSIONS.get(maximum_version, ""),
+            )
+        )
+
+    def authority_names(self) -> Exchange:
+        """Complete a handshake with the management point, and read the names of authorities."""
+        to, client = "management-point", Client.COMPUTER
+        place, credential = self.place(to), self._kit.clients[client]
+        assert credential is not None
+        opened = NamesClient(place.address, place.name, credential, self._seconds)
+        result = result_of(opened.names, opened.abort, self._seconds)
+        return self._collect(Exchange(b"", to, place, client, result))
 
     @contextlib.contextmanager
     def connection(
@@ -169,11 +181,15 @@ class Subject:
     ) -> Iterator[Callable[[MakeRequest], Exchange]]:
         """Open one connection for several requests."""
         place = self.place(to)
+        before: list[Exchange] = []
 
         def send(make: MakeRequest) -> Exchange:
             request = make(self.senders(client))
             result = result_of(lambda: opened.send(request), opened.abort, self._seconds)
-            return self._collect(request, to, client, result, _tls_version(opened))
+            version = _tls_version(opened)
+            exchange = Exchange(request, to, place, client, result, tls_version=version)
+            before.append(self._collect(replace(exchange, follows=tuple(before))))
+            return before[-1]
 
         with self._open(place, client) as opened:
             yield send
@@ -198,12 +214,16 @@ class Subject:
         before, request = after(senders), make(senders)
         with self._open(other, client) as first:
             result = result_of(lambda: first.send(before), first.abort, self._seconds)
-            self._collect(before, at, client, result, _tls_version(first))
+            version = _tls_version(first)
+            made = self._collect(Exchange(before, at, other, client, result, tls_version=version))
             resumed = first.with_its_session(place.address, place.name)
             meanwhile()
             with resumed as opened:
                 result = result_of(lambda: opened.send(request), opened.abort, self._seconds)
-        return self._collect(request, to, client, result, _tls_version(opened))
+        version = _tls_version(opened)
+        return self._collect(
+            Exchange(request, to, place, client, result, tls_version=version, resumes=made)
+        )
 
     def send_bytes(
         self, data: bytes, *, to: str = "management-point", client: Client = Client.COMPUTER
@@ -216,7 +236,7 @@ class Subject:
 
         with self._open(place, client) as opened:
             result = result_of(send, opened.abort, self._seconds)
-        return self._collect(data, to, client, result, "")
+        return self._collect(Exchange(data, to, place, client, result))
 
     def send_slowly(
         self,
@@ -237,10 +257,14 @@ class Subject:
         `after`: a request before it. `request`: the request that the pieces are.
         """
         place, seconds = self.place(to), self.patience(limit)
-        sent = bytearray()
+        planned = list(pieces)
+        sent: list[bytes] = []
+        before: tuple[Exchange, ...] = ()
 
         def pieces_of(connection: socket.socket) -> Response:
-            found = exchange_pieces(connection, _noted(pieces, sent), pause, seconds, to_end=to_end)
+            found = exchange_pieces(
+                connection, _noted(planned, sent), pause, seconds, to_end=to_end
+            )
             return first_response(found)
 
         # The handshake, or a request before, has its own time.
@@ -249,9 +273,11 @@ class Subject:
             if tls:
                 opened = stack.enter_context(self._open(place, client))
                 if after is not None:
-                    before = after(self.senders(client))
-                    result = result_of(lambda: opened.send(before), opened.abort, self._seconds)
-                    self._collect(before, to, client, result, _tls_version(opened))
+                    first = after(self.senders(client))
+                    result = result_of(lambda: opened.send(first), opened.abort, self._seconds)
+                    version = _tls_version(opened)
+                    exchange = Exchange(first, to, place, client, result, tls_version=version)
+                    before = (self._collect(exchange),)
                 result = result_of(lambda: pieces_of(opened.connect()), opened.abort, whole)
                 version = _tls_version(opened)
             else:
@@ -263,7 +289,19 @@ class Subject:
                 result, version = result_of(plain, lambda: None, whole), ""
         if isinstance(result, Hang):
             result = Hang(seconds)
-        return self._collect(request or bytes(sent), to, client, result, version, tls=tls)
+        return self._collect(
+            Exchange(
+                request or b"".join(sent),
+                to,
+                place,
+                client,
+                result,
+                tls_version=version,
+                tls=tls,
+                slowly=Pieces(tuple(map(len, planned if request else sent)), pause),
+                follows=before,
+            )
+        )
 
     def _open(
         self,
@@ -283,25 +321,16 @@ class Subject:
             max_body=MAX_BODY,
         )
 
-    def _collect(
-        self,
-        sent: Request | bytes,
-        to: str,
-        client: Client,
-        result: ClientResult,
-        version: str,
-        *,
-        tls: bool = True,
-    ) -> Exchange:
-        received = self._lane.new()
-        exchange = Exchange(sent, to, self.place(to), client, result, received, version, tls)
-        self.exchanges.append(exchange)
-        return exchange
+    def _collect(self, exchange: Exchange) -> Exchange:
+        """Keep an exchange, with what arrived since the last one."""
+        whole = replace(exchange, received=self._lane.new())
+        self.exchanges.append(whole)
+        return whole
 
 
-def _noted(pieces: Iterable[bytes], sent: bytearray) -> Iterator[bytes]:
+def _noted(pieces: Iterable[bytes], sent: list[bytes]) -> Iterator[bytes]:
     for piece in pieces:
-        sent += piece
+        sent.append(piece)
         yield piece
 
 
@@ -310,6 +339,6 @@ def _tls_version(opened: LabClient) -> str:
     return opened.handshake.version if opened.handshake else ""
 
 
-def _encoded(request: Request, place: Place, *more: tuple[str, str]) -> bytes:
-    headers = (*request.headers, *more)
-    return request_bytes(request.method, request.target, headers, request.body, place.name)
+def _encoded(request: Request, place: Place) -> bytes:
+    parts = (request.method, request.target, request.headers, request.body)
+    return request_bytes(*parts, place.name)

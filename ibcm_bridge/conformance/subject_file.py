@@ -122,7 +122,7 @@ class SubjectRow(Row):
     publications: dict[PublicationName, PublicationRow] = required(
         "the roles that the proxy publishes", min_length=1
     )
-    features: list[Literal["windows-authentication"]] = optional(
+    features: list[Literal["ca_names", "windows-authentication"]] = optional(
         [], "features that the proxy has; checks of other features are not applicable"
     )
     known_gaps: list[GapRow] = optional([], "checks that are known to fail")
@@ -226,7 +226,7 @@ revocation: {{seconds: 30}}          # the proxy reads new CRLs of the kit; or a
 
 publications:                      # remove the roles that the proxy does not publish
 {publications}
-features: []                       # windows-authentication
+features: [ca_names, windows-authentication]       # remove those that the proxy does not have
 known_gaps: []                     # - {{check: paths::backslash, because: planned for version 2}}
 """
 

@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.conformance.collection import all_checks
+from ibcm_bridge.conformance.exchange import Place
 from ibcm_bridge.conformance.kit import Kit, make_kit, now
 from ibcm_bridge.conformance.revocation import Revocation
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.running import PUBLISHED
 from ibcm_bridge.conformance.serving import kit_policy, serving
-from ibcm_bridge.conformance.subject import Place, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.conformance.subject_file import KIT_LIMITS
 from ibcm_bridge.lab.bridge import process
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
@@ -70,7 +71,7 @@ def suite_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SuiteLab]:
             role: Place(name, lab.bridge.addresses[port])
             for role, (name, port) in PUBLISHED.items()
         }
-        features = frozenset(("windows-authentication",))
+        features = frozenset(("ca_names", "windows-authentication"))
         # The bridge has its own copy of the lists.
         lists = [str(kit_folder / "pki" / f"{name}.crl") for name in ("root", "issuing")]
         revocation = Revocation(kit_folder, 15, ("cp", *lists, str(bridge / "pki")))

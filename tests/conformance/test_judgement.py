@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
+from ibcm_bridge.conformance.exchange import Exchange, Place
 from ibcm_bridge.conformance.judgement import (
     Judgement,
     Outcome,
@@ -16,12 +19,12 @@ from ibcm_bridge.conformance.judgement import (
     ended,
     given_up,
     kept_back,
+    names_one_of,
     passed,
     refused,
 )
 from ibcm_bridge.conformance.kit import Client
-from ibcm_bridge.conformance.results import ClientResult, Hang, Unreachable
-from ibcm_bridge.conformance.subject import Exchange, Place
+from ibcm_bridge.conformance.results import AuthorityNames, ClientResult, Hang, Unreachable
 from ibcm_bridge.lab.comparison.outcomes import ClientRefused
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Request, Response
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest
@@ -133,8 +136,47 @@ def test_no_response_is_a_hang() -> None:
     assert kept_back(exchange(Hang(30), arrived()), b"x").outcome is Outcome.HANG
 
 
+def test_a_hang_says_what_arrived() -> None:
+    hang = exchange(Hang(30.0), arrived())
+    for judgement in (refused(hang), passed(hang), ended(hang, "head"), given_up(hang, "head")):
+        assert judged(judgement) == (Outcome.HANG, None)
+        assert "within 30 s; CCM_POST /ccm_system/request (management-point) arrived" in (
+            judgement.difference
+        )
+    assert "arrived" not in refused(exchange(Hang(30.0))).difference
+
+
+def test_a_judgement_has_the_exchange_that_differs() -> None:
+    good, late = exchange(response(403)), exchange(response(200), arrived())
+    assert refused(good, late, good).exchange is late
+    assert all_of(passed(late), refused(late), passed(late)).exchange is late
+
+
+@pytest.mark.parametrize(
+    ("names", "outcome", "text"),
+    [
+        (("Issuing",), Outcome.PASS, ""),
+        (("Other", "Issuing"), Outcome.PASS, ""),
+        ((), Outcome.FAIL, "a handshake without names of authorities"),
+        (("Other",), Outcome.FAIL, "a handshake with these names of authorities: CN=Other"),
+    ],
+)
+def test_the_names_of_authorities_have_one_of_the_client(
+    names: tuple[str, ...], outcome: Outcome, text: str
+) -> None:
+    def named(name: str) -> x509.Name:
+        return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+    result = AuthorityNames(tuple((f"CN={name}", named(name).public_bytes()) for name in names))
+    judgement = names_one_of(exchange(result), [named("Issuing"), named("Root")])
+    assert judgement.outcome is outcome
+    assert judgement.difference.endswith(text)
+
+
 def test_something_slow_that_the_proxy_ends_is_refused() -> None:
     assert judged(ended(exchange(response(408)), "head")) == (Outcome.PASS, Stop.AT_PERIMETER)
+    idle = dataclasses.replace(exchange(ConnectionEnded("end")), sent=b"")
+    assert judged(ended(idle, "idle")) == (Outcome.PASS, None)
     assert ended(exchange(ConnectionEnded("closed")), "idle").outcome is Outcome.PASS
     assert ended(exchange(response(504)), "head").outcome is Outcome.FAIL
     assert ended(exchange(response(408), arrived()), "body").outcome is Outcome.FAIL

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.conformance.collection import all_checks
+from ibcm_bridge.conformance.exchange import Exchange, Place
 from ibcm_bridge.conformance.judgement import Judgement, Outcome
 from ibcm_bridge.conformance.kit import Client, Kit, make_kit, now
-from ibcm_bridge.conformance.report import reproduction, write_request
+from ibcm_bridge.conformance.reproduction import reproduction, write_requests
 from ibcm_bridge.conformance.results import Hang
 from ibcm_bridge.conformance.runner import Result
 from ibcm_bridge.conformance.serving import CHECKED, serving
-from ibcm_bridge.conformance.subject import Exchange, Place
 from ibcm_bridge.lab.protocol.client import ConnectionEnded
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 from tests.needs import demand
@@ -58,7 +58,7 @@ def test_the_command_without_tls_works(tmp_path: Path) -> None:
         place = Place("fsp", tuple(site.addresses[to]))
         exchange = Exchange(REPORT, to, place, Client.NONE, ConnectionEnded("end"), (), tls=False)
         result = failed(exchange)
-        write_request(result, kit)
+        write_requests(result, kit)
         command = reproduction(result, kit)
         done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=30, check=False)
         assert done.stdout.startswith(b"HTTP/1.1 200 ")

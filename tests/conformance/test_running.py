@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import socket
+import socketserver
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from ibcm_bridge.commands.main import main
+from ibcm_bridge.lab.site_systems.server_thread import ServerThread
 from ibcm_bridge.policy.addresses import address_text
 
 from .conftest import SuiteLab
@@ -101,7 +105,7 @@ def test_a_hang_states_the_time_limit_and_is_sent_again(
     printed = capsys.readouterr().out
     assert "hang (SHOULD)   limits::stalled_handshake\n" in printed
     assert "if the proxy waits longer, state it: time_limits.handshake" in printed
-    assert "limits-stalled_handshake; sleep 7) | curl -sS telnet://127.0.0.1:" in printed
+    assert "limits-stalled_handshake; sleep 7) | bash -c 'exec 3<>/dev/tcp/127.0.0.1/" in printed
 
 
 def test_a_failed_should_is_skipped_in_junit_and_says_so(
@@ -175,14 +179,80 @@ def test_a_subject_that_is_down_fails_each_check_with_one_sentence(
 def test_a_subject_that_never_responds_is_a_failure(
     subject: Path, capsys: Text, suite_lab: SuiteLab
 ) -> None:
-    text = subject.read_text("utf-8").replace("seconds: 20", "seconds: 0.2")
+    text = subject.read_text("utf-8").replace("seconds: 20", "seconds: 2.5")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = address_text(silent.getsockname())
         for place in suite_lab.places.values():
             text = text.replace(address_text(place.address), address)
         subject.write_text(text)
-        assert run(subject, "--only", f"{NAME}revoked") == 1
-    assert "no complete response within 0.2 s" in capsys.readouterr().out
+        names = ("revoked", "none", "expired")
+        assert run(subject, *(word for name in names for word in ("--only", NAME + name))) == 1
+    printed = capsys.readouterr().out
+    # After two of them, the others take less time.
+    assert printed.count("no complete response within 2.5 s") == 2
+    assert printed.count("no complete response within 2 s") == 1
+
+
+@pytest.mark.parametrize(
+    ("response", "seen"),
+    [
+        (b"220 mail.example ESMTP\r\n", "the end of the handshake"),
+        (b"\x15\x03\x03\x00\x02\x02\x28", "TLS alert: "),
+        (b"", "the end of the handshake"),
+    ],
+)
+def test_a_subject_that_sends_garbage_fails_each_check_with_one_sentence(
+    subject: Path, capsys: Text, suite_lab: SuiteLab, response: bytes, seen: str
+) -> None:
+    text = subject.read_text("utf-8")
+    with serving(response) as address:
+        for place in suite_lab.places.values():
+            text = text.replace(address_text(place.address), address_text(address))
+        subject.write_text(text)
+        assert run(subject, "--only", f"{NAME}revoked", "--only", f"{NAME}none") == 1
+    printed = capsys.readouterr().out
+    assert printed.count(f"a valid request was not forwarded: {seen}") == 2
+
+
+@contextlib.contextmanager
+def serving(response: bytes) -> Iterator[tuple[str, int]]:
+    """Run a server that sends the same bytes to each client, and closes the connection."""
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65_536)
+            self.request.sendall(response)
+
+    with (
+        socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server,
+        ServerThread(server),
+    ):
+        host, port = server.server_address[:2]
+        yield str(host), port
+
+
+def test_a_subject_with_another_certificate_fails_each_check_with_one_sentence(
+    subject: Path, capsys: Text, suite_lab: SuiteLab
+) -> None:
+    # The site system itself has a certificate for another name.
+    text = subject.read_text("utf-8")
+    address = address_text(suite_lab.site.management_point)
+    for place in suite_lab.places.values():
+        text = text.replace(address_text(place.address), address)
+    subject.write_text(text)
+    assert run(subject, "--only", f"{NAME}revoked", "--only", f"{NAME}none") == 1
+    printed = capsys.readouterr().out
+    assert printed.count("a server certificate that it refuses: Hostname mismatch") == 2
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_run(
+    subject: Path, tmp_path: Path, capsys: Text
+) -> None:
+    for option in ("--json", "--junit"):
+        assert run(subject, option, str(tmp_path / "none" / "report")) == 1
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert "none/report: No such file or directory" in captured.err
 
 
 def test_a_public_address_needs_yes(subject: Path, capsys: Text, suite_lab: SuiteLab) -> None:

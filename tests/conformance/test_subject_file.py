@@ -57,7 +57,7 @@ def test_the_template_is_a_valid_subject(tmp_path: Path, text: str) -> None:
         ("{seconds: 30}", "{seconds: 0}", ":15: revocation.seconds: invalid value"),
         ("{seconds: 30}", "{command: reload}", ":15: revocation.command: invalid value"),
         ("# clients", "clients", ":15: revocation: the kit revokes only its own certificates"),
-        ("features: []", "features: [magic]", ":20: features.0: invalid value"),
+        ("features: [ca_names", "features: [magic", ":20: features.0: invalid value"),
         ("known_gaps: []", "known_gaps: [{check: a}]", "known_gaps.0.because: this key is missing"),
         ("# configuration", "configuration", "configuration: "),
         ("version: 1\n", "version: [\n", "not YAML"),

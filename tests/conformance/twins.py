@@ -310,6 +310,7 @@ _OF_CHECK = {
     "bits::malware_across_fragments": "every body",
     "bits::upload": _STRICT,
     "certificates::another_computer": _STRICT,
+    "certificates::authority_names": "anonymous+unverified",
     "certificates::computer": _STRICT,
     "certificates::foreign": "path+revocation",
     "certificates::self_signed": "path+revocation",

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from ibcm_bridge.conformance.collection import all_checks
+from ibcm_bridge.conformance.exchange import Place
 from ibcm_bridge.conformance.judgement import Outcome
 from ibcm_bridge.conformance.kit import Kit, make_kit, now
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.running import PUBLISHED
 from ibcm_bridge.conformance.serving import quick_policy, serving
-from ibcm_bridge.conformance.subject import Place, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.conformance.subject_file import KIT_LIMITS
 from ibcm_bridge.export.checks import rules_of
 from ibcm_bridge.export.proxies import Proxy
@@ -85,7 +86,8 @@ def subject_of(
             for role, (name, port) in published.items()
             if name not in left_out
         }
-        features = frozenset(("windows-authentication",) if proxy.holds_legs else ())
+        users = ("windows-authentication",) if proxy.holds_legs else ()
+        features = frozenset(("ca_names", *users))
         yield Subject(
             places,
             kit,

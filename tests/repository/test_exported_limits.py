@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
+from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.kit import Client
-from ibcm_bridge.conformance.subject import Exchange, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.export.exported import Export
 from ibcm_bridge.export.model import ExportedPolicy
 from ibcm_bridge.export.proxies import PROXIES, Proxy

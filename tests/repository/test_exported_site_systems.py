@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
+from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.kit import Client, Kit, make_kit, now
 from ibcm_bridge.conformance.serving import serving
-from ibcm_bridge.conformance.subject import Exchange, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.export.proxies import PROXIES, Proxy
 from ibcm_bridge.export.rules import ExportRule, Extent
 from ibcm_bridge.lab.bridge.process import free_port, with_site_systems

@@ -6,9 +6,10 @@ import uuid
 import zlib
 from collections.abc import Sequence
 
+from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.judgement import Judgement, all_of, passed, refused
 from ibcm_bridge.conformance.kit import Client
-from ibcm_bridge.conformance.subject import Exchange, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases.requests import eicar
 from ibcm_bridge.lab.protocol import documents
 from ibcm_bridge.lab.protocol.client import Request, Response

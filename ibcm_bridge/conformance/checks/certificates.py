@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.conformance.judgement import Judgement, all_of, holds, passed, refused
+from ibcm_bridge.conformance.judgement import (
+    Judgement,
+    all_of,
+    holds,
+    names_one_of,
+    passed,
+    refused,
+)
 from ibcm_bridge.conformance.kit import Client
 from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases import messages
@@ -99,6 +106,15 @@ def user_on_a_user_publication(subject: Subject) -> Judgement:
     to = "management-point-users"
     registration = subject.send(messages.registration, to=to, client=Client.USER)
     return all_of(passed(registration), passed(subject.send(_GET, to=to, client=Client.USER)))
+
+
+def authority_names(subject: Subject) -> Judgement:
+    """The handshake MUST name an authority of the clients: some select a certificate by it.
+
+    Requirement: BRIDGE-AUTH-COMPUTER. Source: RFC 8446 4.2.4, RFC 5246 7.4.4.
+    """
+    subject.needs("ca_names")
+    return names_one_of(subject.authority_names(), subject.authorities())
 
 
 def own_certificate_of_the_proxy(subject: Subject) -> Judgement:

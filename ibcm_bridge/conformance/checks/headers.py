@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.judgement import Judgement, all_of, passed, refused
 from ibcm_bridge.conformance.steps import register
-from ibcm_bridge.conformance.subject import Exchange, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases import requests
 from ibcm_bridge.lab.cases.requests import TICKET, plain
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.judgement import Judgement, all_of, ended, given_up, passed, refused
 from ibcm_bridge.conformance.kit import Client
 from ibcm_bridge.conformance.order import Order
 from ibcm_bridge.conformance.pacing import client_hello
-from ibcm_bridge.conformance.subject import Exchange, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases import requests
 from ibcm_bridge.lab.cases.requests import MakeRequest, plain
 from ibcm_bridge.lab.protocol import documents

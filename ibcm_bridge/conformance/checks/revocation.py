@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import time
 
+from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.judgement import Judgement, all_of, holds, passed, refused
 from ibcm_bridge.conformance.kit import Client
 from ibcm_bridge.conformance.order import Order
-from ibcm_bridge.conformance.subject import Exchange, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases.requests import plain
 
 ORDER = Order.LAST

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 
+from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.judgement import Judgement, passed, refused
 from ibcm_bridge.conformance.kit import Client
-from ibcm_bridge.conformance.subject import Exchange, Subject
+from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases.requests import MakeRequest, plain
 from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.wsus import CLIENT, NAMESPACES, REPORTING

@@ -46,12 +46,14 @@ def line(
     # With --http1.0 alone, curl would also offer it by ALPN, which is another case.
     words += ["--http1.0", "--no-alpn"] if request.version == "HTTP/1.0" else ["--http1.1"]
     words += ["--head"] if request.method == "HEAD" else ["--request", request.method]
-    for name, value in (*request.headers, *_without_defaults(request)):
+    for name, value in request.headers:
         if name.lower() != "content-length":  # curl sets it
-            words += ["--header", f"{name}: {value}" if value else f"{name}:"]
+            words += ["--header", f"{name}: {value}" if value else f"{name};"]
+    for name in _added(request):
+        words += ["--header", f"{name}:"]
     if body is not None:
         words += ["--data-binary", f"@{body}"]
-    elif ("content-length", "0") in {(name.lower(), value) for name, value in request.headers}:
+    elif _is_empty(request):
         words += ["--data-binary", ""]
     if not request.target.startswith("/"):
         words += ["--request-target", request.target]
@@ -59,10 +61,15 @@ def line(
     return shlex.join([*words, f"{scheme}://{destination.name}:{port}{request.target}"])
 
 
-def _without_defaults(request: Request) -> list[tuple[str, str]]:
-    """Return empty fields for the defaults of curl, so that it sends exactly this request."""
+def _is_empty(request: Request) -> bool:
+    """Return whether the request has a body without bytes."""
+    return ("content-length", "0") in {(name.lower(), value) for name, value in request.headers}
+
+
+def _added(request: Request) -> list[str]:
+    """Return the fields that curl would add, so that it sends exactly this request."""
     adds = ["User-Agent", "Accept"]
-    if request.body is not None:
+    if request.body is not None or _is_empty(request):
         adds += ["Content-Type", "Expect"]
     given = {name.lower() for name, _ in request.headers}
-    return [(name, "") for name in adds if name.lower() not in given]
+    return [name for name in adds if name.lower() not in given]
