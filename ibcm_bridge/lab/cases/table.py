@@ -32,11 +32,11 @@ CASES = tuple(case for family in FAMILIES.values() for case in family)
 NOT_SHOWN = {
     "ROLE-PRIMARY": "depends on the hierarchy of sites; the scene `secondary-site` shows this",
     "CLIENT-MODE": "the client selects the network; `ibcm-bridge lab client` shows this",
-    "CLIENT-CONNECTION": "applies between the client and the Internet",
+    "CLIENT-CONNECTION": "applies outside the bridge; the scene `web-proxy` shows this",
     "CLIENT-RESUME": "HEADER-DP covers Range; `ibcm-bridge lab client` resumes a download",
     "CLIENT-PICK": "the client selects the site system; `ibcm-bridge lab client` shows this",
     "CLIENT-UPDATES": "SUP-WSUS covers the scan; `ibcm-bridge lab client` shows the rest",
     "NO-REMOTE-CONTROL": "uses connections to the client; the scene `site-server` shows this",
-    "SITE-DOMAIN": "depends on Active Directory",
+    "SITE-DOMAIN": "depends on Active Directory; the scene `one-way-trust` shows the trust",
 }
 """Requirement id -> why it has no case."""

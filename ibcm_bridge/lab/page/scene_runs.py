@@ -42,7 +42,7 @@ def scene_cards() -> list[dict[str, Any]]:
         {
             "name": scene.name,
             "title": scene.title,
-            "requirement": cited(scene.requirement),
+            "requirements": [cited(requirement) for requirement in scene.requirements],
             "sentence": scene.sentence,
             "drawing": scene.drawing,
         }

@@ -18,7 +18,7 @@ function actions(run) {
 function scene(card, run, play) {
   return make("section", { class: "scene", id: `scene-${card.name}`, "aria-label": card.title },
     make("h3", {}, card.title),
-    make("p", {}, `${card.sentence} `, make("code", { title: card.requirement.text }, card.requirement.id)),
+    make("p", {}, card.sentence, ...card.requirements.flatMap((cited) => [" ", make("code", { title: cited.text }, cited.id)])),
     make("div", { class: "row" },
       make("button", { id: `play-${card.name}`, onclick: () => play([card.name]) }, run ? "Play again" : "Play"),
       make("code", {}, `ibcm-bridge lab client --scene ${card.name}`)),

@@ -105,6 +105,7 @@ CLIENTS = (
         "CLIENT-UPDATES",
         "It is not managed on the Internet, and never tries Microsoft Update.",
         _intranet_client,
+        other_requirements=("CLIENT-MODE",),
     ),
     Scene(
         "workgroup",

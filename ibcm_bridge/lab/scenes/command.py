@@ -50,7 +50,7 @@ def _play(lab: RunningLab, scenes: Iterable[Scene], options: ClientOptions) -> b
     not_shown, good = [], True
     for scene in scenes:
         if not options.as_json:
-            print(f"{scene.title} ({scene.requirement})")
+            print(wrapped(f"{scene.title} ({', '.join(scene.requirements)})"))
             print(wrapped(scene.sentence, 2))
             if scene.drawing:
                 print(f"\n{textwrap.indent(scene.drawing, '    ')}")

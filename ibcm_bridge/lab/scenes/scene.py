@@ -103,6 +103,13 @@ class Scene:
     play: Callable[[Stage], Iterator[ActionResult]]
     drawing: str = ""
     """The networks of the scene, as text of at most 76 columns."""
+    other_requirements: tuple[str, ...] = ()
+    """Other requirements that the scene shows."""
+
+    @property
+    def requirements(self) -> tuple[str, ...]:
+        """The ids of all requirements that it shows."""
+        return self.requirement, *self.other_requirements
 
     def actions(self, stage: Stage) -> Generator[ActionResult]:
         """Play the scene. Closing the generator ends all parts that the scene has started."""

@@ -155,5 +155,6 @@ SITE_SERVER = (
         "The site server does not reach a client on the Internet: network discovery, client push, "
         "remote control and Wake-on-LAN work on the intranet only.",
         _site_server,
+        other_requirements=("NO-CLIENT-DEPLOYMENT", "NO-WAKE-ON-LAN"),
     ),
 )

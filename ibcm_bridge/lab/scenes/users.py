@@ -273,6 +273,7 @@ USERS = (
         "accounts are in one forest, and a proxy publishes it.",
         _sign_in,
         _PUBLISHED_FOREST,
+        ("NO-USER-DEPLOYMENT",),
     ),
     Scene(
         "user-settings",
@@ -299,5 +300,6 @@ USERS = (
         "Without trust, the management point works, but gives computer policy only.",
         _one_way_trust,
         _TRUST,
+        ("SITE-DOMAIN",),
     ),
 )

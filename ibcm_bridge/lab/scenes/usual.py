@@ -90,6 +90,7 @@ _ROAMING_DOWNLOAD = Scene(
     "CLIENT-RESUME",
     "A download that starts on the Internet resumes on the intranet, and the reverse.",
     _roaming_download,
+    other_requirements=("CLIENT-MODE",),
 )
 
 USUAL: Mapping[Mode, tuple[Scene, ...]] = {

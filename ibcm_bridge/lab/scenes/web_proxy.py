@@ -241,5 +241,6 @@ WEB_PROXY = (
         "A mobile device is always Internet-only. It uses no web proxy, and is not managed in a "
         "network that has only one.",
         _mobile,
+        other_requirements=("CLIENT-MODE",),
     ),
 )
