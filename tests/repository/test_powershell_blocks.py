@@ -1,6 +1,6 @@
 """Each block of shell lines in the documents has its form for PowerShell, or a reason for none.
 
-PowerShell is not run: its blocks are checked by rules.
+PowerShell is not run: its blocks are parsed by a grammar, and checked by rules.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.powershell_syntax import syntax_errors
+
 ROOT = Path(__file__).parents[2]
 WINDOWS = ROOT / "docs" / "windows.md"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 _FENCE = re.compile(r"^ *```(\w*)$")
-_WORD = r"[A-Za-z0-9_./][A-Za-z0-9_./:,=-]*|--?[a-z][a-z0-9-]*"
+_WORD = r"[A-Za-z0-9_./][A-Za-z0-9_./:=-]*|--?[a-z][a-z0-9-]*"
 PORTABLE = re.compile(
     rf"(?:ibcm-bridge|python|podman-compose|mitmdump)(?: +(?:{_WORD}))*(?: +#.*)?"
 )
@@ -134,6 +136,7 @@ def test_a_line_of_words_is_portable(line: str) -> None:
         "ibcm-bridge x &",
         "ibcm-bridge x; y",
         "ibcm-bridge @x",
+        "ibcm-bridge x,y",
         "sudo ibcm-bridge x",
         "X=1 ibcm-bridge x",
     ],
@@ -179,9 +182,37 @@ def test_a_block_for_powershell_has_its_syntax(block: Block) -> None:
         bare = _STRING.sub("", line).partition("#")[0]
         if ">" in bare:
             found.append("> writes UTF-16 in Windows PowerShell")
+        if "<" in bare:
+            found.append("< is reserved in PowerShell")
         if "'" in bare or '"' in bare:
             found.append("a quote without its end")
         assert found == [], line
+
+
+@pytest.mark.parametrize("block", POWERSHELL, ids=lambda block: f"{block.page.stem}-{block.number}")
+def test_a_block_for_powershell_is_parsed(block: Block) -> None:
+    assert syntax_errors("\n".join(block.lines)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ibcm-bridge x \\\n  --y",
+        "ibcm-bridge 'x",
+        'ibcm-bridge "x',
+        "ibcm-bridge x |",
+        "ibcm-bridge (x",
+        "foreach ($x in $y) {\n  z",
+        "if $x { y }",
+        "$x = @{y = 1",
+        "for x in y; do\n  z\ndone",
+        # PowerShell splits such an argument at the dot.
+        "certutil -ca.cert x.cer",
+    ],
+)
+def test_the_grammar_finds_an_error(text: str) -> None:
+    assert syntax_errors(f"ibcm-bridge y\n{text}") != []
+    assert syntax_errors("ibcm-bridge y\nibcm-bridge z `\n  --a 'b'   # c") == []
 
 
 def test_the_pages_have_blocks_of_each_kind() -> None:

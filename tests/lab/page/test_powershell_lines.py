@@ -29,6 +29,7 @@ from ibcm_bridge.lab.comparison.curl import CurlContext
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import Request
 from tests.lab.page.running import Up
+from tests.powershell_syntax import syntax_errors
 
 FILES = Path("C:/O'Neil/lab")
 PLACE = CurlContext(("127.0.0.1", 8443), FILES / "root.pem", FILES / "clients/computer")
@@ -64,6 +65,7 @@ def test_a_line_has_the_request_of_its_case(
     fields, body = FILES / "x.fields", None if request.body is None else FILES / "x.body"
     line = powershell.line(request, case.to, PLACE, fields, body)
     assert '"' not in line
+    assert syntax_errors(line) == []
     *program, url = words_of(line)
     assert program[:3] == ["ibcm-bridge", "lab", "request"]
     assert url == f"https://{case.to.name}:8443{request.target}"
