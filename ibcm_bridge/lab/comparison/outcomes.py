@@ -64,6 +64,8 @@ class PlainResult:
     client_received: str
     dropped_arrived: bool
     """True if the site system received a field that the bridge must remove."""
+    left_out: bool = False
+    """True if the export leaves out what the case requests."""
     recorded: bool = False
     """True for the result of an earlier run."""
     why_recorded: str = ""

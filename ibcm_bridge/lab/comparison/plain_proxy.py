@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 from cryptography import x509
 
 from ibcm_bridge.export.proxies import PROXIES, Proxy
-from ibcm_bridge.lab.bridge.exported_proxy import exported_proxy
+from ibcm_bridge.lab.bridge.exported_proxy import ExportedProxy, exported_proxy
 from ibcm_bridge.lab.bridge.process import with_site_systems
 from ibcm_bridge.lab.cases.case import Case, ClientCertificate, Disposition, senders
 from ibcm_bridge.lab.cases.policy import demo_policy
@@ -71,6 +71,7 @@ class RecordedPath:
             Disposition(found["disposition"]),
             found["client_received"],
             found["dropped_arrived"],
+            left_out=found["left_out"],
             recorded=True,
             why_recorded=self._why,
         )
@@ -82,14 +83,14 @@ class RunningPath:
     def __init__(
         self,
         name: str,
-        addresses: Mapping[int, tuple[str, int]],
+        running: ExportedProxy,
         trust: x509.Certificate,
         clients: Mapping[ClientCertificate, LabCredential | None],
         site_systems: SiteSystems,
     ) -> None:
-        """`addresses`: port of the shipped policy -> address of the proxy."""
         self._name = name
-        self._addresses = addresses
+        self._addresses = running.addresses
+        self._left_out = {place.lower() for place in running.export.left_out}
         self._trust = trust
         self._clients = clients
         self._senders = senders(clients)
@@ -112,7 +113,14 @@ class RunningPath:
         found = outcome(case, seen)
         arrived = {name.lower() for name in field_names(received[-1])} if received else set()
         dropped_arrived = any(name.lower() in arrived for name in case.dropped)
-        return PlainResult(self._name, found.disposition, found.client_received, dropped_arrived)
+        directory = request.target.lstrip("/").partition("/")[0]
+        return PlainResult(
+            self._name,
+            found.disposition,
+            found.client_received,
+            dropped_arrived,
+            left_out=f"{case.to.name}/{directory}".lower() in self._left_out,
+        )
 
     def _send(self, case: Case, sender: ClientCertificate, request: Request) -> ClientResult:
         address = self._addresses[case.to.port]
@@ -148,7 +156,7 @@ def plain_path(
             yield RecordedPath(str(error).partition("\n")[0])
             return
         name = f"{PROXY.name} {version_of(PROXY)}"
-        yield RunningPath(name, running.addresses, trust, clients, site_systems)
+        yield RunningPath(name, running, trust, clients, site_systems)
 
 
 class PathOnDemand:
@@ -195,6 +203,7 @@ def recorded_text(proxy: str, results: Mapping[str, PlainResult]) -> str:
             "disposition": result.disposition.value,
             "client_received": result.client_received,
             "dropped_arrived": result.dropped_arrived,
+            "left_out": result.left_out,
         }
         for name, result in results.items()
     }

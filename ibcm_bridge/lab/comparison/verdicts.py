@@ -66,6 +66,12 @@ _HAPPENED = {
 }
 _NOT_STOPPED = ("NOT STOPPED", "accepted by the site system")
 _STOPPED_INSIDE = ("STOPPED INSIDE", "refused by the site system")
+LEFT_OUT = "LEFT OUT"
+_LEFT_OUT = (
+    LEFT_OUT,
+    "the export has no directories with Windows authentication: this proxy could use the sign-in "
+    "of one client for another",
+)
 _FAIL_CLOSED = ("REFUSED", "the bridge cannot decide, and forwards nothing")
 NO_TUNNEL = "NO TUNNEL"
 """The word for a case that cannot be tunneled."""
@@ -121,7 +127,7 @@ def judge_plain(case: Case, plain: PlainResult) -> Verdict:
         right = wanted and not plain.dropped_arrived
         return Verdict(Grade.RIGHT, *_HAPPENED[found]) if right else _wrong(_NOT_STOPPED)
     if wanted:
-        return _wrong(("NOT AS REQUIRED", found.value))
+        return _wrong(_LEFT_OUT if plain.left_out else ("NOT AS REQUIRED", found.value))
     if found is Disposition.REFUSED_BY_PROXY or found is required:
         return Verdict(Grade.RIGHT, *_HAPPENED[found])
     if found is Disposition.REFUSED_BY_SITE_SYSTEM:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from ibcm_bridge.lab.comparison.outcomes import CaseResult, Outcome, tunneled_bytes
 from ibcm_bridge.lab.comparison.verdicts import (
+    LEFT_OUT,
     NO_TUNNEL,
     Grade,
     judge,
@@ -80,6 +81,9 @@ class Table:
         counts = plain_score(results).most_common()
         missed = [f"{count} {label}" for label, count in counts if label[0] != right]
         text = f"A plain reverse proxy with this policy ({name}): {', '.join(missed)}."
+        verdicts = (judge_plain(result.case, result.plain) for result in results if result.plain)
+        if left_out := next((each for each in verdicts if each.word == LEFT_OUT), None):
+            text += f" {left_out.word}: {left_out.detail}."
         return textwrap.wrap(text, self._terminal.width)
 
     def _stacked_row(self, result: CaseResult) -> list[str]:

@@ -103,6 +103,7 @@ def _plain_proxy(result: CaseResult) -> dict[str, str | bool] | None:
         "grade": verdict.grade.value,
         "mark": verdict.grade.mark,
         "word": verdict.word,
+        "detail": verdict.detail,
         "client_received": result.plain.client_received,
     }
 

@@ -115,7 +115,7 @@ function third(plain) {
 function plainProxy(plain) {
   const recorded = plain.recorded ? `; recorded: ${plain.why_recorded}` : "";
   return make("p", { class: "plain-proxy" }, `Through a plain reverse proxy with the same policy (${plain.proxy}${recorded}): `,
-    make("strong", { class: plain.grade }, `${plain.mark} ${plain.word}`), `, ${plain.client_received}`);
+    make("strong", { class: plain.grade }, `${plain.mark} ${plain.word}`), `, ${plain.client_received}, ${plain.detail}`);
 }
 
 export function showCase(item, { send, copy, address }) {

@@ -158,3 +158,13 @@ def test_a_plain_proxy_is_judged_like_a_perimeter(
 ) -> None:
     verdict = judge_plain(CASE[case], PlainResult("nginx", found, "200 OK", dropped_arrived))
     assert (verdict.grade, verdict.word) == (grade, word)
+
+
+def test_what_an_export_leaves_out_is_explained() -> None:
+    refused = Disposition.REFUSED_BY_PROXY
+    plain = PlainResult("nginx", refused, "403 Forbidden", False, left_out=True)
+    verdict = judge_plain(CASE["catalog-signed-in"], plain)
+    assert (verdict.grade, verdict.word) == (Grade.WRONG, "LEFT OUT")
+    assert "Windows authentication" in verdict.detail
+    # It is right to refuse what must be refused.
+    assert judge_plain(CASE["catalog-verb"], plain).word == "REFUSED"
