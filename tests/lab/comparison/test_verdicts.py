@@ -160,7 +160,7 @@ def test_a_plain_proxy_is_judged_like_a_perimeter(
     assert (verdict.grade, verdict.word) == (grade, word)
 
 
-def test_what_an_export_leaves_out_is_explained() -> None:
+def test_a_part_that_is_not_exported_is_explained() -> None:
     refused = Disposition.REFUSED_BY_PROXY
     plain = PlainResult("nginx", refused, "403 Forbidden", False, left_out=True)
     verdict = judge_plain(CASE["catalog-signed-in"], plain)

@@ -24,7 +24,7 @@ def test_the_result_of_nginx_is_live(page: Page, up: Up) -> None:
     shown = page.locator(".plain-proxy").inner_text()
     assert shown == (
         f"Through a plain reverse proxy with the same policy ({found['proxy']}): "
-        "✗ NOT STOPPED, 200 OK"
+        "✗ NOT STOPPED, 200 OK, accepted by the site system"
     )
 
 
