@@ -82,6 +82,22 @@ class PostgresqlServer:
             process.send_signal(signal.SIGQUIT)
             process.wait(30)
 
+    def kill(self) -> None:
+        """End all of its processes by SIGKILL."""
+        process, self._process = self._process, None
+        assert process is not None
+        # Stopped, it starts no other process. One that is left would keep the next server away.
+        process.send_signal(signal.SIGSTOP)
+        os.waitpid(process.pid, os.WUNTRACED)
+        pids = [process.pid, *_children(process.pid)]
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        process.wait(30)
+        end = time.monotonic() + 30
+        while any(map(_is_running, pids)):
+            assert time.monotonic() < end, "killed, but still running"
+            time.sleep(0.01)
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Stop all processes of the server: connections stay open, and nothing responds."""
@@ -130,6 +146,15 @@ def _program(name: str) -> str:
 def _children(pid: int) -> list[int]:
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
     return [int(child) for child in listed.split()]
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process has not ended. Without a parent that waits, it stays as a zombie (Z)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 @contextmanager

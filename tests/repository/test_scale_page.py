@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.storage.postgresql import VERSION
+from ibcm_bridge.storage.postgresql_schema import VERSION
 from tests.needs import postgresql_programs
 from tests.postgresql_server import USER
 from tests.repository.two_bridges import BACKENDS, NAMES

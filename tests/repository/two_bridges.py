@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,11 +55,12 @@ class Bridge:
     policy: Path
     log: Path
     audit_file: Path
+    program: Sequence[str] = (sys.executable, "-P", "-m", "ibcm_bridge")
     _process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it listens."""
-        command = [sys.executable, "-P", "-m", "ibcm_bridge", "run", "--config", str(self.policy)]
+        command = [*self.program, "run", "--config", str(self.policy)]
         begins = len(self.said())
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stderr=log)
@@ -94,12 +95,13 @@ class Bridge:
 class TwoBridges:
     """HAProxy, the bridges and the ports. A context manager."""
 
-    def __init__(self, folder: Path, pki: LabPki, site: SiteSystems) -> None:
+    def __init__(self, folder: Path, pki: LabPki, site: SiteSystems, *state: str) -> None:
+        """`state`: the address of a PostgreSQL database, instead of SQLite files."""
         self.pki, self.site = pki, site
         kit, self.files = folder / "kit", folder / "scale"
         kit.mkdir()
         pki.write(kit / "pki")
-        subprocess.run([HAPROXY / "one-machine", self.files, kit], check=True)
+        subprocess.run([HAPROXY / "one-machine", self.files, kit, *state], check=True)
         tls, updates, self.operations = ports = free_ports(len(PORTS))
         self.address, self.updates = (FRONT, tls), (FRONT, updates)
         for file in self.files.iterdir():
@@ -116,19 +118,15 @@ class TwoBridges:
             )
             for number, name in enumerate(NAMES, 1)
         }
+        self.haproxy: Sequence[str] = (program("haproxy"),)
         self._log = folder / "haproxy.log"
         self._haproxy: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         try:
-            for bridge in self.bridges.values():
-                bridge.start()
-            with self._log.open("wb") as log:
-                command = [program("haproxy"), "-f", self.files / "haproxy.cfg"]
-                self._haproxy = subprocess.Popen(command, stderr=log)
-            until(self._is_up, "HAProxy", SOON)
-            for name in NAMES:
-                self.wait_for(name, "UP")
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(Bridge.start, self.bridges.values()))
+            self.start_haproxy()
         except BaseException:
             self.__exit__()
             raise
@@ -141,6 +139,22 @@ class TwoBridges:
         if self._haproxy is not None:
             self._haproxy.terminate()
             self._haproxy.wait(SOON)
+
+    def start_haproxy(self) -> None:
+        """Start it, and wait until it has found both bridges."""
+        with self._log.open("ab") as log:
+            command = [*self.haproxy, "-f", str(self.files / "haproxy.cfg")]
+            self._haproxy = subprocess.Popen(command, stderr=log)
+        until(self._is_up, "HAProxy", SOON)
+        for name in NAMES:
+            self.wait_for(name, "UP")
+
+    def kill_haproxy(self) -> None:
+        """End it by SIGKILL."""
+        assert self._haproxy is not None
+        self._haproxy.kill()
+        self._haproxy.wait(SOON)
+        (self.files / "admin.sock").unlink()
 
     def _is_up(self) -> bool:
         assert self._haproxy is not None
