@@ -11,17 +11,21 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from cryptography.x509 import Certificate
 
+from ibcm_bridge.lab.pki.certificates import LabCredential, pem
 from ibcm_bridge.policy.policy import StateDatabase
 
 from .needs import demand, postgresql_programs
+
+_TLS = (("cert", "pem"), ("key", "key"))
 
 USER = "postgres"
 DATABASE = "state"
@@ -38,20 +42,49 @@ class PostgresqlServer:
         """Of the socket's name, and of TCP if a test sets `listen_addresses`."""
         self._process: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The process id of the running server."""
+        assert self._process is not None
+        return self._process.pid
+
     def create(self) -> None:
         """Make the files of the server."""
-        self.socket.mkdir()
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, USER, USER)
-            shutil.chown(self.socket, USER, USER)
+        self._make_folders()
         command = [
             _program("initdb"), "--no-sync", "--auth=trust", f"--username={USER}",
             "--encoding=UTF8", "--locale=C", str(self.data),
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True, timeout=120, **as_user())
 
-    def start(self, *settings: str) -> None:
-        """Start it, and wait until it accepts connections."""
+    def create_standby(self, primary: PostgresqlServer) -> None:
+        """Make the files of a standby of a running server."""
+        self._make_folders()
+        command = [
+            _program("pg_basebackup"), "--host", str(primary.socket), "--username", USER,
+            "--pgdata", str(self.data), "--write-recovery-conf", "--checkpoint=fast", "--no-sync",
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True, timeout=120, **as_user())
+
+    def _make_folders(self) -> None:
+        self.socket.mkdir()
+        if os.geteuid() == 0:
+            shutil.chown(self.folder, USER, USER)
+            shutil.chown(self.socket, USER, USER)
+
+    def with_tls(self, credential: LabCredential, issuing: Certificate) -> list[str]:
+        """Write a certificate and its issuer. Return the settings to start with."""
+        for name in ("tls.key", "tls.pem"):
+            (self.folder / name).unlink(missing_ok=True)
+        credential.write(self.folder, "tls")
+        with (self.folder / "tls.pem").open("ab") as chain:
+            chain.write(pem(issuing))
+        if os.geteuid() == 0:
+            shutil.chown(self.folder / "tls.key", USER, USER)
+        return ["ssl=on", *(f"ssl_{kind}_file={self.folder}/tls.{end}" for kind, end in _TLS)]
+
+    def start(self, *settings: str, prefix: Sequence[str] = ()) -> None:
+        """Start it, and wait until it accepts connections. A `prefix` begins as root."""
         options = [
             "listen_addresses=", f"port={self.port}", f"unix_socket_directories={self.socket}",
             "fsync=off", "max_connections=60", "shared_buffers=16MB", *settings,
@@ -61,8 +94,12 @@ class PostgresqlServer:
             command += ["-c", option]
         log = (self.folder / "log").open("ab")
         with log:
+            user = as_user()
+            if prefix:
+                become = f"--reuid={USER}", f"--regid={USER}", "--clear-groups"
+                command, user = [*prefix, "setpriv", *become, *command], {}
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.folder, **as_user()
+                command, stdout=log, stderr=log, cwd=self.folder, **user
             )
         end = time.monotonic() + 60
         while True:
@@ -159,15 +196,31 @@ def _is_running(pid: int) -> bool:
 
 @contextmanager
 def postgresql_server() -> Iterator[PostgresqlServer]:
-    """A running server, in a folder with a path short enough for a socket."""
+    """A running server."""
     demand("postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="ibcm-pg-"))
-    server = PostgresqlServer(folder)
-    try:
+    with _new_server() as server:
         server.create()
         server.start()
         with server.connect("postgres") as connection:
             connection.execute(f"CREATE DATABASE {DATABASE}")
+        yield server
+
+
+@contextmanager
+def standby_of(primary: PostgresqlServer) -> Iterator[PostgresqlServer]:
+    """A running standby."""
+    with _new_server() as server:
+        server.create_standby(primary)
+        server.start()
+        yield server
+
+
+@contextmanager
+def _new_server() -> Iterator[PostgresqlServer]:
+    """A server in a folder with a path short enough for a socket."""
+    folder = Path(tempfile.mkdtemp(prefix="ibcm-pg-"))
+    server = PostgresqlServer(folder)
+    try:
         yield server
     finally:
         server.stop()

@@ -114,6 +114,19 @@ def test_a_read_only_database_can_be_read(
             registry.forget(GUID)
 
 
+def test_a_database_that_was_read_only_is_written_again_without_a_restart(
+    state: StateDatabase, admin: psycopg.Connection[object]
+) -> None:
+    with SharedRegistry(state) as registry:
+        admin.execute("ALTER DATABASE state SET default_transaction_read_only = on")
+        try:
+            with pytest.raises(RegistryError, match="is read-only"):
+                registry.add(PC1)
+        finally:
+            admin.execute("ALTER DATABASE state RESET default_transaction_read_only")
+        assert registry.add(PC1) == PC1
+
+
 def test_an_import_that_is_refused_halfway_changes_nothing(
     state: StateDatabase, admin: psycopg.Connection[object]
 ) -> None:

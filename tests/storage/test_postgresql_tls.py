@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -34,21 +33,14 @@ def authorities() -> LabPki:
 @pytest.fixture
 def server(postgresql: PostgresqlServer, authorities: LabPki) -> Iterator[PostgresqlServer]:
     """The server, on loopback with a certificate for localhost."""
-    folder = postgresql.folder
-    for name in ("tls.key", "tls.pem"):
-        (folder / name).unlink(missing_ok=True)
-    authorities.server("localhost", "localhost").write(folder, "tls")
-    with (folder / "tls.pem").open("ab") as chain:
-        chain.write(pem(authorities.issuing))
-    if os.geteuid() == 0:
-        shutil.chown(folder / "tls.key", USER, USER)
+    credential = authorities.server("localhost", "localhost")
+    settings = postgresql.with_tls(credential, authorities.issuing)
     before = postgresql.port
     postgresql.stop()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         postgresql.port = int(free.getsockname()[1])
-    certificate, key = f"ssl_cert_file={folder}/tls.pem", f"ssl_key_file={folder}/tls.key"
-    postgresql.start("listen_addresses=127.0.0.1", "ssl=on", certificate, key)
+    postgresql.start("listen_addresses=127.0.0.1", *settings)
     yield postgresql
     postgresql.stop()
     postgresql.port = before
