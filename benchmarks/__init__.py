@@ -9,6 +9,7 @@
     python -m benchmarks.slow_payloads    latency while large payloads are inspected
     python -m benchmarks.large_upload     latency during a large upload
     python -m benchmarks.steady           latency at the highest rate that the bridge carries
+    python -m benchmarks.shared_state     a message with its binding in PostgreSQL
     python -m benchmarks.crowd            a thousand clients of the lab
 
     __main__      the command line
@@ -24,6 +25,7 @@
     site_system   the stand-in for the site system, a separate process
     load          the client, a separate process
     open_load     clients with requests at fixed times, a separate process
+    uncached      a bridge that reads each binding from PostgreSQL
     report        the table of `--quick`, and the JSON file
     beside_report the tables with other proxies
     measured.json the run that docs/benchmarks.md shows

@@ -92,21 +92,25 @@ def _policy(variant: Variant) -> str:
     )
 
 
-def _bind(bound: Bound, client: LabCredential, bindings: Path) -> None:
+def binding_of(bound: Bound, client: LabCredential) -> Binding:
+    """The binding of a client's GUID to its certificate and signing key."""
     signing_key = bound.key.public_key().public_bytes(
         Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     )
     guid = read_guid(bound.guid)
     assert guid is not None
-    binding = Binding(
+    return Binding(
         guid,
         Source.REGISTRATION,
         datetime.datetime.now(datetime.UTC),
         certificate_facts(client.certificate).key_sha256,
         signing_key=signing_key,
     )
+
+
+def _bind(bound: Bound, client: LabCredential, bindings: Path) -> None:
     with Registry(bindings) as registry:
-        registry.add(binding)
+        registry.add(binding_of(bound, client))
 
 
 def check_audit(bridge: RunningBridge) -> None:

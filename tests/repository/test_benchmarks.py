@@ -51,6 +51,26 @@ def test_many_connections_can_be_measured() -> None:
         assert text in done.stdout
 
 
+@pytest.mark.needs("postgresql")
+def test_bindings_in_postgresql_can_be_measured() -> None:
+    command = [sys.executable, "-m", "benchmarks.shared_state"]
+    done = subprocess.run(
+        [*command, "--rounds", "1", "--seconds", "0.2"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    _, *lines = done.stdout.splitlines()
+    assert [line[:22].strip() for line in lines] == [
+        "SQLite file",
+        "PostgreSQL, cached",
+        "PostgreSQL, not cached",
+    ]
+
+
 def _run(code: str, *arguments: str) -> str:
     """Run code that imports `benchmarks`; what it prints."""
     command = [sys.executable, "-c", code, *arguments]
