@@ -198,10 +198,16 @@ def _typed(files: Sequence[Path], exchange: Exchange) -> str:
     """Return a command that writes the requests. A client ends with its input."""
     result = exchange.result
     # Perhaps before the response, or before a proxy that waits.
-    last = math.ceil(result.seconds) if isinstance(result, Hang) else _WAIT_SECONDS
+    last = _left(result.seconds, exchange.slowly) if isinstance(result, Hang) else _WAIT_SECONDS
     before = [f"cat {shlex.quote(str(file))}; sleep {_WAIT_SECONDS}" for file in files[:-1]]
     parts = [*before, _written(files[-1], exchange.slowly), f"sleep {last}"]
     return f"({'; '.join(parts)})"
+
+
+def _left(seconds: float, slowly: Pieces | None) -> int:
+    """Return the rest of the time that the check waited, after the pauses between the pieces."""
+    pauses = slowly.pause * (len(slowly.sizes) - 1) if slowly is not None else 0.0
+    return max(1, math.ceil(seconds - pauses))
 
 
 def _written(file: Path, slowly: Pieces | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.conformance.collection import all_checks
-from ibcm_bridge.conformance.exchange import Exchange, Place
+from ibcm_bridge.conformance.exchange import Exchange, Pieces, Place
 from ibcm_bridge.conformance.judgement import Judgement, Outcome
 from ibcm_bridge.conformance.kit import Client, Kit, make_kit, now
 from ibcm_bridge.conformance.reproduction import reproduction, write_requests
@@ -48,6 +48,11 @@ def test_bytes_go_out_again_as_they_did(tls: bool, kit: Kit) -> None:
     assert "; sleep 2) |" in command
     hang = reproduction(failed(replace(exchange, result=Hang(30.0))), kit)
     assert "; sleep 30) |" in hang
+    slowly = Pieces((100, 1, 1, 1), 5.0)
+    hang = reproduction(failed(replace(exchange, result=Hang(30.0), slowly=slowly)), kit)
+    assert "head -c 100 " in hang
+    assert "sleep 5; tail -c +$i" in hang
+    assert "; sleep 15) |" in hang
 
 
 def test_the_command_without_tls_works(tmp_path: Path) -> None:
