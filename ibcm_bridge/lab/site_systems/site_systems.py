@@ -14,8 +14,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import ssl
-import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
@@ -27,25 +25,18 @@ from pathlib import Path
 from socket import create_server, socket
 from typing import NamedTuple, Self, cast
 
-from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
 from tornado.http1connection import HTTP1Connection
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.iostream import StreamClosedError
 from tornado.netutil import add_accept_handler
 
-from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.running import SiteSystemPki
-from ibcm_bridge.lab.protocol.client import load_credential, tls_version
 from ibcm_bridge.lab.protocol.content import (
     CHUNK,
-    PAUSE_SECONDS,
-    PIECES,
     Pace,
     ServerResponse,
     chunks,
@@ -53,6 +44,7 @@ from ibcm_bridge.lab.protocol.content import (
 )
 from ibcm_bridge.lab.protocol.reply_documents import LAB, SiteNames
 from ibcm_bridge.lab.protocol.uploads import UploadServer
+from ibcm_bridge.lab.site_systems.access import forbidden, verified_users
 from ibcm_bridge.lab.site_systems.cloud_distribution_point import CloudContent
 from ibcm_bridge.lab.site_systems.records import (
     MAX_BODY_RECORDED,
@@ -62,6 +54,7 @@ from ibcm_bridge.lab.site_systems.records import (
 )
 from ibcm_bridge.lab.site_systems.scep import Enrollment
 from ibcm_bridge.lab.site_systems.server_request import TEXT, ServerRequest, split_target
+from ibcm_bridge.lab.site_systems.server_tls import server_context
 from ibcm_bridge.lab.site_systems.stand_ins import (
     ANONYMOUS_DIRECTORIES,
     STAND_INS,
@@ -69,28 +62,16 @@ from ibcm_bridge.lab.site_systems.stand_ins import (
     Site,
     StandIn,
 )
+from ibcm_bridge.lab.site_systems.streams import Stream, TlsStream, until_closed, write
 from ibcm_bridge.lab.site_systems.user_authentication import (
     AnyUserAccepted,
     AuthenticationStep,
-    NobodyAccepted,
     UserAuthentication,
 )
-from ibcm_bridge.os_errors import cannot_write, listening_at
+from ibcm_bridge.os_errors import listening_at
 
 MAX_BODY = 64 * 1024 * 1024
-MAX_SILENT_SECONDS = 330.0
-"""The time after which a silent site system closes a connection."""
-
 UNAUTHORIZED = ServerResponse(401, b"Unauthorized", TEXT)
-
-_NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
-"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module does not name."""
-
-_VERIFY_MODES = {
-    ClientAuthentication.PER_DIRECTORY: ssl.CERT_OPTIONAL,
-    ClientAuthentication.ALWAYS: ssl.CERT_REQUIRED,
-    ClientAuthentication.IGNORED: ssl.CERT_NONE,
-}
 
 
 class Address(NamedTuple):
@@ -124,7 +105,6 @@ class SiteSystems:
         """
         self._stand_ins = stand_ins
         self._namespace = namespace
-        self._key_log = key_log
         enrollment = Enrollment(pki) if isinstance(pki, LabPki) else None
         self._site = Site(download_bytes, leaks, enrollment, names, cloud)
         self._user_authentication = user_authentication
@@ -132,7 +112,7 @@ class SiteSystems:
         self.records = Records()
         self._tasks: set[asyncio.Future[None]] = set()
         self._contexts = {
-            role: self._context(stand_in, pki)
+            role: server_context(stand_in, pki, key_log, self._noting(role))
             for role, stand_in in stand_ins.items()
             if stand_in.client_authentication is not ClientAuthentication.PLAINTEXT
         }
@@ -208,44 +188,8 @@ class SiteSystems:
         """Remove all records."""
         self.records.clear()
 
-    def _context(self, stand_in: StandIn, pki: SiteSystemPki) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        make = pki.server
-        if stand_in.foreign:
-            assert isinstance(pki, LabPki)  # no other has a foreign authority
-            make = pki.foreign_server
-        load_credential(context, make(*stand_in.names))
-        # The ssl module loads CRLs only from a file.
-        try:
-            with tempfile.TemporaryDirectory() as directory:
-                file = Path(directory) / "trust.pem"
-                trusted: tuple[x509.Certificate | x509.CertificateRevocationList, ...]
-                trusted = (pki.root, *pki.crls())
-                file.write_bytes(
-                    b"".join(
-                        certificate_or_crl.public_bytes(Encoding.PEM)
-                        for certificate_or_crl in trusted
-                    )
-                )
-                context.load_verify_locations(file)
-        except OSError as error:
-            folder = error.filename or tempfile.gettempdir()
-            raise LabError(cannot_write(error, folder, "set TMPDIR to another folder")) from error
-        context.verify_mode = _VERIFY_MODES[stand_in.client_authentication]
-        context.verify_flags |= ssl.VERIFY_X509_STRICT
-        if stand_in.client_authentication is ClientAuthentication.PER_DIRECTORY:
-            context.verify_flags |= _NO_CHECK_TIME
-        else:
-            context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN
-        context.set_alpn_protocols(["http/1.1"])
-        if self._key_log is not None:
-            context.keylog_filename = str(self._key_log)
-
-        def client_hello(_: ssl.SSLObject, sni: str | None, __: ssl.SSLContext) -> None:
-            self.records.add(Handshake(stand_in.role, sni))
-
-        context.sni_callback = client_hello
-        return context
+    def _noting(self, role: str) -> Callable[[str | None], None]:
+        return lambda sni: self.records.add(Handshake(role, sni))
 
     async def _serve(self) -> None:
         stopped = asyncio.Event()
@@ -294,24 +238,24 @@ class SiteSystems:
                 connection.close()
                 return
             stream.peer_port = address[1]
-            verifies = _verified_users if stand_in.verifies_users else self._user_authentication
+            verifies = verified_users if stand_in.verifies_users else self._user_authentication
             stream.user_authentication = verifies()
             server.handle_stream(stream, address)
 
         server = HTTPServer(respond, max_body_size=MAX_BODY)
         return server, add_accept_handler(listener, accept)
 
-    def _stream(self, stand_in: StandIn, connection: socket) -> _Stream:
+    def _stream(self, stand_in: StandIn, connection: socket) -> Stream:
         if stand_in.client_authentication is ClientAuthentication.PLAINTEXT:
-            return _Stream(connection, max_buffer_size=MAX_BODY + CHUNK)
+            return Stream(connection, max_buffer_size=MAX_BODY + CHUNK)
         tls = self._contexts[stand_in.role].wrap_socket(
             connection, server_side=True, do_handshake_on_connect=False
         )
-        return _TlsStream(tls, max_buffer_size=MAX_BODY + CHUNK)
+        return TlsStream(tls, max_buffer_size=MAX_BODY + CHUNK)
 
     async def _respond(self, stand_in: StandIn, http_request: HTTPServerRequest) -> None:
         connection = cast(HTTP1Connection, http_request.connection)
-        stream = cast(_Stream, connection.stream)
+        stream = cast(Stream, connection.stream)
         method, target, certificate = (
             http_request.method or "",
             http_request.uri or "",
@@ -343,7 +287,7 @@ class SiteSystems:
         )
         self.records.add(received)
         if response.pace is Pace.SILENT:
-            await _until_closed(connection)
+            await until_closed(connection)
             return
         fields = {"Server": "Microsoft-IIS/10.0", "Content-Length": str(len(response.body))}
         start = ResponseStartLine("HTTP/1.1", response.status, HTTPStatus(response.status).phrase)
@@ -354,21 +298,21 @@ class SiteSystems:
             await connection.write_headers(start, fields_sent)
             if method != "HEAD":
                 for chunk in chunks(response.body):
-                    await _write(connection, chunk, response.pace)
+                    await write(connection, chunk, response.pace)
             if response.pace is Pace.STALLED:
-                await _until_closed(connection)
+                await until_closed(connection)
                 return
             connection.finish()
 
     def _authorize(
-        self, stand_in: StandIn, request: ServerRequest, stream: _Stream
+        self, stand_in: StandIn, request: ServerRequest, stream: Stream
     ) -> tuple[ServerResponse, AuthenticationStep]:
         """Authorize the computer, then the user, as IIS does; return the response."""
         requires_certificate = (
             stand_in.client_authentication is ClientAuthentication.PER_DIRECTORY
             and not ANONYMOUS_DIRECTORIES.fullmatch(request.directory)
         )
-        if requires_certificate and (why := self._forbidden(stream.certificate)):
+        if requires_certificate and (why := forbidden(stream.certificate, self._revoked)):
             return ServerResponse(403, why, TEXT), AuthenticationStep("")
         if stand_in.users is None or not stand_in.users.fullmatch(request.directory):
             return stand_in.respond(request, self._site), AuthenticationStep("")
@@ -380,80 +324,3 @@ class SiteSystems:
         return stand_in.respond(
             replace(request, user=authentication.user), self._site
         ), authentication
-
-    def _forbidden(self, certificate: x509.Certificate | None) -> bytes:
-        """Return why a directory refuses this client certificate; empty if it accepts it."""
-        if certificate is None:
-            return b"Client certificate required"
-        if certificate.serial_number in self._revoked:
-            return b"Client certificate revoked"
-        now = datetime.now(UTC)
-        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-            return b"Client certificate expired or not yet valid"
-        # OpenSSL refuses another purpose, but accepts a certificate without extKeyUsage.
-        try:
-            uses = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-        except x509.ExtensionNotFound:
-            uses = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-        if ExtendedKeyUsageOID.CLIENT_AUTH in uses:
-            return b""
-        return b"Client certificate without extended key usage"
-
-
-def _verified_users() -> UserAuthentication:
-    """Verify users with pyspnego, which is optional and slow to import; else accept nobody."""
-    try:
-        from ibcm_bridge.lab.site_systems.windows_authentication import (  # noqa: PLC0415
-            WindowsAuthentication,
-        )
-    except ImportError:
-        return NobodyAccepted()
-    return WindowsAuthentication()
-
-
-async def _write(connection: HTTP1Connection, data: bytes, pace: Pace) -> None:
-    if pace is Pace.STALLED:
-        data = data[: len(data) // 2]
-    size = len(data) // PIECES if pace is Pace.TRICKLED else max(1, len(data))
-    for first in range(0, len(data), size):
-        await connection.write(data[first : first + size])
-        if pace is Pace.TRICKLED:
-            await asyncio.sleep(PAUSE_SECONDS)
-
-
-async def _until_closed(connection: HTTP1Connection) -> None:
-    """Wait until the other end closes the connection, with a limit."""
-    closed = asyncio.Event()
-    connection.set_close_callback(closed.set)
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(closed.wait(), MAX_SILENT_SECONDS)
-    connection.close()
-
-
-class _Stream(IOStream):
-    """Stores the unparsed head, the certificate and the user, which Tornado does not."""
-
-    peer_port = 0
-    user_authentication: UserAuthentication
-    certificate: x509.Certificate | None = None
-    tls_version = ""
-    tls_resumed = False
-    _head = b""
-
-    async def read_until_regex(self, regex: bytes, max_bytes: int | None = None) -> bytes:
-        self._head = await super().read_until_regex(regex, max_bytes)
-        if self.certificate is None and isinstance(self.socket, ssl.SSLSocket):
-            der = self.socket.getpeercert(binary_form=True)
-            self.certificate = x509.load_der_x509_certificate(der) if der else None
-            self.tls_version = tls_version(self.socket)
-            self.tls_resumed = bool(self.socket.session_reused)
-        return self._head
-
-    def fields(self) -> tuple[tuple[str, str], ...]:
-        lines = self._head.decode("latin-1").rstrip("\r\n").split("\r\n")[1:]
-        parts = (line.partition(":") for line in lines)
-        return tuple((name, value.strip()) for name, _, value in parts)
-
-
-class _TlsStream(_Stream, SSLIOStream):
-    """The same over TLS."""

@@ -139,7 +139,7 @@ def test_the_ticket_goes_through_both_realms(perimeter: Perimeter) -> None:
 def test_a_scene_fails_if_the_site_system_accepts_everybody(
     perimeter: Perimeter, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(site_systems, "_verified_users", AnyUserAccepted)
+    monkeypatch.setattr(site_systems, "verified_users", AnyUserAccepted)
     assert Result.FAILED in {action.result for action in played(perimeter, name)}
 
 
