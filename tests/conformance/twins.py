@@ -22,6 +22,7 @@ from ibcm_bridge.inspection.verdict import Inspected
 from ibcm_bridge.policy.publications import BridgePublication, TunnelPublication
 from ibcm_bridge.request.authorization import Authorized
 from ibcm_bridge.request.target import RequestTarget
+from tests.conformance import broken_heads as heads
 from tests.lab.cases.breaks import Break, returns
 
 SANITY = b"/SMS_MP/.sms_aut?MPLIST"
@@ -89,57 +90,6 @@ def _every_identity(original: Callable[..., Any]) -> Callable[..., Any]:
     return approve_claim
 
 
-def _tolerant(original: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda raw, *limits: original(_repaired(raw), *limits)
-
-
-def _number(text: bytes) -> int:
-    """Read a length as tolerant parsers do."""
-    digits = re.sub(rb"[+\-_ ]", b"", text)
-    # A twin for a length beyond 64 bits: it keeps the lower digits.
-    return (int(digits, 16) if digits.startswith(b"0x") else int(digits or b"0")) % 10**18
-
-
-def _repaired(raw: bytes) -> bytes:
-    """Read a head as a tolerant parser does, and write it correctly."""
-    line, *fields = re.sub(rb"\r\n[ \t]+", b" ", raw[:-4]).replace(b"\0", b"").splitlines()
-    method, target, *version = line.split(maxsplit=2)
-    target = re.sub(rb"^https?://[^/]+", b"", target)
-    kept, length = [], b""
-    for field in fields:
-        name, _, value = field.partition(b":")
-        if name.lower() == b"content-length":
-            found = [_number(text) for text in value.split(b",")]
-            length = max(length, b"%d" % max(found), key=int) if length else b"%d" % max(found)
-        elif re.fullmatch(rb"[\w-]+\s*", name, re.ASCII) and name.lower() != b"transfer-encoding":
-            kept.append(name.strip() + b":" + value)
-    if length:
-        kept.append(b"Content-Length: " + length)
-    wanted = version[0].split()[0] if version and version[0].startswith(b"HTTP/1") else b"HTTP/1.1"
-    if not any(field.lower().startswith(b"host:") for field in kept):
-        kept.append(b"Host: bridge.internet.example")
-    return b"\r\n".join([b" ".join((method, target, wanted)), *kept]) + b"\r\n\r\n"
-
-
-def _version_1_1(original: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda raw, *limits: original(
-        re.sub(rb" HTTP/1\.[02]", b" HTTP/1.1", raw, count=1), *limits
-    )
-
-
-def _borrowed_sign_in(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Send the last Authorization of any client with requests that have none."""
-    signed_in = [b""]
-
-    def read(raw: bytes, *limits: int) -> object:
-        own = re.search(rb"(?i)\r\n(authorization:[^\r]*\r\n)", raw)
-        if own:
-            signed_in[0] = own[1]
-        return original(raw if own else raw[:-2] + signed_in[0] + b"\r\n", *limits)
-
-    return read
-
-
 def _any_name(original: Callable[..., Any]) -> Callable[..., Any]:
     def route(listener: Any, hello: Any) -> object:
         found = original(listener, hello)
@@ -167,38 +117,6 @@ def _unverified(original: Callable[[Any], None]) -> Callable[[Any], None]:
         connection.set_verify(SSL.VERIFY_NONE, lambda *_: True)
 
     return set_accept_state
-
-
-def _first_host(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Use the first Host, or the published name."""
-
-    def read(raw: bytes, *limits: int) -> object:
-        line, *fields = raw[:-4].split(b"\r\n")
-        hosts = [field for field in fields if field.lower().startswith(b"host:")]
-        others = [field for field in fields if field not in hosts]
-        host = hosts[0] if hosts else b"Host: bridge.internet.example"
-        return original(b"\r\n".join((line, host, *others)) + b"\r\n\r\n", *limits)
-
-    return read
-
-
-def _published_host(original: Callable[..., Any]) -> Callable[..., Any]:
-    """Use the published name, whatever Host is."""
-
-    def read(raw: bytes, *limits: int) -> object:
-        return original(
-            re.sub(rb"(?i)\r\nhost:[^\r]*", b"\r\nHost: bridge.internet.example", raw), *limits
-        )
-
-    return read
-
-
-def _large_head(original: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda stream, _limit: original(stream, 1_000_000)
-
-
-def _many_fields(original: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda raw, *_limits: original(raw, 10_000)
 
 
 def _patient(*limits: str) -> Callable[..., Any]:
@@ -241,17 +159,17 @@ TWINS = {
         ("every body", f"{_CORE}.inspection.verdict:_decide", _every_body),
         ("every claim", f"{_CORE}.identity.claims:read_claim", _every_claim),
         ("every identity", f"{_CORE}.identity.approval:approve_claim", _every_identity),
-        ("tolerant head", f"{_CORE}.request.head:read_request_head", _tolerant),
-        ("any version", f"{_CORE}.request.head:read_request_head", _version_1_1),
-        ("borrowed sign-in", f"{_CORE}.request.head:read_request_head", _borrowed_sign_in),
-        ("first Host", f"{_CORE}.request.head:read_request_head", _first_host),
-        ("published Host", f"{_CORE}.request.head:read_request_head", _published_host),
+        ("tolerant head", f"{_CORE}.request.head:read_request_head", heads.tolerant),
+        ("any version", f"{_CORE}.request.head:read_request_head", heads.version_1_1),
+        ("borrowed sign-in", f"{_CORE}.request.head:read_request_head", heads.borrowed_sign_in),
+        ("first Host", f"{_CORE}.request.head:read_request_head", heads.first_host),
+        ("published Host", f"{_CORE}.request.head:read_request_head", heads.published_host),
         (
             "large head",
             f"{_CORE}.addons.layers.client_stream:ClientStream.read_head",
-            _large_head,
+            heads.large_head,
         ),
-        ("many fields", f"{_CORE}.request.head:read_request_head", _many_fields),
+        ("many fields", f"{_CORE}.request.head:read_request_head", heads.many_fields),
         *(
             (
                 f"patient {limit}",
