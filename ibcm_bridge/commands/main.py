@@ -6,35 +6,33 @@ import argparse
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 
 from ibcm_bridge import __version__
-from ibcm_bridge.commands import conformance, demo, export, identity, lab, pki, reload, run
-from ibcm_bridge.commands.audit import command as audit
-from ibcm_bridge.commands.capacity import command as capacity
-from ibcm_bridge.commands.check import command as check
 from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE
-from ibcm_bridge.commands.explain import command as explain
-from ibcm_bridge.commands.init import command as init
 from ibcm_bridge.commands.log_output import LogFormat, log_to_standard_error
 from ibcm_bridge.inspection.parser_warnings import ignore_parser_warnings
 
-COMMANDS = (
-    demo,
-    lab,
-    init,
-    run,
-    reload,
-    check,
-    explain,
-    identity,
-    audit,
-    conformance,
-    export,
-    capacity,
-    pki,
-)
-"""Modules in the order of the help text. Each has `add`, which adds its parser and sets `run`."""
+COMMANDS: Mapping[str, str] = {
+    "demo": "demo",
+    "lab": "lab",
+    "init": "init.command",
+    "run": "run",
+    "reload": "reload",
+    "check": "check.command",
+    "explain": "explain.command",
+    "identity": "identity",
+    "audit": "audit.command",
+    "conformance": "conformance",
+    "export": "export",
+    "capacity": "capacity.command",
+    "pki": "pki",
+}
+"""Name -> module, in the order of the help text.
+
+Each module has `add`, which adds its parser and sets `run`. All of them together load slowly.
+"""
 
 AUDIT_POINTS = "ibcm_bridge.addons.audit.points"
 """The logger of `addons.audit.trail` for points. That module loads slowly."""
@@ -45,8 +43,9 @@ EXIT_INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand and return its exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = _parser(given[0] if given else "")
+    options = parser.parse_args(given)
     if not hasattr(options, "run"):
         parser.print_help()
         return EXIT_USAGE
@@ -93,7 +92,8 @@ def _system_error_text(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(name: str = "") -> argparse.ArgumentParser:
+    """Return the parser of one command; of all if there is no such command."""
     parser = argparse.ArgumentParser(
         prog="ibcm-bridge",
         description="SSL bridging with inspection for ConfigMgr Internet-based client management.",
@@ -101,6 +101,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"ibcm-bridge {__version__}")
     subcommands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in COMMANDS:
-        command.add(subcommands)
+    for module in [COMMANDS[name]] if name in COMMANDS else COMMANDS.values():
+        import_module(f"ibcm_bridge.commands.{module}").add(subcommands)
     return parser

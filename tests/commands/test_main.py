@@ -15,7 +15,7 @@ from mitmproxy import version
 from ibcm_bridge import __version__
 from ibcm_bridge.addons import tested_mitmproxy
 from ibcm_bridge.addons.run import serve as runner
-from ibcm_bridge.commands.main import _parser, main
+from ibcm_bridge.commands.main import COMMANDS, _parser, main
 from ibcm_bridge.lab.commands import up
 from ibcm_bridge.lab.demo import demo
 from tests.little_room import ON_UNIX, largest_file
@@ -185,6 +185,28 @@ def _parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParse
         if isinstance(action, argparse._SubParsersAction):
             for child in action.choices.values():
                 yield from _parsers(child)
+
+
+def test_a_command_loads_only_its_own_modules() -> None:
+    """A scene starts within 2 seconds; the modules of all commands take half of that."""
+    code = (
+        "import sys; from ibcm_bridge.commands.main import main; "
+        "main(['lab', 'client', '--scene', 'list']); print(*sorted(sys.modules), sep='\\n')"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(shown.stdout.splitlines())
+    assert "ibcm_bridge.lab.scenes.command" in loaded
+    slow = {"ibcm_bridge.commands.identity", "ibcm_bridge.storage.stores", "pydantic", "yara_x"}
+    assert loaded & slow == set()
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_the_parser_of_its_name(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: ibcm-bridge {name} ")
 
 
 PARSERS = {parser.prog: parser for parser in _parsers(_parser())}

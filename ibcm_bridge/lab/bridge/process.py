@@ -29,7 +29,6 @@ from ibcm_bridge.lab.site_systems.published import PLAINTEXT_PORT, SHIPPED, TLS_
 from ibcm_bridge.lab.site_systems.site_systems import Address
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 from ibcm_bridge.policy.addresses import host_text
-from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 
 START_SECONDS = 120.0
 """Only a bridge that hangs takes so long; a busy machine compiles its modules for 30 s."""
@@ -109,6 +108,11 @@ def with_site_systems(policy: str, site_systems: HasAddresses) -> str:
 
 def create_bindings(policy: str, directory: Path) -> None:
     """Create the file of bindings, as `identity init` does. A file that exists is kept."""
+    from ibcm_bridge.storage.binding_registry import (  # noqa: PLC0415 - loads slowly
+        Registry,
+        RegistryError,
+    )
+
     # The bridge reports what is wrong with the policy or the file.
     with contextlib.suppress(yaml.YAMLError, RegistryError):
         keys = yaml.safe_load(policy)

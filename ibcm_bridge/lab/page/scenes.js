@@ -8,11 +8,13 @@ const at = (id) => document.getElementById(id);
 
 function actions(run) {
   if (!run?.actions.length) return "";
-  const rows = run.actions.map((each) => make("tr", {},
-    make("td", {}, each.network), make("td", {}, each.site_system), make("td", {}, each.action),
-    make("td", { class: each.grade }, make("strong", {}, [each.mark, each.word].filter(Boolean).join(" ")), ` ${each.response}`, each.text ? make("small", {}, ` ${each.text}`) : "")));
-  const head = ["Network", "Site system", "Action", "Result"].map((title) => make("th", { scope: "col" }, title));
-  return make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows));
+  // On a phone a row is a flex container; the roles keep it a row.
+  const cell = (text) => make("td", { role: "cell" }, text);
+  const rows = run.actions.map((each) => make("tr", { role: "row" },
+    cell(each.network), cell(each.site_system), cell(each.action),
+    make("td", { class: each.grade, role: "cell" }, make("strong", {}, [each.mark, each.word].filter(Boolean).join(" ")), ` ${each.response}`, each.text ? make("small", {}, ` ${each.text}`) : "")));
+  const head = ["Network", "Site system", "Action", "Result"].map((title) => make("th", { scope: "col", role: "columnheader" }, title));
+  return make("table", { role: "table" }, make("thead", { role: "rowgroup" }, make("tr", { role: "row" }, ...head)), make("tbody", { role: "rowgroup" }, ...rows));
 }
 
 function scene(card, run, play) {

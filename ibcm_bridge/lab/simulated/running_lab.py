@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from cryptography import x509
 
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespace, Namespaces
-from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential, computer_of
 from ibcm_bridge.lab.pki.running import RunningPki
@@ -37,6 +36,10 @@ from ibcm_bridge.lab.site_systems.published import (
     UPDATE_PORT,
 )
 from ibcm_bridge.lab.site_systems.second_site import BOTH_NETWORKS, SECONDARY_SITE
+
+if TYPE_CHECKING:
+    # It imports all parts of a lab, which `lab client` does not start.
+    from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 
 FALLBACK = "fsp.internet.example"
 AUTHORITY = "authority"
