@@ -24,7 +24,7 @@ from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_rows import binding_of
-from ibcm_bridge.storage.postgresql_statements import COUNT_BINDINGS, FIND_SEVERAL
+from ibcm_bridge.storage.postgresql_statements import BINDINGS, COUNT_BINDINGS, FIND_SEVERAL
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 
 
@@ -83,7 +83,11 @@ class SharedBindings:
     async def _read(self, guid: str, known: dict[str, Binding], missing: list[str]) -> FindBinding:
         stamp = self.cache.stamp
         try:
-            rows = await self._reads.rows(FIND_SEVERAL, (missing,))
+            # Usually one; an array costs a quarter of the time of a query.
+            find, values = (
+                (BINDINGS.find, missing) if len(missing) == 1 else (FIND_SEVERAL, [missing])
+            )
+            rows = await self._reads.rows(find, values)
             found = [binding_of(row) for row in rows]
         except RegistryError:
             if guid and guid not in known:
