@@ -7,13 +7,17 @@ time. The order is reversed every round, and results are compared within a round
 2. They are in a PostgreSQL database at a UNIX socket of this machine, and read once a minute.
 3. As 2, but each message reads its binding from the database.
 
-It needs Debian's PostgreSQL. CPU time is that of the bridge, not of PostgreSQL. With the wait for
-PostgreSQL, the time of a message is that of its client.
+CPU time is that of the bridge, not of PostgreSQL. The whole time is that of the client, with the
+wait for PostgreSQL. Other load on the machine changes both by more than the difference, so the
+second table has only the search for a binding, in process: in batches, in turn.
+
+It needs Debian's PostgreSQL.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import datetime
 import getpass
@@ -39,12 +43,15 @@ from benchmarks.comparison import GUID, message_request
 from benchmarks.load import Job
 from benchmarks.processes import settled_processor_seconds
 from benchmarks.proxies import LoadClient, SiteSystemProcess
+from ibcm_bridge.addons.hooks.database.shared_bindings import SharedBindings
+from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.lab.bridge.process import RunningBridge
 from ibcm_bridge.lab.namespaces import HERE, Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.site_systems.published import BRIDGED
+from ibcm_bridge.messages.client_guid import read_guid
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import Registry
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
@@ -53,6 +60,8 @@ SQLITE, CACHED, UNCACHED = "SQLite file", "PostgreSQL, cached", "PostgreSQL, not
 LIMITS = {CACHED: "<= 3 %", UNCACHED: "<= 0.2 ms"}
 DATABASE = "state"
 WARM_UP_SECONDS = 1.0
+BATCHES, SEARCHES = 60, 50
+"""Batches of each kind of search, and searches in a batch."""
 
 
 @dataclass(frozen=True)
@@ -121,16 +130,19 @@ def main() -> None:
         parser.error("Linux only: processor time is read from /proc")
     with tempfile.TemporaryDirectory(prefix="ibcm-bench-") as name:
         Path(name).chmod(0o711)
-        print("\n".join(table(measure(Path(name), options.rounds, options.seconds))))
+        costs, searches = measure(Path(name), options.rounds, options.seconds)
+    print("\n".join((*table(costs), "", *search_table(searches))))
 
 
-def measure(directory: Path, rounds: int, seconds: float) -> dict[str, list[Cost]]:
-    """The cost of a message at each bridge, in each round."""
+def measure(
+    directory: Path, rounds: int, seconds: float
+) -> tuple[dict[str, list[Cost]], dict[str, list[Cost]]]:
+    """The cost of a message at each bridge in each round, and of a search in each batch."""
     bound = Bound(GUID, generate_private_key(65537, 2048))
     request = message_request(bound.key).decode("latin-1")
     costs: dict[str, list[Cost]] = {name: [] for name in (SQLITE, CACHED, UNCACHED)}
     with contextlib.ExitStack() as stack:
-        bridges, client = _started(stack, directory, bound)
+        state, bridges, client = _started(stack, directory, bound)
 
         def load(bridge: RunningBridge, seconds: float) -> Cost:
             client.begin(Job("messages", bridge.address[1], BRIDGED, request, seconds))
@@ -146,14 +158,47 @@ def measure(directory: Path, rounds: int, seconds: float) -> dict[str, list[Cost
             for name in order:
                 costs[name].append(load(bridges[name], seconds))
             order.reverse()
+        file = bridges[SQLITE].directory / "bindings.sqlite"
+        searches = asyncio.run(_searches(file, state))
     for bridge in bridges.values():
         check_audit(bridge)
-    return costs
+    return costs, searches
+
+
+async def _searches(file: Path, state: StateDatabase) -> dict[str, list[Cost]]:
+    """The cost of a search for a binding."""
+    guid = read_guid(GUID)
+    assert guid is not None
+    found: dict[str, list[Cost]] = {name: [] for name in (SQLITE, CACHED, UNCACHED)}
+    with Registry(file) as registry, contextlib.closing(SharedBindings(state)) as shared:
+
+        async def search(name: str) -> Binding | None:
+            if name == SQLITE:
+                return registry.find(guid)
+            if name == UNCACHED:
+                shared.cache.drop(guid)
+            find = shared.find(guid, ())
+            return (find if callable(find) else await find)(guid)
+
+        async with shared.running():
+            # Nothing is kept before notifications arrive.
+            while shared.cache.find(guid) is None:
+                await search(CACHED)
+                await asyncio.sleep(0.01)
+            for _ in range(BATCHES):
+                for name, batch in found.items():
+                    processor, whole = time.process_time(), time.perf_counter()
+                    for _ in range(SEARCHES):
+                        if await search(name) is None:
+                            raise RuntimeError("the binding was not found")
+                    spent, took = time.process_time() - processor, time.perf_counter() - whole
+                    batch.append(Cost(spent / SEARCHES * 1e6, took / SEARCHES * 1e6))
+    return found
 
 
 def _started(
     stack: contextlib.ExitStack, directory: Path, bound: Bound
-) -> tuple[Mapping[str, RunningBridge], LoadClient]:
+) -> tuple[StateDatabase, Mapping[str, RunningBridge], LoadClient]:
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     folder = directory / "postgresql"
     folder.mkdir()
@@ -186,7 +231,7 @@ def _started(
         registry.add(binding)
     for bridge in bridges.values():
         stack.enter_context(bridge)
-    return bridges, stack.enter_context(LoadClient(made))
+    return database.state, bridges, stack.enter_context(LoadClient(made))
 
 
 def table(costs: Mapping[str, list[Cost]]) -> Iterator[str]:
@@ -203,6 +248,18 @@ def table(costs: Mapping[str, list[Cost]]) -> Iterator[str]:
             f"{processor:7,.0f} us{more:+7,.0f} us{ratio:+8.1%}{whole:7,.0f} us{later:+7,.0f} us"
         )
         yield f"{name:24}{numbers}  {LIMITS.get(name, '')}".rstrip()
+
+
+def search_table(searches: Mapping[str, list[Cost]]) -> Iterator[str]:
+    """The lines of the search: the median and the lowest of the batches."""
+    yield f"{'search for a binding':24}{'CPU':>10}{'lowest':>11}{'whole':>11}{'lowest':>11}"
+    for name, batches in searches.items():
+        numbers = (
+            f"{summary(values):8,.1f} us"
+            for values in ([cost.processor for cost in batches], [cost.whole for cost in batches])
+            for summary in (statistics.median, min)
+        )
+        yield f"{name:24}{''.join(numbers)[1:]}"
 
 
 if __name__ == "__main__":

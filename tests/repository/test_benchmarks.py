@@ -63,12 +63,9 @@ def test_bindings_in_postgresql_can_be_measured() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    _, *lines = done.stdout.splitlines()
-    assert [line[:22].strip() for line in lines] == [
-        "SQLite file",
-        "PostgreSQL, cached",
-        "PostgreSQL, not cached",
-    ]
+    kinds = ["SQLite file", "PostgreSQL, cached", "PostgreSQL, not cached"]
+    starts = ["", *kinds, "", "search for a binding", *kinds]
+    assert [line[:22].strip() for line in done.stdout.splitlines()] == starts
 
 
 def _run(code: str, *arguments: str) -> str:
