@@ -5,7 +5,8 @@ with N and with 2N requests, and the difference is that of N requests: opening t
 and reading the counters cost the same in both. The result is the median of three differences, so
 that a timer or a garbage collection in one of them does not change it. Other processes do not
 change a count, and PYTHONHASHSEED=0 makes hashes equal, so that counts of two versions can be
-compared on a busy machine. Instructions of the kernel and of inspection workers are not counted.
+compared on a busy machine. The bridge makes no periodic checks meanwhile
+(`benchmarks.without_checks`). Instructions of the kernel and of inspection workers are not counted.
 
 - message: the CCM_POST of `benchmarks.beside`, signed and enforced, on a kept connection
 - connection: a new mTLS connection, a leg that resumes its TLS session, and one GET
@@ -139,7 +140,7 @@ def _counted_bridge(policy: Path, directory: Path) -> Iterator[_Counter]:
     command: list[str | Path] = [
         *("valgrind", "--tool=callgrind", "--instr-atstart=no"),
         f"--callgrind-out-file={output}",
-        *(sys.executable, "-P", "-m", "ibcm_bridge", "run", "--config", policy),
+        *(sys.executable, "-m", "benchmarks.without_checks", "run", "--config", policy),
     ]
     os.environ["PYTHONHASHSEED"] = "0"
     with Child(command, log) as bridge:
