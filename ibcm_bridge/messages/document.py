@@ -22,7 +22,8 @@ from ibcm_bridge.messages.document_values import (
 from ibcm_bridge.messages.guid_places import NO_PLACES, GuidPlace, GuidPlacesOf
 from ibcm_bridge.messages.limits import MAX_DEPTH
 from ibcm_bridge.messages.long_values import has_long_value
-from ibcm_bridge.messages.plain_xml import NotPlainError, Tag, read_plain
+from ibcm_bridge.messages.plain_shape import NO_SHAPE, shape_of
+from ibcm_bridge.messages.plain_xml import NotPlainError, Tag, Visited, read_plain, read_tag
 from ibcm_bridge.messages.xml import (
     DepthError,
     EndElement,
@@ -78,11 +79,13 @@ def read_document(
 def plain_document(text: str, places_of: GuidPlacesOf) -> Document | None:
     """Split a plain document at its tags; None for `parsed_document` to parse it."""
     found = FoundValues(places_of)
-    elements: set[str] = set()
+    shape = NO_SHAPE
 
-    def watches(tag: Tag) -> bool:
-        elements.add(tag.local)
-        return found.has_values(tag)
+    def visited_of(tags: Sequence[str]) -> Sequence[Visited]:
+        nonlocal shape
+        found.name(read_tag(tags[0]).name)
+        shape = shape_of(tags, found.guids.places)
+        return shape.visited
 
     def visit(tag: Tag, around: Sequence[str], element_text: str | None) -> None:
         name = found.names.get(tag.name) or found.name(tag.name)
@@ -97,12 +100,12 @@ def plain_document(text: str, places_of: GuidPlacesOf) -> Document | None:
             found.end(what, [element_text or ""])
 
     try:
-        parsed_text = read_plain(text, watches, visit)
+        parsed_text = read_plain(text, visited_of, visit)
     except TooMuchError:
         return None
     if parsed_text is None:
         return None
-    return _document(text, found, elements, parsed_text)
+    return _document(text, found, shape.elements, parsed_text)
 
 
 def parsed_document(text: str, where: str, places_of: GuidPlacesOf) -> Document | Deny:

@@ -64,6 +64,10 @@ class GuidPlaces:
     such as WMI classes. In them, an `own` place without a parent does not match, and their
     attributes are at no place."""
 
+    def __hash__(self) -> int:
+        # Each message looks for its places in a cache (`plain_shape`), mostly the same object.
+        return len(self.places)
+
     def at(self, name: str, parent: str, path: Sequence[str]) -> GuidPlace | None:
         """The place of a name below `parent`, in lower case; `path` has all open elements."""
         for below, place in self.by_name.get(name, ()):

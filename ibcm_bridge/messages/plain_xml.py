@@ -71,18 +71,31 @@ The text is None if there are elements in it. A visit may raise NotPlainError.
 """
 
 
-def read_plain(text: str, watches: Watches, visit: Visit) -> str | None:
+type Visited = tuple[Tag, tuple[str, ...], int]
+"""The tag of a watched element, the names of the elements around it as written, and where its text
+is: the index of the text after its tag, `NO_TEXT` or `HAS_ELEMENTS`."""
+
+NO_TEXT = -1
+HAS_ELEMENTS = -2
+
+VisitedOf = Callable[[Sequence[str]], Sequence[Visited]]
+"""The tags of a document, in their order -> the elements to visit. It may raise NotPlainError, and
+must do so as `watched_elements` does."""
+
+
+def read_plain(text: str, visited_of: VisitedOf, visit: Visit) -> str | None:
     """Return all character data of a plain document, joined.
 
     None is for another parser to read the document.
     """
     try:
         pieces = _pieces(text)
-        tags, texts = pieces[1::2], pieces[2:-1:2]
+        texts = pieces[2:-1:2]
         parsed = "".join(texts)
         if "<" in parsed or (pieces[0] + pieces[-1]).strip(_WHITE_SPACE):
             return None
-        _check_nesting(tags, texts, watches, visit)
+        for tag, around, at in visited_of(pieces[1::2]):
+            visit(tag, around, texts[at] if at >= 0 else "" if at == NO_TEXT else None)
     except NotPlainError:
         return None
     return parsed
@@ -108,7 +121,7 @@ def plain_elements(text: str) -> list[Element] | None:
             elif elements and not around:
                 return None
             else:
-                tag = _tag(written)
+                tag = read_tag(written)
                 own_text = after if following == tag.end else ""
                 elements.append((tag, len(around) + 1, own_text))
                 own += len(own_text)
@@ -147,23 +160,24 @@ def _pieces(text: str) -> list[str]:
     return pieces
 
 
-def _check_nesting(
-    tags: Sequence[str], texts: Sequence[str], watches: Watches, visit: Visit
-) -> None:
-    """Raise NotPlainError unless every tag is well-formed and every element ends at its place."""
+def watched_elements(tags: Sequence[str], watches: Watches) -> tuple[Visited, ...]:
+    """Return the watched elements, in the order of their tags.
+
+    Raise NotPlainError unless every tag is well-formed and every element ends at its place.
+    """
     ends: dict[str, str] = {}
     """The tag at the start of an element -> its end tag; empty if there is more to look at."""
     watched: set[str] = set()
     around: list[str] = []
     """The end tags of the open elements, without the innermost one."""
     rest = iter(tags)
-    visits = 0
+    visited: list[Visited] = []
 
     def first(written: str) -> str:
         """Add a tag, and return its end tag."""
         if len(ends) == MAX_DISTINCT:
             raise NotPlainError
-        tag = _tag(written)
+        tag = read_tag(written)
         if watches(tag):
             watched.add(written)
         ends[written] = end = "" if written in watched else tag.end
@@ -171,15 +185,16 @@ def _check_nesting(
 
     def look(written: str, path: Sequence[str]) -> str:
         """Visit the element if its tag is watched. Return the end tag."""
-        nonlocal visits
-        tag = _tag(written)
+        tag = read_tag(written)
         if written in watched:
-            visits += 1
-            if visits > MAX_VISITS:
+            if len(visited) == MAX_VISITS:
                 raise NotPlainError
             at = len(tags) - length_hint(rest) - 1
-            text = (texts[at] if tags[at + 1 : at + 2] == [tag.end] else None) if tag.end else ""
-            visit(tag, [end[2:] for end in path], text)
+            if not tag.end:
+                at = NO_TEXT
+            elif tags[at + 1 : at + 2] != [tag.end]:
+                at = HAS_ELEMENTS
+            visited.append((tag, tuple([end[2:] for end in path]), at))
         return tag.end
 
     root = next(rest)
@@ -205,10 +220,11 @@ def _check_nesting(
         raise NotPlainError
     if length_hint(rest):
         raise NotPlainError
+    return tuple(visited)
 
 
 @lru_cache(maxsize=REMEMBERED)
-def _tag(written: str) -> Tag:
+def read_tag(written: str) -> Tag:
     """Parse a tag. Raises NotPlainError, which is not remembered."""
     found = _TAG.fullmatch(written) if len(written) <= MAX_TAG else None
     # `document` has another text where an attribute has a long value.

@@ -12,7 +12,7 @@ from ibcm_bridge.messages import document, msg_header
 from ibcm_bridge.messages.document import Document, parsed_document, plain_document
 from ibcm_bridge.messages.guid_places import GuidPlacesOf
 from ibcm_bridge.messages.msg_header import HeaderReader, parsed_header, plain_header
-from ibcm_bridge.messages.plain_xml import Tag, read_plain
+from ibcm_bridge.messages.plain_xml import Tag, Visited, read_plain, watched_elements
 from ibcm_bridge.messages.xml import check_xml
 
 from .making import GUID_PLACES
@@ -28,8 +28,13 @@ def split(text: str) -> tuple[list[Element], str] | None:
     def visit(tag: Tag, around: Sequence[str], _text: str | None) -> None:
         elements.append((tag.name, dict(tag.attributes), tuple(around)))
 
-    read = read_plain(text, lambda _tag: True, visit)
+    read = read_plain(text, all_elements, visit)
     return None if read is None else (elements, read)
+
+
+def all_elements(tags: Sequence[str]) -> Sequence[Visited]:
+    """Watch every element."""
+    return watched_elements(tags, lambda _tag: True)
 
 
 def parsed(text: str) -> tuple[list[Element], str] | Deny:
@@ -54,9 +59,13 @@ def is_plain(text: str) -> bool:
 
 
 def same(text: str) -> bool:
-    """Whether a document is plain; if so, both parsers of documents return the same."""
+    """Whether a document is plain; if so, both parsers of documents return the same.
+
+    The second time, the shape of the document is remembered.
+    """
     plain = plain_document(text, lambda _root: GUID_PLACES)
     assert plain is None or plain == parsed_document(text, "here", lambda _root: GUID_PLACES)
+    assert plain_document(text, lambda _root: GUID_PLACES) == plain
     return plain is not None
 
 

@@ -26,13 +26,15 @@ from ibcm_bridge.messages.plain_xml import (
     REMEMBERED,
     NotPlainError,
     Tag,
+    Visited,
     plain_elements,
     read_plain,
+    watched_elements,
 )
 from ibcm_bridge.messages.xml import FREE_ELEMENTS, most_elements
 from ibcm_bridge.messages.xml import MAX_TAG as MAX_TAG_OF_ANY
 
-from .both_parsers import is_plain, same, same_header, split
+from .both_parsers import all_elements, is_plain, same, same_header, split
 from .making import DOCUMENTS, GUID_PLACES, GUIDS, HEADERS, VALUES
 
 LAB_DOCUMENTS = (
@@ -240,8 +242,12 @@ def test_the_size_of_a_plain_document_is_limited(form: str, most: int) -> None:
             *("x" * count, "=" * count, "<b/>" * count, distinct, " " * count),
             *("<a>" * count, "</a>" * count),
         )
-        assert (read_plain(text, lambda _tag: False, unvisited) is not None) == (count == most)
+        assert (read_plain(text, no_elements, unvisited) is not None) == (count == most)
         assert isinstance(parsed_document(text, "here", lambda _root: GUID_PLACES), Document)
+
+
+def no_elements(tags: Sequence[str]) -> Sequence[Visited]:
+    return watched_elements(tags, lambda _tag: False)
 
 
 def unvisited(_tag: Tag, _around: Sequence[str], _text: str | None) -> None:
@@ -259,8 +265,11 @@ def test_a_visit_sees_the_text_of_an_element() -> None:
     def visit(tag: Tag, around: Sequence[str], text: str | None) -> None:
         seen.append((tag.name, list(around), text))
 
+    def watched(tags: Sequence[str]) -> Sequence[Visited]:
+        return watched_elements(tags, lambda tag: tag.name != "r")
+
     text = "<r>0<a>1</a>2<b/>3<a>4<b/>5</a><c></c></r>"
-    read = read_plain(text, lambda tag: tag.name != "r", visit)
+    read = read_plain(text, watched, visit)
     assert read == "012345"
     assert seen == [
         *(("a", ["r"], "1"), ("b", ["r"], ""), ("a", ["r"], None), ("b", ["r", "a"], "")),
@@ -272,14 +281,14 @@ def test_a_visit_may_leave_the_document_to_expat() -> None:
     def visit(*_: object) -> None:
         raise NotPlainError
 
-    assert read_plain("<a><b/></a>", lambda _tag: True, visit) is None
+    assert read_plain("<a><b/></a>", all_elements, visit) is None
 
 
 def test_only_so_many_tags_are_remembered() -> None:
     for number in range(3):
         tags = "".join(f"<b{number}.{n}/>" for n in range(MAX_DISTINCT - 1))
         assert split(f"<a>{tags}</a>") is not None
-    assert plain_xml._tag.cache_info().currsize == REMEMBERED
+    assert plain_xml.read_tag.cache_info().currsize == REMEMBERED
 
 
 # Headers
