@@ -19,7 +19,7 @@ from mitmproxy.proxy.tunnel import TunnelState
 
 from ibcm_bridge.addons.events import DataLent
 from ibcm_bridge.addons.layers.small_layer import SmallLayer
-from ibcm_bridge.addons.tls.connection import End, LegConnection
+from ibcm_bridge.addons.tls.connection import BUFFER_BYTES, End, LegConnection
 
 LENT_BYTES = 16_384
 """Records from this size on are sent without another copy."""
@@ -82,12 +82,15 @@ class TlsEnding(SmallLayer, TLSLayer):
     def tls_interact(self) -> CommandGenerator[None]:
         """Send the TLS records that OpenSSL has written, from its buffer if they are large."""
         while records := self._connection.lent_records():
+            is_last = len(records) < BUFFER_BYTES
             if self._last_flight or len(records) < LENT_BYTES:
                 first, self._last_flight = self._last_flight, b""
                 yield commands.SendData(self.conn, first + records)
             else:
                 with records:
                     yield commands.SendData(self.conn, records)  # type: ignore[arg-type]
+            if is_last:
+                return
 
     def _handshake_finished(self, err: str | None) -> CommandGenerator[None]:
         """Send the last flight, if the layer above has sent nothing."""
@@ -141,4 +144,5 @@ class TlsEnding(SmallLayer, TLSLayer):
             taken += size
             yield from self.tls_interact()
         self._unsent = data[taken:]
-        yield from self.tls_interact()
+        if not taken or self._unsent:
+            yield from self.tls_interact()
