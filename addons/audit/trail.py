@@ -208,13 +208,8 @@ def _time(now: datetime.datetime) -> str:
     return now.isoformat(timespec="milliseconds")
 
 
-def _first_fields(event: audit.Event, reference: str, now: datetime.datetime) -> audit.Record:
-    return {
-        audit.TIME: _time(now),
-        audit.EVENT: event.value,
-        audit.REFERENCE: reference,
-        audit.VERDICT: None,
-    }
+def _first_fields(event: audit.Event, reference: str, now: datetime.datetime) -> dict[str, str]:
+    return {audit.TIME: _time(now), audit.EVENT: event.value, audit.REFERENCE: reference}
 
 
 def _connection_fields(connection: ConnectionRecord) -> audit.Record:
@@ -243,7 +238,7 @@ def _parts_of(ended: Ended, now: datetime.datetime) -> tuple[audit.Record | str,
             return (refusal_record(ended, now),)
         case _:
             first, rest = _exchange_fields(ended, now)
-            return first, _connection_members(ended.connection), rest
+            return audit.plain_members(first), _connection_members(ended.connection), rest
 
 
 def _connection_members(connection: ConnectionRecord) -> str:
@@ -258,6 +253,7 @@ def refusal_record(refused: RefusedConnection, now: datetime.datetime) -> audit.
     connection = refused.connection
     return {
         **_first_fields(audit.Event.CONNECTION_REFUSED, connection.reference, now),
+        audit.VERDICT: None,
         **_connection_fields(connection),
         **audit.denial_fields(refused.denial),
         audit.TLS_ALERT: connection.alert,
@@ -268,8 +264,11 @@ def refusal_record(refused: RefusedConnection, now: datetime.datetime) -> audit.
 def tunnel_record(ended: EndedTunnel, now: datetime.datetime) -> audit.Record:
     """Return the record of a tunnel."""
     connection = ended.connection
-    record = _first_fields(audit.Event.TUNNEL, connection.reference, now)
-    record |= _connection_fields(connection)
+    record: audit.Record = {
+        **_first_fields(audit.Event.TUNNEL, connection.reference, now),
+        audit.VERDICT: None,
+        **_connection_fields(connection),
+    }
     record[audit.SITE_SYSTEM] = address_text(ended.site_system)
     if ended.denial is None:
         record[audit.VERDICT] = audit.Verdict.ALLOW.value
@@ -286,12 +285,12 @@ def tunnel_record(ended: EndedTunnel, now: datetime.datetime) -> audit.Record:
 def exchange_record(ended: ExchangeEnded, now: datetime.datetime) -> audit.Record:
     """Return the record of a request."""
     first, rest = _exchange_fields(ended, now)
-    return first | _connection_fields(ended.connection) | rest
+    return {**first, **_connection_fields(ended.connection), **rest}
 
 
 def _exchange_fields(
     ended: ExchangeEnded, now: datetime.datetime
-) -> tuple[audit.Record, audit.Record]:
+) -> tuple[dict[str, str], audit.Record]:
     """Return the fields before those of the connection, and the fields after them."""
     first = _first_fields(audit.Event.REQUEST, ended.reference, now)
     record: audit.Record = {}
@@ -319,7 +318,7 @@ def _exchange_fields(
     record[audit.BYTES_TO_CLIENT] = ended.bytes_out
     record[audit.NOTE] = "; ".join(filter(None, (ended.note, *ended.connection.notes)))
     record[audit.DURATION_SECONDS] = _seconds(ended.began)
-    first[audit.VERDICT] = record.pop(audit.VERDICT)
+    first[audit.VERDICT] = str(record.pop(audit.VERDICT))
     return first, record
 
 

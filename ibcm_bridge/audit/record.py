@@ -265,6 +265,11 @@ def members(record: Record) -> str:
     return _encode(bounded)[1:-1]
 
 
+def plain_members(fields: Mapping[str, str]) -> str:
+    """The same for texts of the bridge itself, in which JSON escapes nothing."""
+    return ",".join([f'"{name}":"{text}"' for name, text in fields.items()])
+
+
 def line(*parts: Record | str) -> str:
     """One line of the audit file, of records and of `members` that were made before."""
     texts = [part if isinstance(part, str) else members(part) for part in parts]
