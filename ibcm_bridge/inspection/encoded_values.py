@@ -33,6 +33,7 @@ _MORE_LINES = re.compile(
 )
 _HEXADECIMAL = b"0123456789ABCDEFabcdef"
 _BETWEEN = b" \t\r\n"
+_NO_BASE64 = _HEXADECIMAL + _BETWEEN
 
 COMMAND = b"powershell -EncodedCommand\n"
 """The first line of the view of a command."""
@@ -51,6 +52,7 @@ _PARAMETERS = frozenset(
     for name in (b"ec", *(b"encodedcommand"[:length] for length in range(1, 15)))
 )
 _AROUND = b" \t\r\n\"'"
+_SEPARATORS = frozenset(bytes((byte,)) for byte in _AROUND)
 
 _NAMES = (b"powershell", b"pwsh")
 _SPACES = bytes.maketrans(b"\"'\t\r\n", b"     ")
@@ -84,8 +86,7 @@ def decoded_views(views: Views, names: Iterable[str], documents: Iterable[bytes]
 
 
 def _add(values: dict[bytes, None], value: bytes) -> None:
-    shortest = MIN_HEXADECIMAL if _is_hexadecimal(value) else MIN_VALUE
-    if len(value) >= shortest:
+    if len(value) >= MIN_HEXADECIMAL or (len(value) >= MIN_VALUE and not _is_hexadecimal(value)):
         values[value] = None
 
 
@@ -106,6 +107,9 @@ def runs(text: bytes) -> Iterator[tuple[int, int]]:
 
 def _has_parameter(text: bytes, begin: int) -> bool:
     """Return whether the value that begins here follows the parameter of a command."""
+    # A parameter ends with a letter, which would be a part of the value.
+    if text[begin - 1 : begin] not in _SEPARATORS:
+        return False
     words = text[max(0, begin - _PARAMETER) : begin].rstrip(_AROUND).split()
     return bool(words) and words[-1].lower() in _PARAMETERS
 
@@ -120,7 +124,7 @@ def _is_command(lower: bytes, begin: int) -> bool:
 
 
 def _is_hexadecimal(value: bytes) -> bool:
-    return not value.translate(None, _HEXADECIMAL + _BETWEEN)
+    return not value.translate(None, _NO_BASE64)
 
 
 def decoded(value: bytes) -> bytes:

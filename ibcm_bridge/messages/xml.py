@@ -6,6 +6,7 @@ no files to include (CWE-611, CWE-776).
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Mapping, Set
 from xml.parsers import expat
@@ -166,7 +167,8 @@ def _parse(parser: expat.XMLParserType, utf8: bytes) -> None:
 def decode_utf16(raw: bytes, where: rules.Rule) -> str | Deny:
     """Decode UTF-16LE, the encoding of ConfigMgr messages; a byte order mark is kept."""
     try:
-        return raw.decode("utf-16-le")
+        # As bytes.decode, which looks for the codec each time.
+        return codecs.utf_16_le_decode(raw, "strict", True)[0]
     except UnicodeDecodeError:
         return Deny(Reason.ENCODING, where, "not UTF-16LE")
 
