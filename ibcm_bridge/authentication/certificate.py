@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 
 from cryptography import x509
@@ -46,7 +47,13 @@ class CertificateFacts:
     @property
     def key_sha256(self) -> str:
         """Hexadecimal SHA-256 of the key; a renewed certificate with the same key has the same."""
-        return sha256(self.public_key).hexdigest()
+        return _hexadecimal_sha256(self.public_key)
+
+
+# Each request asks for it.
+@lru_cache(maxsize=4_096)
+def _hexadecimal_sha256(public_key: bytes) -> str:
+    return sha256(public_key).hexdigest()
 
 
 def extension_of[T: x509.ExtensionType](

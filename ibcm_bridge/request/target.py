@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from ibcm_bridge.decisions import rules
@@ -96,9 +97,21 @@ class SentTarget:
     """A refusal is reported after those of earlier checks of the request."""
 
 
+REMEMBERED = 1_024
+MAX_REMEMBERED = 64
+"""Targets and their bytes. All messages have the same ones, and files have longer ones."""
+
+
 def sent_target(raw: bytes) -> SentTarget:
-    """Parse a target, once for all its users."""
+    """Parse a target, once for all its users. The result depends on nothing else."""
+    return _remembered(raw) if len(raw) <= MAX_REMEMBERED else _sent_target(raw)
+
+
+def _sent_target(raw: bytes) -> SentTarget:
     return SentTarget(raw, read_request_target(raw))
+
+
+_remembered = lru_cache(maxsize=REMEMBERED)(_sent_target)
 
 
 def read_request_target(raw: bytes) -> RequestTarget | Deny:

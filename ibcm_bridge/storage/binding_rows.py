@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from ibcm_bridge.identity.bindings import Binding, Source
@@ -46,6 +47,11 @@ def row_of(binding: Binding) -> tuple[object, ...]:
     return row
 
 
+REMEMBERED = 4_096
+"""Rows, at most 2 KB each. Only the conversion is remembered: each row is read again."""
+
+
+@lru_cache(maxsize=REMEMBERED)
 def binding_of(row: tuple[Any, ...]) -> Binding:
     """Convert a row to a binding. Raises ValueError for an invalid value."""
     _check_form(row)
