@@ -199,6 +199,8 @@ def _scan_observer(observers: Sequence[TrafficObserver]) -> Scanned | None:
     counting = [observer for observer in observers if isinstance(observer, ScanObserver)]
     if not counting:
         return None
+    if len(counting) == 1:
+        return counting[0].scanned
 
     def scanned(engine: str, seconds: float) -> None:
         for observer in counting:

@@ -37,6 +37,7 @@ from benchmarks.child import Child
 from benchmarks.comparison import GUID, message_request, small_request
 from benchmarks.load import Job
 from benchmarks.proxies import LoadClient, SiteSystemProcess
+from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 
@@ -53,6 +54,7 @@ _TOTAL = re.compile(r"^(?:summary|totals): ([0-9]+)", re.MULTILINE)
 def main() -> int:
     """Count and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
+    parser.add_argument("--metrics", action="store_true", help="also count with the metrics on")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to FILE")
     options = parser.parse_args()
     if not shutil.which("valgrind"):
@@ -60,12 +62,16 @@ def main() -> int:
     counts = count()
     for work, instructions in counts.items():
         print(f"{work:12}{instructions:14,.0f} instructions")
+    if options.metrics:
+        for work, instructions in count(metrics=True).items():
+            more = instructions / counts[work] - 1
+            print(f"{work:12}{instructions:14,.0f} with metrics: {more:+.1%}")
     if options.json:
         options.json.write_text(json.dumps(counts, indent=1) + "\n", "utf-8")
     return 0
 
 
-def count() -> dict[str, float]:
+def count(*, metrics: bool = False) -> dict[str, float]:
     """`message` and `connection` -> instructions for one. Raises RuntimeError."""
     bound = Bound(GUID, generate_private_key(65537, 2048))
     with tempfile.TemporaryDirectory(prefix="ibcm-bridge-instructions-") as name:
@@ -74,6 +80,9 @@ def count() -> dict[str, float]:
         with SiteSystemProcess(pki, directory, 0) as site_system:
             bridge = prepared_bridge(directory, pki, site_system.port, bound)
             port, policy = bridge.address[1], bridge.policy_file
+            if metrics:
+                with policy.open("a", encoding="utf-8") as text:
+                    text.write(f'\noperations: {{listen: "127.0.0.1:{free_port()}"}}\n')
             works = {
                 "message": Job("messages", port, BRIDGED, _text(message_request(bound.key))),
                 "connection": Job("connections", port, BRIDGED, _text(small_request())),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 
 from ibcm_bridge.inspection.engines import ContentEngine, Scanned
 
@@ -11,7 +11,7 @@ class TimedEngine:
     """An engine, and what is called after each of its scans. A scan that fails counts too."""
 
     def __init__(self, engine: ContentEngine, scanned: Scanned) -> None:
-        self._engine = engine
+        self._scan = engine.scan
         self._scanned = scanned
         self.name = engine.name
         self.identity = engine.identity
@@ -19,11 +19,11 @@ class TimedEngine:
 
     def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         """Return the name of a match, or None. Raises EngineError."""
-        began = time.monotonic()
+        began = monotonic()
         try:
-            return self._engine.scan(data, opened=opened)
+            return self._scan(data, opened=opened)
         finally:
-            self._scanned(self.name, time.monotonic() - began)
+            self._scanned(self.name, monotonic() - began)
 
 
 class ScanTimes:

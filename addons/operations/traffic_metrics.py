@@ -6,7 +6,6 @@ import functools
 import logging
 import time
 from collections.abc import Callable
-from typing import Concatenate
 
 from mitmproxy.tls import TlsData
 
@@ -31,15 +30,15 @@ _ALLOW, _DENY, _OBSERVED = "allow", "deny", "observed"
 _FROM_CLIENT, _TO_CLIENT = "from-client", "to-client"
 
 
-def _harmless[**P](
-    method: Callable[Concatenate[TrafficMetrics, P], None],
-) -> Callable[Concatenate[TrafficMetrics, P], None]:
+def _harmless[Data](
+    method: Callable[[TrafficMetrics, Data], None],
+) -> Callable[[TrafficMetrics, Data], None]:
     """Log and count an exception; the traffic continues."""
 
     @functools.wraps(method)
-    def guarded(self: TrafficMetrics, /, *data: P.args, **named: P.kwargs) -> None:
+    def guarded(self: TrafficMetrics, data: Data) -> None:
         try:
-            method(self, *data, **named)
+            method(self, data)
         except Exception as error:
             self.defect(type(error).__name__)
 
@@ -71,10 +70,13 @@ class TrafficMetrics:
             case _:
                 self._count_refused(ended)
 
-    @_harmless
     def scanned(self, engine: str, seconds: float) -> None:
         """Count a scan of a content engine."""
-        self._numbers.observe(metrics.SCAN_SECONDS, seconds, engine)
+        # As `_harmless`, which takes longer. A message has several scans.
+        try:
+            self._numbers.observe(metrics.SCAN_SECONDS, seconds, engine)
+        except Exception as error:
+            self.defect(type(error).__name__)
 
     @_harmless
     def tls_established_client(self, data: TlsData) -> None:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
 
 _PREFIX = "GUID:"
 _DIGIT = "[0-9A-Fa-f]"
 _DIGITS = rf"({_DIGIT}{{8}}-{_DIGIT}{{4}}-{_DIGIT}{{4}}-{_DIGIT}{{4}}-{_DIGIT}{{12}})"
 _GUID = re.compile(rf"(?:[Gg][Uu][Ii][Dd]:)?{_DIGITS}")
 
-_AFTER_PREFIX = re.compile(_DIGITS)
 _IN_LOWER_CASE = re.compile(f"guid:{_DIGITS}")
 
 DENSE = 20_000, 64
@@ -49,9 +47,11 @@ def find_guids(text: str, most: int) -> tuple[str, ...]:
 
 def _after_colons(text: str) -> Iterator[re.Match[str]]:
     """Python finds one character far faster than a text, and a message has few colons."""
-    for before, after in pairwise(text.split(":")):
+    at = text.find(":")
+    while at >= 0:
         # A client GUID has eight digits before its first hyphen.
-        if after[8:9] == "-" and before[-4:].lower() == "guid":
-            match = _AFTER_PREFIX.match(after)
+        if text[at + 9 : at + 10] == "-" and text[at - 4 : at].lower() == "guid":
+            match = _GUID.match(text, at - 4)
             if match is not None:
                 yield match
+        at = text.find(":", at + 1)
