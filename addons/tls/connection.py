@@ -63,7 +63,7 @@ class LegConnection(SSL.Connection):
         """Return all plaintext that is available with more records, and the end if it is there."""
         if len(records) < LARGE_BYTES or _LIB.BIO_get_mem_data(self._into_ssl, _MEMORY.start):
             if records:
-                self.bio_write(records)
+                self._add_input(records)
             return self._read()
         # OpenSSL reads the records where they are. It stores the last one if it is incomplete.
         source = _FFI.from_buffer(records)
@@ -104,6 +104,11 @@ class LegConnection(SSL.Connection):
             with contextlib.suppress(ValueError, x509.InvalidVersion):
                 found.append(other.to_cryptography())
         return certificate, found or authorities
+
+    def _add_input(self, records: bytes | memoryview) -> None:
+        """Copy records to OpenSSL, without the conversions of `bio_write`."""
+        if _LIB.BIO_write(self._into_ssl, _FFI.from_buffer(records), len(records)) != len(records):
+            raise MemoryError
 
     def _set_input(self, bio: Any) -> None:
         """Let OpenSSL read from another BIO. It frees the previous one."""

@@ -65,6 +65,8 @@ def decoded_views(views: Views, names: Iterable[str], documents: Iterable[bytes]
     character. So the values in the elements of `documents` are decoded, too.
     """
     values: dict[bytes, None] = {}
+    shorter: set[bytes] = set()
+    """Values that are not decoded. The same are in the text as sent and as parsed."""
     for name in names:
         text = views[name]
         lower = b""
@@ -74,20 +76,24 @@ def decoded_views(views: Views, names: Iterable[str], documents: Iterable[bytes]
                 if _is_command(lower, begin):
                     script = decoded(text[begin:end]).decode("utf-16-le", "replace")
                     return {"command": COMMAND + script.encode("utf-8", "replace")}
-            _add(values, text[begin:end])
+            _add(values, shorter, text[begin:end])
     # Where an element has a long value, so has the parser's text.
     for document in documents if values else ():
         text = separate_texts(document)
         for begin, end in runs(text):
             if end - begin >= MIN_VALUE:
-                _add(values, text[begin:end])
+                _add(values, shorter, text[begin:end])
     longest = heapq.nlargest(MAX_VALUES, values, key=len)
     return {f"value {number}": decoded(value) for number, value in enumerate(longest, 1)}
 
 
-def _add(values: dict[bytes, None], value: bytes) -> None:
-    if len(value) >= MIN_HEXADECIMAL or (len(value) >= MIN_VALUE and not _is_hexadecimal(value)):
+def _add(values: dict[bytes, None], shorter: set[bytes], value: bytes) -> None:
+    if len(value) < MIN_VALUE or value in shorter:
+        return
+    if len(value) >= MIN_HEXADECIMAL or not _is_hexadecimal(value):
         values[value] = None
+    else:
+        shorter.add(value)
 
 
 def runs(text: bytes) -> Iterator[tuple[int, int]]:
