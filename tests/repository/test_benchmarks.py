@@ -1,6 +1,7 @@
 """The benchmarks run. Their results are not tested."""
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +67,22 @@ def test_bindings_in_postgresql_can_be_measured() -> None:
     kinds = ["SQLite file", "PostgreSQL, cached", "PostgreSQL, not cached"]
     starts = ["", *kinds, "", "search for a binding", *kinds]
     assert [line[:22].strip() for line in done.stdout.splitlines()] == starts
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="a reload is asked for by SIGHUP")
+def test_the_stops_of_a_reload_can_be_measured() -> None:
+    command = [sys.executable, "-m", "benchmarks.reload"]
+    done = subprocess.run(
+        [*command, "--rounds", "1", "--rules", "2", "--rate", "5"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for text in ("no reload", "a changed policy", "changed rules", "both changed"):
+        assert text in done.stdout
 
 
 def _run(code: str, *arguments: str) -> str:
