@@ -1,8 +1,7 @@
 """Runs the bridge with a heartbeat: `python -m benchmarks.heartbeat FILE run --config ...`.
 
 A timer in the bridge's own event loop beats every two milliseconds. Each beat appends two doubles
-to FILE: its time (`time.monotonic`, which all processes share), and the CPU time of the longest
-step of the loop since the beat before. A step is one call of a function by the loop.
+to FILE: its time (`time.monotonic`, which all processes share), and the CPU time of the process.
 """
 
 from __future__ import annotations
@@ -30,8 +29,13 @@ class Stop(NamedTuple):
     """By `time.monotonic`."""
     late: float
     """Without the period."""
-    step: float
-    """What the loop's own thread computed in its longest step."""
+    cpu: float
+    """What all threads of the bridge computed."""
+
+    @property
+    def caused(self) -> float:
+        """The part of `late` that the bridge can have caused: it waited for no processor."""
+        return min(self.late, self.cpu)
 
 
 def stops(file: Path) -> list[Stop]:
@@ -40,8 +44,8 @@ def stops(file: Path) -> list[Stop]:
     values.frombytes(file.read_bytes())
     beats = zip(values[::2], values[1::2], strict=True)
     return [
-        Stop(began, max(0.0, ended - began - PERIOD_SECONDS), step)
-        for (began, _), (ended, step) in pairwise(beats)
+        Stop(began, max(0.0, ended - began - PERIOD_SECONDS), cpu - before)
+        for (began, before), (ended, cpu) in pairwise(beats)
     ]
 
 
@@ -51,28 +55,20 @@ class _Heart:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._values = array("d")
-        self._longest = 0.0
 
     def watch(self) -> None:
         """Let the first event loop that runs beat."""
-        run_forever, run_step = asyncio.BaseEventLoop.run_forever, asyncio.Handle._run
+        run_forever = asyncio.BaseEventLoop.run_forever
 
         def run(self_: asyncio.BaseEventLoop) -> None:
             asyncio.BaseEventLoop.run_forever = run_forever  # type: ignore[method-assign]
             self_.call_soon(self._beat, self_)
             run_forever(self_)
 
-        def timed(handle: asyncio.Handle) -> None:
-            began = time.thread_time()
-            run_step(handle)
-            self._longest = max(self._longest, time.thread_time() - began)
-
         asyncio.BaseEventLoop.run_forever = run  # type: ignore[method-assign]
-        asyncio.Handle._run = timed  # type: ignore[method-assign]
 
     def _beat(self, loop: asyncio.BaseEventLoop) -> None:
-        self._values.extend((time.monotonic(), self._longest))
-        self._longest = 0.0
+        self._values.extend((time.monotonic(), time.process_time()))
         if len(self._values) >= _AT_ONCE:
             self.flush()
         loop.call_later(PERIOD_SECONDS, self._beat, loop)

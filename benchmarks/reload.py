@@ -7,9 +7,9 @@ changed. A timer in the event loop itself (`benchmarks.heartbeat`) shows how lat
 the signal to a second after "reload done". "no reload" is as much time without a signal: how late
 the machine and the load alone make it.
 
-`late` is the longest stop of each reload, by the clock: also while the loop waits for the
-interpreter lock or for a processor, and while it serves what has come meanwhile. `step` is the
-longest step of the loop itself in all reloads, in CPU time, which a busy machine changes less.
+`late` is the longest stop of each reload, by the clock. Other programs on the machine make it
+longer. `caused` is the longest stop without the time in which no thread of the bridge computed, so
+only the bridge can have caused it: the loop, or a thread that kept the interpreter lock.
 """
 
 from __future__ import annotations
@@ -67,7 +67,11 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="ibcm-bridge-reload-") as name:
         windows, beats = _measured(Path(name), options.rounds, options.rules, options.rate)
     print(f"{options.rules} own rules, {options.rate:g} messages/s, {options.rounds} rounds")
-    print(f"{'':18}{'took, s':>9}{'late, ms: median':>18}{'longest':>9}{'step, ms':>10}")
+    late, caused = (
+        f"{'late, ms: median':>18}{'longest':>9}",
+        f"{'caused: median':>16}{'longest':>9}",
+    )
+    print(f"{'':18}{'took, s':>9}{late}{caused}")
     for kind in (NOTHING, SAME, POLICY, RULE_FILE, BOTH):
         print(_line(kind, [window for window in windows if window.kind == kind], beats))
     return 0
@@ -88,11 +92,14 @@ def _line(kind: str, windows: list[Window], beats: list[Stop]) -> str:
         [beat for beat in beats if window.began <= beat.began < window.done + AFTER_SECONDS]
         for window in windows
     ]
-    late = [max(beat.late for beat in each) for each in found]
-    step = max(beat.step for each in found for beat in each)
     took = statistics.median(window.done - window.began for window in windows)
-    cells = (f"{took:9.2f}", f"{statistics.median(late) * 1e3:18.1f}", f"{max(late) * 1e3:9.1f}")
-    return f"{kind:18}{''.join(cells)}{step * 1e3:10.1f}"
+    cells = ""
+    for values, width in (
+        ([max(beat.late for beat in each) for each in found], 18),
+        ([max(beat.caused for beat in each) for each in found], 16),
+    ):
+        cells += f"{statistics.median(values) * 1e3:{width}.1f}{max(values) * 1e3:9.1f}"
+    return f"{kind:18}{took:9.2f}{cells}"
 
 
 def _measured(

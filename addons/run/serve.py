@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
     from ibcm_bridge.addons.web.web_page import WebPage
 
 logger = logging.getLogger(__name__)
+
+SWITCH_SECONDS = 0.0005
+"""How long another thread that computes may keep the interpreter lock when the event loop wants it.
+With Python's default of 5 ms, the loop waited so long after each system call while a thread built a
+policy."""
 
 
 async def run(
@@ -174,6 +180,7 @@ async def _serve(
             started(Reload(bridge, master, generations))
             # These objects live as long as the process: exclude them from garbage collection.
             gc.freeze()
+            sys.setswitchinterval(SWITCH_SECONDS)
             ready(master.addresses())
             stopping = asyncio.create_task(stop.begun.wait())
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
