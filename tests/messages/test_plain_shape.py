@@ -86,7 +86,7 @@ def test_a_shape_is_remembered_for_its_places_only() -> None:
         ("<a><b/></a>", "<a><b/></a><b/>"),
     ],
 )
-def test_what_is_not_plain_stays_so(good: str, bad: str) -> None:
+def test_a_document_that_is_not_plain_stays_so(good: str, bad: str) -> None:
     for _ in range(2):
         assert read(good) is not None
         assert read(bad) is None
