@@ -156,7 +156,7 @@ def run(name: str, *arguments: str, stdin: str = "", environment: Mapping[str, s
         raise LabError(f"{name} takes more than {SECONDS:.0f} s; try again") from None
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
-        raise LabError(lines[-1].partition(" while ")[0])
+        raise LabError(lines[-1].partition(" while ")[0].removeprefix(f"{name}: "))
     return done.stdout
 
 
