@@ -183,6 +183,8 @@ ACTING = frozenset(
         "ibcm_bridge/storage/file_lock.py",
         "ibcm_bridge/storage/open_files.py",
         "ibcm_bridge/storage/postgresql.py",
+        "ibcm_bridge/storage/postgresql_check.py",
+        "ibcm_bridge/storage/postgresql_import.py",
         "ibcm_bridge/storage/postgresql_stores.py",
         "ibcm_bridge/storage/temporary_folder.py",
     )
