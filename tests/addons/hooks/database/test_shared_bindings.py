@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -225,6 +227,32 @@ def test_without_the_database_only_known_bindings_are_found(
         assert bindings.shared_problem() is None
 
     run(state, work, clock)
+
+
+def test_after_a_failover_the_other_host_is_used_although_the_first_does_not_respond(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    async def work(bindings: SharedBindings) -> None:
+        async def again[Found](use: Callable[[], Awaitable[Found]]) -> Found:
+            while True:
+                try:
+                    return await use()
+                except RegistryError:
+                    await asyncio.sleep(0.1)
+
+        assert await asyncio.wait_for(again(lambda: bindings.add(PC1)), 30) == PC1
+        assert await asyncio.wait_for(again(lambda: read(bindings, GUID)), 30) == PC1
+
+    with (
+        tempfile.TemporaryDirectory(prefix="ibcm-") as silent,
+        socket.socket(socket.AF_UNIX) as host,
+    ):
+        # It accepts connections, and sends nothing.
+        host.bind(f"{silent}/.s.PGSQL.{postgresql.port}")
+        host.listen()
+        parameters = dict(state.parameters)
+        parameters["host"] = f"{silent},{parameters['host']}"
+        run(StateDatabase(state.address, tuple(parameters.items())), work)
 
 
 def test_a_change_that_fails_does_not_stop_reads(
