@@ -1,112 +1,20 @@
 """The image of deploy/Containerfile, and the lab of deploy/compose.yaml in containers.
 
-`make containers` runs this, as root. No registry of images is needed: debootstrap makes the base.
+`make containers` runs this, as root.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ibcm_bridge.commands.capacity.costs import RECORD_BYTES
-from tests.needs import demand
-
-ROOT = Path(__file__).parents[2]
-COMPOSE = ROOT / "deploy" / "compose.yaml"
-RELEASE = "trixie"
-BASE = "localhost/ibcm-bridge-base"
-IMAGE = "localhost/ibcm-bridge"
-PACKAGES = "ca-certificates,python3,python3-venv"
-NETWORKS = {"INTERNET": "10.89.121", "PERIMETER": "10.89.122", "INTRANET": "10.89.123"}
-"""The machine itself may have an address in 192.0.2.0/24."""
-
-LIMITS = """
-[containers]
-default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
-[engine]
-runtime = "runc"
-"""
-"""podman's default limits are higher than root may set in some virtual machines."""
-
-
-@dataclass(frozen=True)
-class Podman:
-    """podman and podman-compose, with a configuration of their own."""
-
-    environment: Mapping[str, str]
-
-    def run(self, *command: str, seconds: float = 120) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=seconds,
-            cwd=ROOT,
-            env=self.environment,
-        )
-
-    def must(self, *command: str, seconds: float = 120) -> str:
-        done = self.run(*command, seconds=seconds)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def compose(self, *command: str, seconds: float = 300) -> str:
-        whole = (sys.executable, "-m", "podman_compose", "-f", str(COMPOSE), *command)
-        return self.must(*whole, seconds=seconds)
-
-    def inside(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """A command in a new container of the image."""
-        options = ("--rm", "--network", "none", "--entrypoint", command[0])
-        return self.run("podman", "run", *options, IMAGE, *command[1:])
-
-
-@pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    """podman with the base image. The tests are skipped if it cannot run a container."""
-    demand("root", "podman", "runc", "debootstrap")
-    folder = tmp_path_factory.mktemp("containers")
-    configuration = folder / "containers.conf"
-    configuration.write_text(LIMITS, "utf-8")
-    podman = Podman({**os.environ, **NETWORKS, "CONTAINERS_CONF": str(configuration)})
-    base = folder / "base"
-    bootstrap = ("debootstrap", "--variant=minbase", f"--include={PACKAGES}", RELEASE, str(base))
-    podman.must(*bootstrap, seconds=900)
-    try:
-        archive = folder / "base.tar"
-        podman.must("tar", "-C", str(base), "-cf", str(archive), ".")
-        podman.must("rm", "-rf", str(base))
-        podman.must("podman", "import", str(archive), BASE, seconds=300)
-        archive.unlink()
-        trial = podman.run("podman", "run", "--rm", "--network", "none", BASE, "true")
-        if trial.returncode:
-            pytest.skip(f"podman cannot run a container on this machine: {trial.stderr.strip()}")
-        yield podman
-    finally:
-        podman.run("podman", "rmi", "--force", BASE)
-
-
-@pytest.fixture(scope="module")
-def image(podman: Podman) -> Iterator[Podman]:
-    """The image. pip gets the configuration of this machine, which may name another index."""
-    mounts = [path for path in ("/etc/pip.conf", "/etc/ssl/certs") if Path(path).exists()]
-    volumes = [word for path in mounts for word in ("--volume", f"{path}:{path}:ro")]
-    build = ("podman", "build", "--network", "host", "--isolation", "chroot", "--no-cache")
-    file = ("--build-arg", f"BASE={BASE}", "--file", "deploy/Containerfile", "--tag", IMAGE)
-    podman.must(*build, *volumes, *file, ".", seconds=900)
-    try:
-        yield podman
-    finally:
-        podman.run("podman", "rmi", "--force", IMAGE)
-        podman.run("podman", "image", "prune", "--force")
+from tests.containers.podman import NETWORKS, Podman
 
 
 def test_the_image_has_the_bridge_and_no_tool_that_downloads(image: Podman) -> None:

@@ -60,7 +60,8 @@ def check(
     records = {
         record["reference"]: record for bridge in two.bridges.values() for record in bridge.audit()
     }
-    assert unexplained(clients.failures, outages, records) == []
+    left = unexplained(clients.failures, outages, records)
+    assert not left, (left, outages)
     assert clients.files
     for path, data in clients.files.items():
         assert two.site.uploads.files[path] == data, path
@@ -78,7 +79,8 @@ def check_identities(clients: RetryingClients, server: PostgresqlServer) -> None
     for guid, credential in clients.registered:
         assert bound[read_guid(guid)] == _key(credential), guid
     own = {read_guid(client_guid(made.certificate)): _key(made) for made in clients.made}
-    assert bound.items() <= own.items()
+    confused = {guid: key for guid, key in bound.items() if own.get(guid) != key}
+    assert not confused, confused
 
 
 def _key(credential: LabCredential) -> str:
