@@ -104,7 +104,7 @@ def start(
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_nothing_is_lost_and_nothing_is_learnt_twice(
+def test_nothing_is_lost_and_nothing_is_recorded_twice(
     tmp_path: Path, pki: LabPki, name: str
 ) -> None:
     fault = FAULTS[name]
