@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.inspection import encoded_values
 from ibcm_bridge.inspection.encoded_values import (
     COMMAND,
     MAX_VALUES,
     MIN_HEXADECIMAL,
     MIN_VALUE,
     decoded_views,
+    runs,
 )
 from ibcm_bridge.inspection.engines import YaraEngine
 from ibcm_bridge.inspection.scan import read_and_scan
@@ -246,3 +248,31 @@ def test_an_archive_in_a_value_is_not_malicious() -> None:
 def test_the_messages_of_clients_have_no_values() -> None:
     xml = documents.inventory_report("x", rows=100)
     assert decoded(xml.encode()) == []
+
+
+BEFORE = st.sampled_from(
+    (
+        b" -e ",
+        b" -EncodedCommand '",
+        b"/ec\t",
+        b"-ec",
+        b' \xe2\x80\x93enc "',
+        b">",
+        b'="',
+        b"\n",
+        b"",
+    )
+)
+LONG = st.sampled_from((b"A" * MIN_RUN, b"00ff" * 32, b"A" * 70 + b"\r\n" + b"B" * 200, b"/e" * 40))
+
+
+@given(st.lists(st.tuples(BEFORE, LONG), max_size=4), st.binary(max_size=8))
+def test_a_value_after_another_character_follows_no_parameter(
+    pieces: list[tuple[bytes, bytes]], end: bytes
+) -> None:
+    """What precedes a value is only split into words if a parameter can end there."""
+    text = b"".join(before + value for before, value in pieces) + end
+    for begin, _ in runs(text):
+        words = text[max(0, begin - 24) : begin].rstrip(b" \t\r\n\"'").split()
+        follows = bool(words) and words[-1].lower() in encoded_values._PARAMETERS
+        assert encoded_values._has_parameter(text, begin) == follows
