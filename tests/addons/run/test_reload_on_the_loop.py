@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ibcm_bridge.addons.run import reload
+from ibcm_bridge.addons.run.serve import SWITCH_SECONDS
 from ibcm_bridge.lab.bridge.process import Listen, free_ports, with_listen_address
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.policy_file import load_policy
@@ -91,6 +92,16 @@ def test_a_reload_runs_little_on_the_event_loop(lab: Lab, tmp_path: Path, change
     for long in ("load_policy", "build_parts", "CompiledRules.__init__", "open_all", "read_list"):
         assert steps.calls[long] == 0, long
     assert 0 < steps.longest < MOST_CALLS
+
+
+def test_the_loop_waits_shortly_for_a_thread_that_builds(lab: Lab, tmp_path: Path) -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    try:
+        with Running(lab, load_policy(written(lab, tmp_path)), check_seconds=3_600):
+            assert sys.getswitchinterval() == pytest.approx(SWITCH_SECONDS)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_what_takes_long_would_be_counted(
