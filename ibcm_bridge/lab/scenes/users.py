@@ -124,6 +124,7 @@ _MESSAGES = {
 
 
 def _begin(stage: Stage) -> _Users:
+    """Create the client, and an empty domain. Controllers take time: the client registers first."""
     client = stage.installed(Installation(Mode.BOTH, _KNOWS))
     return _Users(stage, stage.domain(), client, stage.settings)
 
@@ -142,10 +143,10 @@ def _passwords(*users: str) -> dict[str, str]:
 
 def _sign_in(stage: Stage) -> Iterator[ActionResult]:
     users = _begin(stage)
+    yield from users.client.run(REGISTRATION)
     controller = _corp(users, SIGN_IN, SIGN_IN_INSIDE)
     controller.start()
     users.domain.accept_by_ntlm({f"CORP\\{user}": own for user, own in users.passwords.items()})
-    yield from users.client.run(REGISTRATION)
 
     users.client.move(stage.lab.intranet)
     signed_in, tickets = users.signs_in("alice", CORP)
@@ -166,8 +167,8 @@ def _sign_in(stage: Stage) -> Iterator[ActionResult]:
 
 def _settings(stage: Stage) -> Iterator[ActionResult]:
     users = _begin(stage)
-    _corp(users, SIGN_IN, SIGN_IN_INSIDE).start()
     yield from users.client.run(REGISTRATION)
+    _corp(users, SIGN_IN, SIGN_IN_INSIDE).start()
     signed_in, tickets = users.signs_in("alice", CORP)
     yield signed_in
     if tickets is None:
@@ -182,11 +183,11 @@ def _settings(stage: Stage) -> Iterator[ActionResult]:
 
 def _read_only(stage: Stage) -> Iterator[ActionResult]:
     users = _begin(stage)
+    yield from users.client.run(REGISTRATION)
     writable = _corp(users, SIGN_IN)
     read_only = users.domain.add_read_only(writable, ("alice", f"HTTP/{SIGN_IN}"))
     writable.start()
     read_only.start()
-    yield from users.client.run(REGISTRATION)
     signed_in, _ = users.signs_in("bob", CORP)
     yield signed_in
 
@@ -204,13 +205,13 @@ def _read_only(stage: Stage) -> Iterator[ActionResult]:
 
 def _one_way_trust(stage: Stage) -> Iterator[ActionResult]:
     users = _begin(stage)
+    yield from users.client.run(REGISTRATION)
     corp = _corp(users, SIGN_IN_INSIDE)
     perimeter = users.domain.add_realm(PERIMETER, {"alice": users.passwords["alice"]})
     users.domain.add_service(perimeter, SIGN_IN)
     users.domain.add_trust(perimeter, corp)
     corp.start()
     perimeter.start()
-    yield from users.client.run(REGISTRATION)
     signed_in, tickets = users.signs_in("alice", CORP)
     yield signed_in
     if tickets is None:
