@@ -18,10 +18,11 @@ class Child:
 
     def __init__(self, command: Sequence[str | Path], output: Path | None = None) -> None:
         """`output` gets standard output and standard error; without it, `read_line` reads."""
+        self.command = [str(part) for part in command]
         with contextlib.ExitStack() as stack:
             file = stack.enter_context(output.open("wb")) if output else None
             self._process = subprocess.Popen(
-                [str(part) for part in command],
+                self.command,
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
                 stdout=file or subprocess.PIPE,

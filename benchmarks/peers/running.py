@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,19 +44,21 @@ class RunningPeer(Child):
         self.ports = dict(zip(Way, free_ports(len(Way)), strict=True))
         path = own / peer.configuration
         path.write_text(configured(peer, own, made, site_system, self.ports), "utf-8")
-        self._output = own / "output"
+        output = own / "output"
         program = peer.path()
         assert program is not None
-        super().__init__([program, *peer.arguments(str(path))], self._output)
-        self._wait(peer)
+        super().__init__([program, *peer.arguments(str(path))], output)
+        wait_until_listening(self, [self.ports[way] for way in peer.ways], output)
 
-    def _wait(self, peer: Peer) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while not all(_is_listening(self.ports[way]) for way in peer.ways):
-            if self.ended or time.monotonic() > deadline:
-                self.stop()
-                raise RuntimeError(f"{peer.name} did not start: {self._output.read_text('utf-8')}")
-            time.sleep(0.05)
+
+def wait_until_listening(child: Child, ports: Sequence[int], output: Path) -> None:
+    """Wait until a process listens. RuntimeError with its output if it does not start."""
+    deadline = time.monotonic() + START_SECONDS
+    while not all(map(_is_listening, ports)):
+        if child.ended or time.monotonic() > deadline:
+            child.stop()
+            raise RuntimeError(f"{child.command[0]} did not start: {output.read_text('utf-8')}")
+        time.sleep(0.05)
 
 
 def configured(

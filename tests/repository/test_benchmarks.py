@@ -85,6 +85,19 @@ def test_the_stops_of_a_reload_can_be_measured() -> None:
         assert text in done.stdout
 
 
+@pytest.mark.needs("haproxy", "postgresql")
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="CPU time is read from /proc")
+def test_three_bridges_can_be_measured() -> None:
+    command = [sys.executable, "-m", "benchmarks.several", "--rounds", "1", "--seconds", "0.5"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    ratios = [line.split() for line in done.stdout.splitlines() if line.startswith("three / one")]
+    assert len(ratios) == 2
+    assert all(float(each[-1]) > 0 for each in ratios)
+
+
 def _run(code: str, *arguments: str) -> str:
     """Run code that imports `benchmarks`; what it prints."""
     command = [sys.executable, "-c", code, *arguments]

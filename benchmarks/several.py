@@ -1,0 +1,190 @@
+"""`python -m benchmarks.several`: the CPU time of a message, with one bridge and with three.
+
+HAProxy forwards the connections of one port to one bridge, and divides those of another port among
+three, as in docs/scale.md. Each bridge has one worker. All four share a PostgreSQL database at a
+UNIX socket of this machine. It needs Debian's HAProxy and PostgreSQL.
+
+In each round, one bridge gets messages on all connections and on a third of them, and three bridges
+on all, in turn. The order is reversed every round. CPU time is that of all processes of the bridges
+behind the port. Ratios are taken within a round.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+
+from benchmarks.bridges import Bound, OneForBoth, binding_of, check_audit
+from benchmarks.child import Child
+from benchmarks.comparison import GUID, message_request
+from benchmarks.load import Job
+from benchmarks.peers.programs import PEERS
+from benchmarks.peers.running import wait_until_listening
+from benchmarks.processes import settled_processor_seconds
+from benchmarks.proxies import LoadClient, SiteSystemProcess
+from benchmarks.report import conditions
+from benchmarks.shared_state import Postgresql
+from ibcm_bridge.lab.bridge.process import RunningBridge, free_ports
+from ibcm_bridge.lab.pki.authorities import LabPki
+from ibcm_bridge.lab.pki.certificates import LabCredential
+from ibcm_bridge.lab.pki.files import shipped_policy
+from ibcm_bridge.lab.site_systems.published import BRIDGED
+from ibcm_bridge.storage.postgresql_stores import SharedRegistry
+
+CONNECTIONS = 16
+"""Kept connections of each of three bridges, with a message on each at any time."""
+
+WARM_UP_SECONDS = 3.0
+ONE, THREE = 1, 3
+_LOADS = {
+    "one bridge, all connections": (ONE, THREE),
+    "one bridge, a third of them": (ONE, ONE),
+    "three bridges, all": (THREE, THREE),
+}
+"""The number of bridges, and of the connections, in CONNECTIONS."""
+
+_HAPROXY = """\
+global
+    nbthread 1
+    maxconn 1000
+defaults
+    mode tcp
+    balance leastconn
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+"""
+
+_SETTINGS = """
+workers: 1
+messages: {{identity: enforce, signatures: enforce}}
+state: {state}
+"""
+
+
+@dataclass(frozen=True)
+class Behind:
+    """The bridges behind a port of HAProxy."""
+
+    port: int
+    bridges: Sequence[RunningBridge]
+
+    def processor_seconds(self) -> float:
+        """CPU time of all their processes, when they are idle."""
+        return sum(settled_processor_seconds(bridge.pid) for bridge in self.bridges)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.several", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=3, help="of each load (default: 3)")
+    parser.add_argument(
+        "--connections", type=int, default=CONNECTIONS, help="of each of three (default: 16)"
+    )
+    options = parser.parse_args()
+    if not sys.platform.startswith("linux"):
+        parser.error("Linux only: processor time is read from /proc")
+    with tempfile.TemporaryDirectory(prefix="ibcm-bridge-several-") as directory:
+        job = Job("messages", 0, BRIDGED, "", options.seconds, options.connections)
+        spent = _measure(Path(directory), options.rounds, job)
+    print("; ".join(f"{name} {value}" for name, value in conditions().items()))
+    print(f"{3 * options.connections} kept connections, rounds: {options.rounds}\n")
+    print(f"{'CPU time of a message, us':30}{'median':>10}{'lowest':>10}{'highest':>10}")
+    for name, values in spent.items():
+        print(_row(name, values, ".0f"))
+    *ones, three = spent.values()
+    for words, one in zip(("all", "a third"), ones, strict=True):
+        ratios = [b / a for a, b in zip(one, three, strict=True)]
+        print(_row(f"three / one, {words}", ratios, ".3f"))
+
+
+def _row(name: str, values: Sequence[float], form: str) -> str:
+    cells = (statistics.median(values), min(values), max(values))
+    return f"{name:30}" + "".join(f"{value:>10{form}}" for value in cells)
+
+
+def _measure(directory: Path, rounds: int, job: Job) -> dict[str, list[float]]:
+    bound = Bound(GUID, generate_private_key(65537, 2048))
+    job = replace(job, request=message_request(bound.key).decode("latin-1"))
+    spent: dict[str, list[float]] = {name: [] for name in _LOADS}
+    with _running(directory, bound) as (client, behind):
+        for each in behind.values():
+            client.begin(replace(job, port=each.port, seconds=WARM_UP_SECONDS))
+            client.finish()
+        order = list(_LOADS.items())
+        for _ in range(rounds):
+            for name, (count, share) in order:
+                each = behind[count]
+                client.begin(replace(job, port=each.port, connections=share * job.connections))
+                before = each.processor_seconds()
+                done = client.finish()
+                took = each.processor_seconds() - before
+                spent[name].append(took * 1e6 / done.requests)
+            order.reverse()
+        bridges = [bridge for each in behind.values() for bridge in each.bridges]
+    for bridge in bridges:
+        check_audit(bridge)
+    return spent
+
+
+@contextlib.contextmanager
+def _running(directory: Path, bound: Bound) -> Iterator[tuple[LoadClient, dict[int, Behind]]]:
+    pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
+    with contextlib.ExitStack() as stack:
+        database = directory / "database"
+        database.mkdir()
+        # The user of the server, which is not root, enters the folder.
+        directory.chmod(0o711)
+        state = stack.enter_context(Postgresql(database)).state
+        policy = shipped_policy() + _SETTINGS.format(state=state.address)
+        site_system = stack.enter_context(SiteSystemProcess(pki, directory, 0))
+        address = OneForBoth(site_system.port)
+        bridges = [
+            RunningBridge(directory / f"bridge-{number}", pki, address, policy=policy)
+            for number in range(ONE + THREE)
+        ]
+        # The certificates of one bridge's clients are as good for the others.
+        made = bridges[0].directory / "pki"
+        with SharedRegistry(state) as registry:
+            registry.add(binding_of(bound, LabCredential.read(made / "clients", "computer")))
+        for bridge in bridges:
+            stack.enter_context(bridge)
+        left = iter(bridges)
+        behind = {
+            count: Behind(port, [next(left) for _ in range(count)])
+            for count, port in zip((ONE, THREE), free_ports(2), strict=True)
+        }
+        stack.enter_context(_haproxy(directory, behind))
+        yield stack.enter_context(LoadClient(made)), behind
+
+
+@contextlib.contextmanager
+def _haproxy(directory: Path, behind: dict[int, Behind]) -> Iterator[None]:
+    text = _HAPROXY
+    for each in behind.values():
+        text += f"listen port-{each.port}\n    bind 127.0.0.1:{each.port}\n"
+        for number, bridge in enumerate(each.bridges):
+            text += "    server bridge-{} {}:{}\n".format(number, *bridge.address)
+    file = directory / "haproxy.cfg"
+    file.write_text(text, "ascii")
+    (program,) = [peer.path() for peer in PEERS if peer.name == "haproxy"]
+    if program is None:
+        raise RuntimeError("HAProxy is not installed: apt-get install haproxy")
+    output = directory / "haproxy.log"
+    with Child([program, "-db", "-f", file], output) as running:
+        wait_until_listening(running, [each.port for each in behind.values()], output)
+        yield
+
+
+if __name__ == "__main__":
+    main()
