@@ -49,6 +49,9 @@ SESSION = (
     "SET lock_timeout = '1500ms'",
     "SET idle_in_transaction_session_timeout = '10s'",
     "SET tcp_user_timeout = '10s'",
+    # A bridge acknowledges only what is stored. Off would lose changes when the server is killed.
+    "SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') = 'off'",
 )
 
 

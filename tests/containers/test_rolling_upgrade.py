@@ -30,10 +30,13 @@ LABEL = "ibcm-bridge-rolling-upgrade"
 USER = 10001
 """That of the image."""
 
+TEMPORARY = "/tmp"
+"""The only folder of a container that can be written."""
+
 _START_POSTGRESQL = """
 cd /usr/lib/postgresql/*/bin
-./initdb --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C -D /tmp/data >&2
-exec ./postgres -D /tmp/data -c listen_addresses= -c unix_socket_directories={socket}
+./initdb --no-sync --auth=trust --username=postgres --encoding=UTF8 --locale=C -D {data} >&2
+exec ./postgres -D {data} -c listen_addresses= -c unix_socket_directories={socket}
 """
 
 
@@ -42,7 +45,7 @@ def container(podman: Podman, image: str, *options: str) -> tuple[str, ...]:
     configuration = podman.environment["CONTAINERS_CONF"]
     return (
         *("env", f"CONTAINERS_CONF={configuration}", "podman", "run", "--rm", "--label", LABEL),
-        *("--network", "host", "--read-only", "--tmpfs", "/tmp", "--cap-drop", "all"),
+        *("--network", "host", "--read-only", "--tmpfs", TEMPORARY, "--cap-drop", "all"),
         *("--security-opt", "no-new-privileges", *options, image),
     )
 
@@ -77,7 +80,7 @@ class Postgresql:
         self.socket = folder
         folder.mkdir(mode=0o777)
         folder.chmod(0o777)
-        start = _START_POSTGRESQL.format(socket=folder)
+        start = _START_POSTGRESQL.format(data=f"{TEMPORARY}/data", socket=folder)
         command = container(podman, SERVICES, "--user", "postgres", *mounted(folder))
         self._process = subprocess.Popen([*command, "sh", "-euc", start])
 

@@ -127,6 +127,22 @@ def test_a_database_that_was_read_only_is_written_again_without_a_restart(
         assert registry.add(PC1) == PC1
 
 
+@pytest.mark.parametrize(("of_server", "of_bridge"), [("off", "on"), ("remote_apply",) * 2])
+def test_a_change_is_stored_when_it_is_acknowledged(
+    state: StateDatabase,
+    admin: psycopg.Connection[object],
+    of_server: str,
+    of_bridge: str,
+) -> None:
+    admin.execute(f"ALTER DATABASE state SET synchronous_commit = {of_server}")
+    try:
+        with SharedRegistry(state) as registry:
+            found = registry._database.one("SELECT current_setting('synchronous_commit')")
+    finally:
+        admin.execute("ALTER DATABASE state RESET synchronous_commit")
+    assert found == (of_bridge,)
+
+
 def test_an_import_that_is_refused_halfway_changes_nothing(
     state: StateDatabase, admin: psycopg.Connection[object]
 ) -> None:
