@@ -103,8 +103,8 @@ def main() -> None:
     for name, values in spent.items():
         print(_row(name, values, ".0f"))
     *ones, three = spent.values()
-    for words, one in zip(("all", "a third"), ones, strict=True):
-        ratios = [b / a for a, b in zip(one, three, strict=True)]
+    for words, alone in zip(("all", "a third"), ones, strict=True):
+        ratios = [b / a for a, b in zip(alone, three, strict=True)]
         print(_row(f"three / one, {words}", ratios, ".3f"))
 
 

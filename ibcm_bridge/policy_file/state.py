@@ -16,7 +16,7 @@ _ALLOWED = frozenset(
 _FILES = ("passfile", "sslrootcert", "sslcert", "sslkey")
 _SECRETS = frozenset(("password", "sslpassword"))
 _FIXED = {
-    "target_session_attrs": "the bridge uses the host that is not a standby",
+    "target_session_attrs": "the bridge always uses the primary",
     "sslmode": "the certificate of the server is always verified",
 }
 """Parameters of libpq that have one value, and why."""

@@ -84,7 +84,7 @@ def _role(parameters: dict[str, Any], limit_seconds: float) -> Found:
     except psycopg.Error as error:
         return Found(Severity.RISK, f"{host} {cause(error)}")
     assert found is not None
-    role = "a standby, which is used after its promotion" if found[0] else "the primary"
+    role = "a standby; it is used only after its promotion" if found[0] else "the primary"
     return Found(Severity.GOOD, f"{host} is {role}")
 
 

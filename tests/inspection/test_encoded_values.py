@@ -270,7 +270,7 @@ LONG = st.sampled_from((b"A" * MIN_RUN, b"00ff" * 32, b"A" * 70 + b"\r\n" + b"B"
 def test_a_value_after_another_character_follows_no_parameter(
     pieces: list[tuple[bytes, bytes]], end: bytes
 ) -> None:
-    """What precedes a value is only split into words if a parameter can end there."""
+    """The text before a value is only split into words if a parameter can end there."""
     text = b"".join(before + value for before, value in pieces) + end
     for begin, _ in runs(text):
         words = text[max(0, begin - 24) : begin].rstrip(b" \t\r\n\"'").split()

@@ -65,7 +65,7 @@ def test_files_are_relative_to_the_policy_file(load: Load, directory: Path) -> N
         (f"{LOCAL}&options=-c%20x%3D1", "state: options cannot be set; allowed: dbname, host"),
         (
             "postgresql://db1,db2/ibcm?target_session_attrs=read-write",
-            "state: target_session_attrs cannot be set; the bridge uses the host that is not a",
+            "state: target_session_attrs cannot be set; the bridge always uses the primary",
         ),
         (f"{LOCAL}&passfile=none", "state: passfile: "),
         (f"postgresql://ibcm:{SECRET}@db/ibcm", "state: contains a password"),

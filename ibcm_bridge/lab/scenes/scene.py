@@ -120,10 +120,10 @@ def _required(
     action: ActionResult, cause: Cause | BridgeRefusal, found: Cause | BridgeRefusal | None
 ) -> ActionResult:
     if action.result is not Result.FAILED:
-        return replace(action, result=Result.FAILED, text="this must not succeed")
+        return replace(action, result=Result.FAILED, text="succeeded, but must fail")
     if found == cause:
         return replace(action, result=Result.AS_REQUIRED)
-    text = f"this must fail for another reason. Required: {_words(cause)}. Found: {_words(found)}."
+    text = f"failed for the wrong reason. Required: {_words(cause)}. Found: {_words(found)}."
     return replace(action, text=text)
 
 

@@ -61,7 +61,7 @@ def in_running_lab(run: Callable[[RunningLab], bool]) -> int:
             print(f"ibcm-bridge lab: fault on: {fault}; the page switches it off", file=sys.stderr)
         if state.get(EDITED_POLICY):
             print(
-                "ibcm-bridge lab: the policy of this lab is edited; the page resets it",
+                "ibcm-bridge lab: this lab uses an edited policy; its page has Reset",
                 file=sys.stderr,
             )
         good = run(lab)

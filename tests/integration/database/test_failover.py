@@ -91,7 +91,7 @@ def test_check_names_the_role_of_each_host(
     found = [(finding.level, finding.text) for finding in check_state(policy)]
     assert found[:2] == [
         (Level.FACT, f"{primary.socket} is the primary"),
-        (Level.FACT, f"{standby.socket} is a standby, which is used after its promotion"),
+        (Level.FACT, f"{standby.socket} is a standby; it is used only after its promotion"),
     ]
     assert {level for level, _ in found} == {Level.FACT}
     primary.stop()

@@ -163,7 +163,7 @@ def test_an_edited_policy_is_printed(lab: None, folder: Path) -> None:
     finally:
         do(page, "reset", {})
     assert shown.returncode == 0
-    assert shown.stderr == "ibcm-bridge lab: the policy of this lab is edited; the page resets it\n"
+    assert shown.stderr == "ibcm-bridge lab: this lab uses an edited policy; its page has Reset\n"
     wait_for(lambda: state().get("edited_policy") is False)
     assert client("--scene", "workgroup").stderr == ""
 

@@ -39,7 +39,7 @@ def test_actions_are_below_their_network_and_site_system() -> None:
     "shown",
     [
         action(f"same SHA-256: {SHA}"),
-        action("the server's certificate has another name, " * 5, Result.AS_REQUIRED),
+        action("the server's certificate is for another name, " * 5, Result.AS_REQUIRED),
         action("403 Forbidden", Result.FAILED, "This message is not supported. " * 9),
         action(SHA * 3, Result.FELL_BACK),
     ],

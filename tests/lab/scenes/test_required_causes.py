@@ -73,7 +73,7 @@ def test_a_refusal_of_the_bridge_is_that_of_its_audit(lab: RunningLab) -> None:
 def test_a_refusal_for_another_cause_fails(lab: RunningLab, cause: Cause) -> None:
     action = attempted(lab, cause)
     assert action.result is Result.FAILED
-    assert action.text.startswith("this must fail for another reason. Required: ")
+    assert action.text.startswith("failed for the wrong reason. Required: ")
     assert action.text.endswith("Found: the bridge refuses it: directory (*.directories).")
 
 
@@ -87,7 +87,7 @@ def test_a_refusal_without_its_audit_record_fails(lab: RunningLab, tmp_path: Pat
 
 def test_a_request_that_succeeds_fails(lab: RunningLab) -> None:
     action = attempted(lab, DIRECTORY, Request("GET", "/SMS_MP/.sms_aut?MPLIST"))
-    assert (action.result, action.text) == (Result.FAILED, "this must not succeed")
+    assert (action.result, action.text) == (Result.FAILED, "succeeded, but must fail")
 
 
 def test_nothing_is_not_a_failure(lab: RunningLab) -> None:
