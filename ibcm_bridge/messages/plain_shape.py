@@ -16,12 +16,13 @@ from ibcm_bridge.messages.document_values import FoundValues
 from ibcm_bridge.messages.guid_places import GuidPlaces
 from ibcm_bridge.messages.plain_xml import Tag, Visited, watched_elements
 
-REMEMBERED = 256
+REMEMBERED = 128
 """Shapes; the least recently used one is forgotten."""
 
 MAX_CHARACTERS = 16_384
-MAX_VISITED = 64
-"""Larger shapes are not remembered. So all of them take less than 8 MB, whatever clients send."""
+MAX_NAMES = 1_024
+"""Of all elements, and on the paths of the visited ones. Larger shapes are not remembered, and none
+with other characters than ASCII. So all of them take less than 16 MB, whatever clients send."""
 
 
 class Shape(NamedTuple):
@@ -42,7 +43,7 @@ def shape_of(tags: Sequence[str], places: GuidPlaces) -> Shape:
     Raise NotPlainError unless every tag is well-formed and every element ends at its place.
     """
     written = _BETWEEN.join(tags)
-    if len(written) > MAX_CHARACTERS:
+    if len(written) > MAX_CHARACTERS or not written.isascii():
         return _shape(tags, places)
     try:
         return _remembered(written, places)
@@ -64,7 +65,8 @@ class _NotRememberedError(Exception):
 @lru_cache(maxsize=REMEMBERED)
 def _remembered(written: str, places: GuidPlaces) -> Shape:
     shape = _shape(written.split(_BETWEEN), places)
-    if len(shape.visited) > MAX_VISITED:
+    names = len(shape.elements) + sum(1 + len(above) for _, above, _ in shape.visited)
+    if names > MAX_NAMES:
         raise _NotRememberedError(shape)
     return shape
 

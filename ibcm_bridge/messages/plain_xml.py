@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from operator import length_hint
+from sys import intern
 
 from ibcm_bridge.messages.long_values import has_long_value
 
@@ -194,7 +195,8 @@ def watched_elements(tags: Sequence[str], watches: Watches) -> tuple[Visited, ..
                 at = NO_TEXT
             elif tags[at + 1 : at + 2] != [tag.end]:
                 at = HAS_ELEMENTS
-            visited.append((tag, tuple([end[2:] for end in path]), at))
+            # One string for all paths with this name: shapes are remembered.
+            visited.append((tag, tuple([intern(end[2:]) for end in path]), at))
         return tag.end
 
     root = next(rest)

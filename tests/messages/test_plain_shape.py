@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ibcm_bridge.messages import plain_shape
+from ibcm_bridge.messages import plain_shape, plain_xml
 from ibcm_bridge.messages.document import Document, plain_document
 from ibcm_bridge.messages.guid_places import NO_PLACES, GuidPlaces
-from ibcm_bridge.messages.plain_shape import MAX_CHARACTERS, MAX_VISITED, REMEMBERED
+from ibcm_bridge.messages.plain_shape import MAX_CHARACTERS, MAX_NAMES, REMEMBERED
 
 from .both_parsers import same
 from .making import DOCUMENTS, GUID_PLACES, GUIDS, VALUES
@@ -94,8 +95,10 @@ def test_a_document_that_is_not_plain_stays_so(good: str, bad: str) -> None:
 
 
 def test_a_large_shape_is_not_remembered() -> None:
-    for count in (MAX_VISITED, MAX_VISITED + 1):
-        read(f"<a>{'<User/>' * count}</a>")
+    # Of each element, its name and that of the root count; of the document, its two names.
+    most = (MAX_NAMES - 2) // 2
+    for count in (most, most + 1):
+        assert read(f"<a>{'<User/>' * count}</a>") is not None
     assert remembered() == 1
     text = f"<a>{'<b/>' * ((MAX_CHARACTERS - 8) // 4)}</a>"
     assert len(text) - 1 <= MAX_CHARACTERS < len(text) + 3
@@ -103,6 +106,43 @@ def test_a_large_shape_is_not_remembered() -> None:
     assert remembered() == 2
     assert read(text.replace("<a>", "<a><b/>")) is not None
     assert remembered() == 2
+
+
+def test_a_shape_with_other_characters_than_ascii_is_not_remembered() -> None:
+    assert read('<a b="\N{GRINNING FACE}"><User/></a>') is not None
+    assert remembered() == 0
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        pytest.param(lambda number: deep(number, 29, 30), id="deep"),
+        pytest.param(lambda number: "".join(f"<a{number}-{n}/>" for n in range(900)), id="names"),
+        pytest.param(lambda number: f"<a{number}/>" + "<User/>" * 500, id="visited"),
+    ],
+)
+def test_all_remembered_shapes_take_less_than_16_mb(shape: Callable[[int], str]) -> None:
+    count = 16
+    texts = [f"<r>{shape(number)}</r>" for number in range(count)]
+    assert read(texts[0]) is not None
+    nothing = remembered()
+    tracemalloc.start()
+    try:
+        for text in texts:
+            read(text)
+        plain_xml.read_tag.cache_clear()
+        used, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (nothing, remembered()) == (1, count)
+    assert used / count * REMEMBERED < 16e6
+
+
+def deep(number: int, depth: int, count: int) -> str:
+    """Elements with long names around many that are visited."""
+    names = [f"n{number}-{level}-" + "-".join(["x" * 50] * 4) for level in range(depth)]
+    begin = "".join(f"<{name}>" for name in names)
+    return begin + "<User/>" * count + "".join(f"</{name}>" for name in reversed(names))
 
 
 def test_only_so_many_shapes_are_remembered() -> None:
