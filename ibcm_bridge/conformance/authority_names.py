@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 from OpenSSL import SSL, crypto
@@ -25,6 +26,7 @@ class NamesClient:
         self._credential = credential
         self._seconds = seconds
         self._socket: socket.socket | None = None
+        self._aborted = False
 
     def names(self) -> ClientResult:
         """Complete a handshake, and return the names. OSError, HandshakeRefused."""
@@ -35,6 +37,8 @@ class NamesClient:
         context.use_privatekey(self._credential.key)
         with socket.create_connection(self._address, self._seconds) as plain:
             self._socket = plain
+            if self._aborted:
+                raise TimeoutError("aborted before the connection was open")
             plain.setblocking(True)  # pyOpenSSL does not wait for a socket with a timeout
             connection = SSL.Connection(context, plain)
             connection.set_tlsext_host_name(self._server_name.encode())
@@ -49,8 +53,10 @@ class NamesClient:
 
     def abort(self) -> None:
         """End the connection from another thread."""
+        self._aborted = True
         if self._socket is not None:
-            self._socket.shutdown(socket.SHUT_RDWR)
+            with contextlib.suppress(OSError):  # it has ended already
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _text(name: crypto.X509Name) -> str:
