@@ -85,7 +85,7 @@ class UploadAssembly:
 
     async def totals(self) -> tuple[int, int]:
         """Return the number of uploads, and of their bytes. Raise SpoolError."""
-        return await self._in_thread(self._spool.totals)
+        return await self._in_thread(self._spool.totals, changes=False)
 
     def close(self) -> None:
         """Close the spool, and delete it if it is temporary."""
@@ -139,9 +139,11 @@ class UploadAssembly:
         others = (sender for sender, _ in known)
         return next(own, next(others, senders[0]))
 
-    async def _in_thread[Found](self, work: Callable[[], Found]) -> Found:
+    async def _in_thread[Found](self, work: Callable[[], Found], *, changes: bool = True) -> Found:
         breaker = self._breaker
-        asked = work if breaker is None else lambda: guarded(breaker, work, SpoolError)
+        asked = (
+            work if breaker is None else lambda: guarded(breaker, work, SpoolError, changes=changes)
+        )
         return await asyncio.get_running_loop().run_in_executor(self._thread, asked)
 
     async def _run[Found](self, work: Callable[[], Found]) -> Found | Deny:

@@ -43,15 +43,19 @@ _CONNECTION: Mapping[str, object] = {
     "tcp_user_timeout": 10_000,
 }
 
+STORED = (
+    # Only what is stored is acknowledged. Off would lose changes when the server is killed.
+    "SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') = 'off'"
+)
+
 SESSION = (
     # The server itself ends a statement that takes long, and a transaction of a machine that died.
     "SET statement_timeout = '5s'",
     "SET lock_timeout = '1500ms'",
     "SET idle_in_transaction_session_timeout = '10s'",
     "SET tcp_user_timeout = '10s'",
-    # A bridge acknowledges only what is stored. Off would lose changes when the server is killed.
-    "SELECT set_config('synchronous_commit', 'on', false)"
-    " WHERE current_setting('synchronous_commit') = 'off'",
+    STORED,
 )
 
 
@@ -70,11 +74,16 @@ class PostgresqlDatabase:
         *,
         connections: int,
         limit_seconds: float | None = LIMIT_SECONDS,
+        locks_rows: bool = False,
     ) -> None:
-        """Connect, and migrate the schema. `limit_seconds` is None for the command line."""
+        """Connect, and migrate the schema. `limit_seconds` is None for the command line.
+
+        `locks_rows`: another transaction only locks rows, and never a whole table.
+        """
         self._place = state.address
         self._error = error
         self._limit = limit_seconds
+        self._locks_rows = locks_rows
         try:
             with (
                 psycopg.connect(**connection_parameters(state)) as connection,
@@ -89,7 +98,7 @@ class PostgresqlDatabase:
             kwargs=connection_parameters(state),
             min_size=0,
             max_size=connections,
-            configure=_configure if limit_seconds is not None else None,
+            configure=_configure if limit_seconds is not None else _store_what_is_acknowledged,
             timeout=LIMIT_SECONDS if limit_seconds is None else limit_seconds,
             # A failed attempt to connect is not repeated in the background: the next one begins it.
             reconnect_timeout=0,
@@ -125,7 +134,7 @@ class PostgresqlDatabase:
         if isinstance(error, ValueError):
             return self.error(f"is damaged: {error}")
         found = self.error(cause(error))
-        found.of_statement = _is_of_statement(error)
+        found.of_statement = _is_of_statement(error, locks_rows=self._locks_rows)
         return found
 
     def error(self, words: str) -> DatabaseError:
@@ -209,10 +218,10 @@ _OF_STATEMENT = (
 """The rows of a statement are the cause. Others are of the whole database."""
 
 
-def _is_of_statement(error: psycopg.Error) -> bool:
+def _is_of_statement(error: psycopg.Error, *, locks_rows: bool) -> bool:
     if isinstance(error, psycopg.errors.LockNotAvailable):
-        # Only if it waits for a row, and not for a whole table, the server says which one.
-        return error.diag.context is not None
+        # Of those that wait for one row, the server names it only to the first.
+        return locks_rows or error.diag.context is not None
     return isinstance(error, _OF_STATEMENT)
 
 
@@ -282,6 +291,10 @@ class Cut:
         """Do not shut it down any longer."""
         with self._lock:
             self._socket.close()
+
+
+def _store_what_is_acknowledged(connection: psycopg.Connection) -> None:
+    connection.execute(STORED)
 
 
 def _configure(connection: psycopg.Connection) -> None:

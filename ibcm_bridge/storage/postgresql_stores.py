@@ -51,6 +51,7 @@ class SharedUploads(UploadTable):
             SpoolError,
             connections=UPLOAD_CONNECTIONS,
             limit_seconds=UPLOAD_LIMIT_SECONDS,
+            locks_rows=True,
         )
         try:
             super().__init__(database, UPLOADS, state, limits, clock)

@@ -17,6 +17,7 @@ from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage import postgresql_import
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_rows import row_of
+from ibcm_bridge.storage.postgresql import LIMIT_SECONDS
 from ibcm_bridge.storage.postgresql_schema import VERSION
 from ibcm_bridge.storage.postgresql_statements import BINDINGS, CHANNEL
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
@@ -127,20 +128,22 @@ def test_a_database_that_was_read_only_is_written_again_without_a_restart(
         assert registry.add(PC1) == PC1
 
 
-@pytest.mark.parametrize(("of_server", "of_bridge"), [("off", "on"), ("remote_apply",) * 2])
+@pytest.mark.parametrize("limit_seconds", [None, LIMIT_SECONDS], ids=["command", "bridge"])
+@pytest.mark.parametrize(("of_server", "set_here"), [("off", "on"), ("remote_apply",) * 2])
 def test_a_change_is_stored_when_it_is_acknowledged(
     state: StateDatabase,
     admin: psycopg.Connection[object],
     of_server: str,
-    of_bridge: str,
+    set_here: str,
+    limit_seconds: float | None,
 ) -> None:
     admin.execute(f"ALTER DATABASE state SET synchronous_commit = {of_server}")
     try:
-        with SharedRegistry(state) as registry:
+        with SharedRegistry(state, limit_seconds) as registry:
             found = registry._database.one("SELECT current_setting('synchronous_commit')")
     finally:
         admin.execute("ALTER DATABASE state RESET synchronous_commit")
-    assert found == (of_bridge,)
+    assert found == (set_here,)
 
 
 def test_an_import_that_is_refused_halfway_changes_nothing(

@@ -60,9 +60,16 @@ class DatabaseBreaker:
 
 
 def guarded[Found](
-    breaker: DatabaseBreaker, work: Callable[[], Found], unavailable: type[DatabaseError]
+    breaker: DatabaseBreaker,
+    work: Callable[[], Found],
+    unavailable: type[DatabaseError],
+    *,
+    changes: bool = True,
 ) -> Found:
-    """Work with a database in a thread, unless it has failed just now: then raise `unavailable`."""
+    """Work with a database in a thread, unless it has failed just now: then raise `unavailable`.
+
+    Work that only reads can succeed while every change fails, so it does not end a failure.
+    """
     if (refusal := breaker.refusal()) is not None:
         raise unavailable(refusal)
     try:
@@ -71,5 +78,6 @@ def guarded[Found](
         if not error.of_statement:
             breaker.failed(str(error))
         raise
-    breaker.succeeded()
+    if changes:
+        breaker.succeeded()
     return found

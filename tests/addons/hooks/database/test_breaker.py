@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from unittest.mock import Mock
@@ -53,6 +54,42 @@ def test_an_upload_that_another_machine_has_locked_does_not_stop_the_others(
             take(uploads, breaker)
         assert breaker.problem is None
     took(uploads, 0, 100)
+
+
+def test_several_packets_that_wait_for_one_upload_do_not_stop_the_others(
+    uploads: SharedUploads, state: StateDatabase
+) -> None:
+    """The server names the row only to the first that waits for it."""
+    breaker = DatabaseBreaker()
+    uploads.begin(ME, "{1}")
+    with (
+        closing(SharedUploads(state, LIMITS, Clock())) as died,
+        died._database.transaction() as transaction,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        transaction.execute(died._statements.find_to_change, (ME.site_system, "{1}"))
+        waiting = [pool.submit(take, uploads, breaker) for _ in range(3)]
+        for packet in waiting:
+            with pytest.raises(SpoolError, match="locked by another transaction"):
+                packet.result()
+        assert breaker.problem is None
+
+
+def test_reading_does_not_end_the_failure_of_a_change(uploads: SharedUploads) -> None:
+    now = Clock()
+    breaker = DatabaseBreaker(lambda: now.now)
+
+    def refused() -> None:
+        raise SpoolError("is read-only")
+
+    with pytest.raises(SpoolError):
+        guarded(breaker, refused, SpoolError)
+    now.now += 15
+    assert guarded(breaker, uploads.totals, SpoolError, changes=False) == (0, 0)
+    assert breaker.reported() == "is read-only"
+    now.now += 15
+    guarded(breaker, lambda: uploads.begin(ME, "{1}"), SpoolError)
+    assert breaker.reported() is None
 
 
 def test_a_database_that_stopped_is_not_asked_for_a_while(
