@@ -196,9 +196,8 @@ def _intercepted(stage: Stage) -> Iterator[ActionResult]:
         registration = client.device.registration()
         refused = client.attempt("registration", registration)
         # The client sees a 502; the proxy knows why.
-        yield from stage.must_fail(
-            Failure.CERTIFICATE_REQUIRED, [replace(refused, cause=proxy.refused)]
-        )
+        cause = proxy.refused if refused.cause == 502 else refused.cause
+        yield from stage.must_fail(Failure.CERTIFICATE_REQUIRED, [replace(refused, cause=cause)])
         client.close()
 
 

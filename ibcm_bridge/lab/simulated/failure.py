@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from ibcm_bridge.lab.protocol.client import HandshakeRefused, Response
+from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Response
 
 
 class Failure(StrEnum):
@@ -30,6 +30,8 @@ class Failure(StrEnum):
     CERTIFICATE_REQUIRED = "the server requires a client certificate"
     HANDSHAKE = "the server refuses the TLS handshake"
     CONNECTION = "the connection is closed without a response"
+    OTHER = "an error of this computer, and not of the server"
+    """No scene requires it."""
     OTHER_RESPONSE = "the response has other content than a success"
     UNKNOWN_USER = "the domain controller does not know the user"
     UNKNOWN_SERVICE = "the domain controller does not know the service"
@@ -65,8 +67,10 @@ def failure_of(error: Exception) -> Failure:
         case TimeoutError():
             return Failure.TIMEOUT
         case OSError():
-            return _ERRNO.get(error.errno or 0, Failure.CONNECTION)
-    return Failure.CONNECTION
+            return _ERRNO.get(error.errno or 0, Failure.OTHER)
+        case ConnectionEnded():
+            return Failure.CONNECTION
+    return Failure.OTHER
 
 
 def cause_of(response: Response) -> Cause:
@@ -90,5 +94,7 @@ _ERRNO: Mapping[int, Failure] = MappingProxyType(
         # Linux reports ICMP admin-prohibited, which the lab's firewall sends, as EHOSTUNREACH.
         errno.EHOSTUNREACH: Failure.PROHIBITED,
         errno.ECONNREFUSED: Failure.NOT_LISTENING,
+        errno.ECONNRESET: Failure.CONNECTION,
+        errno.EPIPE: Failure.CONNECTION,
     }
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from errno import ECONNREFUSED, EHOSTUNREACH
+from errno import ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH
 from pathlib import Path
 from random import Random
 
@@ -155,7 +155,9 @@ def test_a_scene_fails_if_its_bridge_is_only_down(lab: RunningLab, name: str) ->
         (TimeoutError(), Failure.TIMEOUT),
         (OSError(EHOSTUNREACH, ""), Failure.PROHIBITED),
         (OSError(ECONNREFUSED, ""), Failure.NOT_LISTENING),
-        (OSError(), Failure.CONNECTION),
+        (ConnectionResetError(ECONNRESET, ""), Failure.CONNECTION),
+        (OSError(ENETUNREACH, ""), Failure.OTHER),
+        (OSError(), Failure.OTHER),
     ],
     ids=lambda value: repr(value)[:40],
 )
