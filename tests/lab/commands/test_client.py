@@ -84,7 +84,7 @@ def test_one_client_plays_the_usual_scenes() -> None:
         "(CLIENT-PICK)",
         "(CLIENT-UPDATES)",
         "(fell back)",
-        "(CLIENT-RESUME)",
+        "(CLIENT-RESUME, CLIENT-MODE)",
         "same SHA-256:",
         "Each scene shows what it should.",
     ):
