@@ -66,10 +66,10 @@ def failure_of(error: Exception) -> Failure:
             return Failure.CERTIFICATE_REQUIRED if required else Failure.HANDSHAKE
         case TimeoutError():
             return Failure.TIMEOUT
+        case ConnectionEnded() | ConnectionResetError() | BrokenPipeError():
+            return Failure.CONNECTION
         case OSError():
             return _ERRNO.get(error.errno or 0, Failure.OTHER)
-        case ConnectionEnded():
-            return Failure.CONNECTION
     return Failure.OTHER
 
 
@@ -94,7 +94,5 @@ _ERRNO: Mapping[int, Failure] = MappingProxyType(
         # Linux reports ICMP admin-prohibited, which the lab's firewall sends, as EHOSTUNREACH.
         errno.EHOSTUNREACH: Failure.PROHIBITED,
         errno.ECONNREFUSED: Failure.NOT_LISTENING,
-        errno.ECONNRESET: Failure.CONNECTION,
-        errno.EPIPE: Failure.CONNECTION,
     }
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from errno import ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH
+from http.client import RemoteDisconnected
 from pathlib import Path
 from random import Random
 
@@ -155,7 +156,8 @@ def test_a_scene_fails_if_its_bridge_is_only_down(lab: RunningLab, name: str) ->
         (TimeoutError(), Failure.TIMEOUT),
         (OSError(EHOSTUNREACH, ""), Failure.PROHIBITED),
         (OSError(ECONNREFUSED, ""), Failure.NOT_LISTENING),
-        (ConnectionResetError(ECONNRESET, ""), Failure.CONNECTION),
+        (OSError(ECONNRESET, ""), Failure.CONNECTION),
+        (RemoteDisconnected(), Failure.CONNECTION),
         (OSError(ENETUNREACH, ""), Failure.OTHER),
         (OSError(), Failure.OTHER),
     ],
