@@ -18,6 +18,9 @@ HAPROXY, POSTGRESQL = "haproxy", "postgresql"
 CUTS = {*NAMES, HAPROXY}
 """Parts that have connections of clients. That of a database is not one."""
 
+PASSED_ON_SECONDS = 2.0
+"""HAProxy may pass on the end of a kept connection a little later, while a request begins on it."""
+
 REASONS = {
     "identity-unavailable", "upload-unavailable",
     # on a busy machine
@@ -46,7 +49,10 @@ def unexplained(
         if not failure.error:
             return records.get(failure.reference, {}).get("reason") in REASONS
         return any(
-            outage.part in CUTS and failure.began <= outage.ended and failure.ended >= outage.began
+            outage.part in CUTS
+            and failure.connected <= outage.ended
+            and failure.began <= outage.ended + PASSED_ON_SECONDS
+            and failure.ended >= outage.began
             for outage in outages
         )
 

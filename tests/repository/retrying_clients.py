@@ -50,8 +50,10 @@ NO_SESSION = "0x8020001F"
 class Failure(NamedTuple):
     """A connection that was cut, or a response 503. The times are of `time.monotonic`."""
 
-    began: float
+    connected: float
     """Before the client connected."""
+    began: float
+    """Before the request, if the connection was kept; otherwise the same."""
     ended: float
     error: str = ""
     """How the connection ended; empty if there was a response."""
@@ -179,7 +181,7 @@ class RetryingClients:
     def _keep(self) -> None:
         credential = self._new_computer().credential
         while not self._ended.wait(RETRY_SECONDS):
-            began = time.monotonic()
+            began = connected = time.monotonic()
             try:
                 with self.two.client(credential) as client:
                     client.connect()
@@ -192,7 +194,7 @@ class RetryingClients:
                             assert response.status == HTTPStatus.OK, response
                             self.kept += 1
             except CUT as error:
-                self._note_cut(error, began)
+                self._note_cut(error, connected, began)
 
     def _new_computer(self) -> _Computer:
         name = f"pc{next(self._numbers)}.corp.example"
@@ -212,21 +214,21 @@ class RetryingClients:
                     time.sleep(PAUSE_SECONDS)
                     return Sent(response, again)
             except CUT as error:
-                self._note_cut(error, began)
+                self._note_cut(error, began, began)
             again = True
             assert not self._given_up.wait(RETRY_SECONDS), (request.target, self.failures[-1])
 
     def _is_refused(self, method: str, response: Response, began: float) -> bool:
         if response.status != HTTPStatus.SERVICE_UNAVAILABLE:
             return False
-        failure = Failure(began, time.monotonic(), "", _reference(response), method)
+        failure = Failure(began, began, time.monotonic(), "", _reference(response), method)
         self.failures.append(failure)
         return True
 
-    def _note_cut(self, error: Exception, began: float) -> None:
+    def _note_cut(self, error: Exception, connected: float, began: float) -> None:
         if isinstance(error, HandshakeRefused) and error.alert is not None:
             raise error  # the bridge has refused
-        self.failures.append(Failure(began, time.monotonic(), error=repr(error)))
+        self.failures.append(Failure(connected, began, time.monotonic(), error=repr(error)))
 
 
 class Sent(NamedTuple):

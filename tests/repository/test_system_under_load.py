@@ -47,9 +47,11 @@ RECORDS = {
 @pytest.mark.parametrize(
     "failure",
     [
-        Failure(9.0, 10.5, "cut"),
-        Failure(11.0, 11.1, "cut"),
-        Failure(30.0, 30.1, reference="aa"),
+        Failure(9.0, 9.0, 10.5, "cut"),
+        Failure(11.0, 11.0, 11.1, "cut"),
+        # on a connection that HAProxy is about to end
+        Failure(9.0, 11.1, 11.2, "cut"),
+        Failure(30.0, 30.0, 30.1, reference="aa"),
     ],
 )
 def test_a_cut_by_the_kill_and_an_audited_refusal_are_explained(failure: Failure) -> None:
@@ -60,13 +62,14 @@ def test_a_cut_by_the_kill_and_an_audited_refusal_are_explained(failure: Failure
     ("failure", "outage"),
     [
         # before, and after
-        (Failure(9.0, 9.9, "cut"), BRIDGE_KILLED),
-        (Failure(11.1, 11.2, "cut"), BRIDGE_KILLED),
+        (Failure(9.0, 9.0, 9.9, "cut"), BRIDGE_KILLED),
+        (Failure(11.1, 11.1, 11.2, "cut"), BRIDGE_KILLED),
+        (Failure(9.0, 20.0, 20.1, "cut"), BRIDGE_KILLED),
         # A client has no connection to the database.
-        (Failure(10.0, 10.5, "cut"), Outage(POSTGRESQL, 10.0, 11.0)),
+        (Failure(10.0, 10.0, 10.5, "cut"), Outage(POSTGRESQL, 10.0, 11.0)),
         # no record, and another reason
-        (Failure(10.0, 10.5, reference="cc"), BRIDGE_KILLED),
-        (Failure(10.0, 10.5, reference="bb"), Outage(HAPROXY, 10.0, 11.0)),
+        (Failure(10.0, 10.0, 10.5, reference="cc"), BRIDGE_KILLED),
+        (Failure(10.0, 10.0, 10.5, reference="bb"), Outage(HAPROXY, 10.0, 11.0)),
     ],
 )
 def test_other_failures_are_not_explained(failure: Failure, outage: Outage) -> None:
