@@ -98,7 +98,7 @@ class PostgresqlDatabase:
             kwargs=connection_parameters(state),
             min_size=0,
             max_size=connections,
-            configure=_configure if limit_seconds is not None else _store_what_is_acknowledged,
+            configure=configure if limit_seconds is not None else _store_what_is_acknowledged,
             timeout=LIMIT_SECONDS if limit_seconds is None else limit_seconds,
             # A failed attempt to connect is not repeated in the background: the next one begins it.
             reconnect_timeout=0,
@@ -297,6 +297,7 @@ def _store_what_is_acknowledged(connection: psycopg.Connection) -> None:
     connection.execute(STORED)
 
 
-def _configure(connection: psycopg.Connection) -> None:
+def configure(connection: psycopg.Connection) -> None:
+    """Set up the session of a bridge."""
     for statement in SESSION:
         connection.execute(statement)

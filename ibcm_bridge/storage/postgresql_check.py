@@ -18,8 +18,8 @@ import psycopg
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.postgresql import (
     LIMIT_SECONDS,
-    SESSION,
     cause,
+    configure,
     connection_parameters,
     limited,
 )
@@ -57,8 +57,7 @@ def examine(state: StateDatabase, limit_seconds: float = LIMIT_SECONDS) -> Itera
             yield _role(parameters | host, limit_seconds)
     try:
         with psycopg.connect(**parameters) as connection, limited(connection, limit_seconds):
-            for statement in SESSION:
-                connection.execute(statement)
+            configure(connection)
             yield Found(Severity.GOOD, _connected(connection))
             yield from _schema(connection)
     except psycopg.Error as error:
