@@ -162,15 +162,20 @@ def test_a_publication_that_is_missing_is_not_applicable(subject: Path, capsys: 
     assert "the subject file has no management-point-users" in printed
 
 
+def redirected(text: str, suite_lab: SuiteLab, address: str) -> str:
+    """A subject file with this address for all roles."""
+    for place in suite_lab.places.values():
+        text = text.replace(address_text(place.address), address)
+    return text
+
+
 def test_a_subject_that_is_down_fails_each_check_with_one_sentence(
     subject: Path, capsys: Text, suite_lab: SuiteLab
 ) -> None:
     text = subject.read_text("utf-8")
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    for place in suite_lab.places.values():
-        text = text.replace(address_text(place.address), f"127.0.0.1:{port}")
-    subject.write_text(text)
+    subject.write_text(redirected(text, suite_lab, f"127.0.0.1:{port}"))
     assert run(subject, "--only", f"{NAME}revoked", "--only", f"{NAME}none") == 1
     printed = capsys.readouterr().out
     assert printed.count("a valid request was not forwarded: no connection: ") == 2
@@ -181,10 +186,7 @@ def test_a_subject_that_never_responds_is_a_failure(
 ) -> None:
     text = subject.read_text("utf-8").replace("seconds: 20", "seconds: 2.5")
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = address_text(silent.getsockname())
-        for place in suite_lab.places.values():
-            text = text.replace(address_text(place.address), address)
-        subject.write_text(text)
+        subject.write_text(redirected(text, suite_lab, address_text(silent.getsockname())))
         names = ("revoked", "none", "expired")
         assert run(subject, *(word for name in names for word in ("--only", NAME + name))) == 1
     printed = capsys.readouterr().out
@@ -206,9 +208,7 @@ def test_a_subject_that_sends_garbage_fails_each_check_with_one_sentence(
 ) -> None:
     text = subject.read_text("utf-8")
     with serving(response) as address:
-        for place in suite_lab.places.values():
-            text = text.replace(address_text(place.address), address_text(address))
-        subject.write_text(text)
+        subject.write_text(redirected(text, suite_lab, address_text(address)))
         assert run(subject, "--only", f"{NAME}revoked", "--only", f"{NAME}none") == 1
     printed = capsys.readouterr().out
     assert printed.count(f"a valid request was not forwarded: {seen}") == 2
@@ -237,9 +237,7 @@ def test_a_subject_with_another_certificate_fails_each_check_with_one_sentence(
     # The site system itself has a certificate for another name.
     text = subject.read_text("utf-8")
     address = address_text(suite_lab.site.management_point)
-    for place in suite_lab.places.values():
-        text = text.replace(address_text(place.address), address)
-    subject.write_text(text)
+    subject.write_text(redirected(text, suite_lab, address))
     assert run(subject, "--only", f"{NAME}revoked", "--only", f"{NAME}none") == 1
     printed = capsys.readouterr().out
     assert printed.count("a server certificate that it refuses: Hostname mismatch") == 2
@@ -257,9 +255,7 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_run(
 
 def test_a_public_address_needs_yes(subject: Path, capsys: Text, suite_lab: SuiteLab) -> None:
     text = subject.read_text("utf-8")
-    for place in suite_lab.places.values():
-        text = text.replace(address_text(place.address), "8.8.8.8:443")
-    subject.write_text(text)
+    subject.write_text(redirected(text, suite_lab, "8.8.8.8:443"))
     assert run(subject) == 1
     captured = capsys.readouterr()
     assert captured.out == ""

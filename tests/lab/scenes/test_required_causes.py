@@ -6,7 +6,6 @@ fail for other causes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from errno import ECONNREFUSED, ECONNRESET, EHOSTUNREACH, ENETUNREACH
 from http.client import RemoteDisconnected
@@ -18,7 +17,6 @@ import pytest
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.cases.case import Case
 from ibcm_bridge.lab.cases.unsupported import NOT_SUPPORTED
-from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, Request
 from ibcm_bridge.lab.protocol.reply_documents import PUBLISHED
 from ibcm_bridge.lab.scenes import inside_outside
@@ -33,19 +31,6 @@ from ibcm_bridge.lab.simulated.running_lab import RunningLab
 
 UNPUBLISHED = Request("GET", "/nothing/here")
 DIRECTORY = BridgeRefusal(Reason.DIRECTORY, "*.directories")
-
-
-@pytest.fixture(scope="module")
-def perimeter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Perimeter]:
-    with Perimeter(tmp_path_factory.mktemp("lab")) as perimeter:
-        yield perimeter
-
-
-@pytest.fixture(scope="module")
-def lab(perimeter: Perimeter) -> RunningLab:
-    """The lab as another process reads it."""
-    state = RunningLab.of(perimeter).state(perimeter.directory)
-    return RunningLab.read(state, perimeter.directory)
 
 
 def attempted(

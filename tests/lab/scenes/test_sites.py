@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import socket
-from collections.abc import Iterator
 from dataclasses import replace
 from random import Random
 
@@ -23,19 +21,6 @@ from ibcm_bridge.lab.simulated.client import ActionResult, Result
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.lab.site_systems.second_site import BOTH_NETWORKS, ONLY_INTERNET, SECOND_SITE, SLOW
-
-
-@pytest.fixture(scope="module")
-def perimeter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Perimeter]:
-    with Perimeter(tmp_path_factory.mktemp("lab")) as perimeter:
-        yield perimeter
-
-
-@pytest.fixture(scope="module")
-def lab(perimeter: Perimeter) -> RunningLab:
-    """The lab as another process reads it."""
-    state = RunningLab.of(perimeter).state(perimeter.directory)
-    return RunningLab.read(json.loads(json.dumps(state)), perimeter.directory)
 
 
 def results(lab: RunningLab, name: str) -> list[ActionResult]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from unittest.mock import Mock
 
@@ -40,16 +40,23 @@ def take(uploads: SharedUploads, breaker: DatabaseBreaker) -> object:
     return guarded(breaker, lambda: uploads.take(fragment(0, 100), ME, DATA[:100]), SpoolError)
 
 
-def test_an_upload_that_another_machine_has_locked_does_not_stop_the_others(
-    uploads: SharedUploads, state: StateDatabase
-) -> None:
-    breaker = DatabaseBreaker()
+@contextmanager
+def locked_elsewhere(uploads: SharedUploads, state: StateDatabase) -> Iterator[None]:
+    """Begin an upload. Another machine has its row locked until the exit."""
     uploads.begin(ME, "{1}")
     with (
         closing(SharedUploads(state, LIMITS, Clock())) as died,
         died._database.transaction() as transaction,
     ):
         transaction.execute(died._statements.find_to_change, (ME.site_system, "{1}"))
+        yield
+
+
+def test_an_upload_that_another_machine_has_locked_does_not_stop_the_others(
+    uploads: SharedUploads, state: StateDatabase
+) -> None:
+    breaker = DatabaseBreaker()
+    with locked_elsewhere(uploads, state):
         with pytest.raises(SpoolError, match="locked by another transaction"):
             take(uploads, breaker)
         assert breaker.problem is None
@@ -61,13 +68,7 @@ def test_several_packets_that_wait_for_one_upload_do_not_stop_the_others(
 ) -> None:
     """The server names the row only to the first that waits for it."""
     breaker = DatabaseBreaker()
-    uploads.begin(ME, "{1}")
-    with (
-        closing(SharedUploads(state, LIMITS, Clock())) as died,
-        died._database.transaction() as transaction,
-        ThreadPoolExecutor(3) as pool,
-    ):
-        transaction.execute(died._statements.find_to_change, (ME.site_system, "{1}"))
+    with locked_elsewhere(uploads, state), ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(take, uploads, breaker) for _ in range(3)]
         for packet in waiting:
             with pytest.raises(SpoolError, match="locked by another transaction"):
