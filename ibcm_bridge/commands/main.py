@@ -93,7 +93,7 @@ def _system_error_text(error: OSError) -> str:
 
 
 def _parser(name: str = "") -> argparse.ArgumentParser:
-    """Return the parser of one command; of all if there is no such command."""
+    """Return the parser of one command; of all if the name is unknown."""
     parser = argparse.ArgumentParser(
         prog="ibcm-bridge",
         description="SSL bridging with inspection for ConfigMgr Internet-based client management.",

@@ -249,7 +249,7 @@ class _Computer:
 
 
 def _file(device: Device) -> bytes:
-    """A report that is no other computer's. It is not compressed, so that its parts have a size."""
+    """A report of this computer only. It is not compressed, so that its parts have a size."""
     rows = "".join(f"<x>{device.guid} {number}</x>" for number in range(1_000))
     return zlib.compress(f"<Report>{rows}</Report>".encode("utf-16-le"), 0)
 
