@@ -123,10 +123,8 @@ class PostgresqlServer:
         """End all of its processes by SIGKILL."""
         process, self._process = self._process, None
         assert process is not None
-        # Stopped, it starts no other process. One that is left would keep the next server away.
-        process.send_signal(signal.SIGSTOP)
-        os.waitpid(process.pid, os.WUNTRACED)
-        pids = [process.pid, *_children(process.pid)]
+        # One that is left would keep the next server away.
+        pids = [process.pid, *_stopped(process.pid)]
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
         process.wait(30)
@@ -139,13 +137,15 @@ class PostgresqlServer:
     def frozen(self) -> Iterator[None]:
         """Stop all processes of the server: connections stay open, and nothing responds."""
         assert self._process is not None
-        pids = [self._process.pid, *_children(self._process.pid)]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        parent = self._process.pid
+        children = _stopped(parent)
+        for child in children:
+            os.kill(child, signal.SIGSTOP)
         try:
             yield
         finally:
-            for pid in pids:
+            # The parent last: until then, the process id of a child that has ended is its own.
+            for pid in (*children, parent):
                 os.kill(pid, signal.SIGCONT)
 
     def connect(self, database: str) -> psycopg.Connection[Any]:
@@ -180,7 +180,10 @@ def _program(name: str) -> str:
     return str(folder / name)
 
 
-def _children(pid: int) -> list[int]:
+def _stopped(pid: int) -> list[int]:
+    """Stop a process. Return its children: it starts no other, and the ids of all stay theirs."""
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
     return [int(child) for child in listed.split()]
 

@@ -19,6 +19,7 @@ from ibcm_bridge.storage.postgresql_schema import VERSION
 from tests.needs import postgresql_programs
 from tests.postgresql_server import USER
 from tests.repository.two_bridges import BACKENDS, NAMES
+from tests.whole_lines import whole_lines
 
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docs" / "scale.md"
@@ -102,7 +103,7 @@ def _requests_through_haproxy(folder: Path, start: str, before: str = "", after:
     statuses = re.findall(r"^HTTP/1.1 (\d+)", done.stdout, re.MULTILINE)
     assert statuses == ["200"] * 4, done.stdout + done.stderr
     audits = [folder / "scale" / f"audit-127.0.0.1{number}.jsonl" for number in (1, 2)]
-    lines = [line for audit in audits for line in audit.read_text("utf-8").splitlines()]
+    lines = [line for audit in audits for line in whole_lines(audit)]
     records = [record for line in lines if "target" in (record := json.loads(line))]
     assert [record["via"].partition(":")[0] for record in records] == ["127.0.0.10"] * 4
 

@@ -35,6 +35,7 @@ from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from tests.integration.reading import until
 from tests.needs import program
+from tests.whole_lines import whole_lines
 
 HAPROXY = Path(__file__).parents[2] / "deploy" / "haproxy"
 NAMES = ("bridge-1", "bridge-2")
@@ -88,7 +89,7 @@ class Bridge:
         return self.log.read_text("utf-8") if self.log.exists() else ""
 
     def audit(self) -> list[dict[str, Any]]:
-        lines = self.audit_file.read_text("utf-8").splitlines()
+        lines = whole_lines(self.audit_file)
         return [record for line in lines if "reference" in (record := json.loads(line))]
 
 

@@ -34,6 +34,7 @@ from ibcm_bridge.lab.protocol.client import (
 )
 from ibcm_bridge.policy.policy import Policy
 from tests.addons.stand_ins.lab import BRIDGED, GOOD, Lab
+from tests.whole_lines import whole_lines
 
 SOON = 10.0
 """Limit for a refusal in seconds, sufficient on a busy machine: no client may hang."""
@@ -151,8 +152,7 @@ class Running:
     def audit(self) -> list[dict[str, Any]]:
         """Return the records written so far, except those of the start and the end."""
         assert self.policy.audit_file
-        lines = self.policy.audit_file.read_text("utf-8").splitlines()
-        records = [json.loads(line) for line in lines]
+        records = map(json.loads, whole_lines(self.policy.audit_file))
         return [record for record in records if not record["event"].startswith("writer-")]
 
     def reasons(self) -> list[str | None]:
