@@ -15,7 +15,7 @@ import contextlib
 import os
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -238,17 +238,24 @@ _WORDS = {
 
 
 @contextlib.contextmanager
-def limited(connection: psycopg.Connection, seconds: float | None) -> Iterator[None]:
-    """Shut down a connection after a time, in whatever statement it is. None: no limit."""
+def limited(connection: psycopg.Connection, seconds: float | None) -> Iterator[Callable[[], None]]:
+    """Shut down a connection after a time, in whatever statement it is. None: no limit.
+
+    The function that it yields begins the time again.
+    """
     if seconds is None:
-        yield
+        yield lambda: None
         return
     cut = Cut(connection.fileno())
-    timer = threading.Timer(seconds, cut)
-    timer.daemon = True
-    timer.start()
+    timer = _started(seconds, cut)
+
+    def renew() -> None:
+        nonlocal timer
+        timer.cancel()
+        timer = _started(seconds, cut)
+
     try:
-        yield
+        yield renew
     except psycopg.OperationalError as error:
         if cut.done:
             raise Unresponsive(seconds) from error
@@ -256,6 +263,13 @@ def limited(connection: psycopg.Connection, seconds: float | None) -> Iterator[N
     finally:
         timer.cancel()
         cut.end()
+
+
+def _started(seconds: float, cut: Cut) -> threading.Timer:
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 class Unresponsive(psycopg.OperationalError):

@@ -3,12 +3,13 @@
 1. Each host of several is asked for its role.
 2. A connection as the bridge opens it: certificate and name verified, not to a standby.
 3. The version of the schema. Without one, it is created in a transaction that is rolled back.
-4. A row is written to each table, in a transaction that is rolled back.
+4. Each statement of a bridge (`postgresql_trials`), in a transaction that is rolled back.
+5. A notification from one connection to another. A pooler can lose it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -24,7 +25,7 @@ from ibcm_bridge.storage.postgresql import (
     limited,
 )
 from ibcm_bridge.storage.postgresql_schema import VERSION, migrate, newer, schema_version
-from ibcm_bridge.storage.postgresql_statements import BINDINGS, UPLOADS
+from ibcm_bridge.storage.postgresql_trials import Trial, failed_trials
 
 
 class Severity(Enum):
@@ -46,9 +47,9 @@ class Found:
 
 
 def examine(state: StateDatabase, limit_seconds: float = LIMIT_SECONDS) -> Iterator[Found]:
-    """Yield what is found. It ends with the first problem of the database.
+    """Yield what is found: every missing right, or the first other problem of the database.
 
-    A statement has `limit_seconds`, and so has a connection (libpq: two seconds for an address).
+    A step has `limit_seconds`, and so has a connection (libpq: two seconds for an address).
     """
     parameters = connection_parameters(state)
     hosts = _hosts(parameters)
@@ -56,10 +57,15 @@ def examine(state: StateDatabase, limit_seconds: float = LIMIT_SECONDS) -> Itera
         for host in hosts:
             yield _role(parameters | host, limit_seconds)
     try:
-        with psycopg.connect(**parameters) as connection, limited(connection, limit_seconds):
+        with (
+            psycopg.connect(**parameters) as connection,
+            limited(connection, limit_seconds) as renew,
+        ):
             configure(connection)
             yield Found(Severity.GOOD, _connected(connection))
-            yield from _schema(connection)
+            renew()
+            yield from _schema(connection, renew)
+        yield from _notifications(parameters, limit_seconds)
     except psycopg.Error as error:
         yield Found(Severity.BROKEN, cause(error))
 
@@ -88,17 +94,21 @@ def _role(parameters: dict[str, Any], limit_seconds: float) -> Found:
 
 
 def _connected(connection: psycopg.Connection) -> str:
+    # The server knows only its own connection, which is that of a pooler if there is one.
     found = connection.execute(
-        "SELECT current_setting('server_version'), (SELECT version FROM pg_stat_ssl WHERE pid = "
-        "pg_backend_pid())"
+        "SELECT current_setting('server_version'), (SELECT version FROM pg_stat_ssl"
+        " WHERE pid = %s AND pid = pg_backend_pid())",
+        (connection.info.backend_pid,),
     ).fetchone()
     assert found is not None
     version, tls = found
-    how = f"over {tls}, its certificate verified" if tls else "at a UNIX socket, without TLS"
+    how = "at a UNIX socket, without TLS"
+    if connection.pgconn.ssl_in_use:
+        how = f"over {tls or 'TLS'}, its certificate verified"
     return f"PostgreSQL {version} at {connection.info.host}, connected {how}"
 
 
-def _schema(connection: psycopg.Connection) -> Iterator[Found]:
+def _schema(connection: psycopg.Connection, renew: Callable[[], None]) -> Iterator[Found]:
     version = schema_version(connection)
     if version > VERSION:
         yield Found(Severity.BROKEN, newer(version))
@@ -112,19 +122,34 @@ def _schema(connection: psycopg.Connection) -> Iterator[Found]:
         if not version and (problem := migrate(connection)) is not None:
             yield Found(Severity.BROKEN, problem)
             return
-        _write(connection)
-    text = f"the schema has version {version}" if version else "no schema yet; `run` creates it"
-    yield Found(Severity.GOOD, f"{text}; bindings and uploads can be written")
+        found = [_failed(*failed) for failed in failed_trials(connection, renew)]
+    yield from found
+    if all(each.severity is not Severity.BROKEN for each in found):
+        text = f"the schema has version {version}" if version else "no schema yet; `run` creates it"
+        yield Found(Severity.GOOD, f"{text}; bindings and uploads can be read and changed")
 
 
-def _write(connection: psycopg.Connection) -> None:
-    """Write a row to each table. Nobody else can see them."""
-    name = "ibcm-bridge check"
-    binding = (name, "", "", "", "", "", b"")
-    session = (name, name, name, name, name, 0.0)
-    for statement, values in (
-        (BINDINGS.add, binding),
-        (UPLOADS.add, session),
-        (UPLOADS.keep, (name, 0, b"")),
-    ):
-        connection.execute(statement, values)
+def _failed(trial: Trial, error: psycopg.Error) -> Found:
+    is_right = isinstance(error, psycopg.errors.InsufficientPrivilege)
+    words = error.diag.message_primary if is_right else f"the database {cause(error)}"
+    severity = Severity.RISK if trial.of_command else Severity.BROKEN
+    return Found(severity, f"{trial.failure}: {words}")
+
+
+def _notifications(parameters: dict[str, Any], limit_seconds: float) -> Iterator[Found]:
+    """Whether other bridges learn at once of a binding that is changed or removed."""
+    with psycopg.connect(**parameters) as listening, psycopg.connect(**parameters) as other:
+        with limited(listening, limit_seconds):
+            listening.execute(LISTEN)
+        with limited(other, limit_seconds):
+            other.execute(NOTIFY)
+        if next(listening.notifies(timeout=limit_seconds, stop_after=1), None) is None:
+            text = "no notification arrives, so a changed binding is used for up to a minute"
+            yield Found(Severity.RISK, f"{text}; {_POOLER}")
+
+
+_POOLER = "a pooler must keep sessions (PgBouncer: pool_mode = session)"
+
+# A channel of its own: no bridge listens to it.
+LISTEN = "LISTEN ibcm_bridge_check"
+NOTIFY = "NOTIFY ibcm_bridge_check"

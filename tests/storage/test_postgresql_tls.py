@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ibcm_bridge.lab.pki.authorities import LabPki
@@ -79,6 +80,15 @@ def test_check_names_the_version_of_tls(directory: Path, server: PostgresqlServe
     (refused,) = examine(state_of(directory, server, "localhost", "foreign.pem"))
     assert refused.severity is Severity.BROKEN
     assert "certificate verify failed" in refused.text
+
+
+def test_check_does_not_take_the_tls_of_a_pooler_for_its_own(
+    directory: Path, server: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A pooler has numbers of its own for the processes of the server.
+    monkeypatch.setattr(psycopg.ConnectionInfo, "backend_pid", -1)
+    connected, _ = examine(state_of(directory, server, "localhost", "authority.pem"))
+    assert "at localhost, connected over TLS, its certificate verified" in connected.text
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ def add(commands: Subcommands) -> None:
         "--connect",
         action="store_true",
         help="also resolve the published names, connect to each site system with the bridge's "
-        "client certificate, send HEAD for a nonexistent file in each directory, and try whether "
-        "the database of `state` can be written",
+        "client certificate, send HEAD for a nonexistent file in each directory, and try each use "
+        "of the database of `state`",
     )
     parser.set_defaults(run=_run)
 

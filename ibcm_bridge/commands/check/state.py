@@ -9,7 +9,7 @@ from ibcm_bridge.policy.policy import Policy
 
 
 def check_state(policy: Policy) -> Iterator[Finding]:
-    """Its hosts, its schema, and whether it can be written; nothing without `state`."""
+    """Its hosts, its schema, and each use of it; nothing without `state`."""
     state = policy.state
     if state is None:
         return

@@ -15,9 +15,11 @@ from ibcm_bridge.commands.check.state import check_state
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab.pki.files import make_pki, shipped_policy
 from ibcm_bridge.policy.policy import Policy, StateDatabase
+from ibcm_bridge.storage import postgresql_check, postgresql_trials
 from ibcm_bridge.storage.postgresql_check import Severity, examine
 from ibcm_bridge.storage.postgresql_schema import VERSION
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
+from ibcm_bridge.storage.postgresql_trials import Trial
 from tests.postgresql_server import DATABASE, USER, PostgresqlServer
 
 pytestmark = pytest.mark.needs("postgresql")
@@ -63,7 +65,9 @@ def test_a_database_in_use_is_good_and_unchanged(
     connected, schema = check(state)
     assert (connected.level, schema.level) == (Level.FACT, Level.FACT)
     assert "connected at a UNIX socket, without TLS" in connected.text
-    assert schema.text == (f"the schema has version {VERSION}; bindings and uploads can be written")
+    assert schema.text == (
+        f"the schema has version {VERSION}; bindings and uploads can be read and changed"
+    )
     assert admin.execute(ROWS).fetchall() == [(0,)] * 3
 
 
@@ -124,6 +128,98 @@ def test_a_user_without_rights_is_a_problem(
     assert "permission denied for schema ibcm_bridge" in problem(guest)
 
 
+@pytest.fixture
+def guest(state: StateDatabase, admin: psycopg.Connection[Any]) -> Iterator[StateDatabase]:
+    """A user with all rights on the tables, which another user owns."""
+    SharedRegistry(state).close()
+    admin.execute("CREATE ROLE guest LOGIN")
+    admin.execute("GRANT USAGE ON SCHEMA ibcm_bridge TO guest")
+    admin.execute("GRANT ALL ON ALL TABLES IN SCHEMA ibcm_bridge TO guest")
+    yield StateDatabase(state.address, (*state.parameters, ("user", "guest")))
+    admin.execute("DROP OWNED BY guest")
+    admin.execute("DROP ROLE guest")
+
+
+def test_a_user_does_not_need_to_own_the_tables(guest: StateDatabase) -> None:
+    assert [finding.level for finding in check(guest)] == [Level.FACT] * 2
+
+
+@pytest.mark.parametrize(
+    ("table", "right", "uses"),
+    [
+        ("bindings", "INSERT", ["add a binding", "change a binding"]),
+        ("bindings", "SELECT", ["read a binding", "change a binding", "remove a binding"]),
+        ("bindings", "UPDATE", ["change a binding"]),
+        ("bindings", "DELETE", ["remove a binding"]),
+        ("sessions", "INSERT", ["begin an upload"]),
+        ("sessions", "SELECT", ["read an upload", "continue an upload", "remove an upload"]),
+        ("sessions", "UPDATE", ["continue an upload"]),
+        ("sessions", "DELETE", ["remove an upload"]),
+        ("fragments", "INSERT", ["store the bytes of an upload"]),
+        (
+            "fragments",
+            "SELECT",
+            [
+                "store the bytes of an upload",
+                "read the bytes of an upload",
+                "remove the bytes of an upload",
+            ],
+        ),
+        ("fragments", "UPDATE", ["store the bytes of an upload"]),
+        ("fragments", "DELETE", ["remove the bytes of an upload"]),
+    ],
+)
+def test_each_right_that_is_missing_is_a_problem(
+    guest: StateDatabase, admin: psycopg.Connection[Any], table: str, right: str, uses: list[str]
+) -> None:
+    admin.execute(f"REVOKE {right} ON ibcm_bridge.{table} FROM guest")  # type: ignore[call-overload]
+    connected, *found = check(guest)
+    assert connected.level is Level.FACT
+    assert {finding.level for finding in found} <= {Level.PROBLEM, Level.WARNING}
+    assert [finding.text for finding in found if finding.level is Level.PROBLEM] == [
+        f"cannot {use}: permission denied for table {table}" for use in uses
+    ]
+    assert admin.execute(ROWS).fetchall() == [(0,)] * 3
+
+
+def test_without_temporary_tables_only_an_import_is_not_possible(
+    guest: StateDatabase, admin: psycopg.Connection[Any]
+) -> None:
+    admin.execute(f"REVOKE TEMPORARY ON DATABASE {DATABASE} FROM PUBLIC")
+    try:
+        _, temporary, schema = check(guest)
+    finally:
+        admin.execute(f"GRANT TEMPORARY ON DATABASE {DATABASE} TO PUBLIC")
+    assert temporary.level is Level.WARNING
+    assert temporary.text == (
+        "`ibcm-bridge identity import` cannot be used: permission denied to create temporary "
+        f'tables in database "{DATABASE}"'
+    )
+    assert schema.level is Level.FACT
+
+
+def test_without_notifications_there_is_a_warning(
+    state: StateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As with a pooler that runs each statement in any session: it listens in another one.
+    monkeypatch.setattr(postgresql_check, "LISTEN", "SELECT 1")
+    found = list(postgresql_check.examine(state, 0.5))
+    assert [each.severity for each in found] == [Severity.GOOD, Severity.GOOD, Severity.RISK]
+    assert "no notification arrives" in found[-1].text
+
+
+def test_each_step_has_the_time_limit(
+    state: StateDatabase, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SharedRegistry(state).close()
+    slow = [Trial(f"cannot {number}", (("SELECT pg_sleep(0.3)", ()),)) for number in range(4)]
+    monkeypatch.setattr(postgresql_trials, "TRIALS", slow)
+    assert [found.severity for found in examine(state, 1.0)] == [Severity.GOOD] * 2
+    slow[2:] = [Trial("cannot end", (("SELECT pg_sleep(30)", ()),))]
+    *_, last = examine(state, 1.0)
+    assert (last.severity, last.text) == (Severity.BROKEN, "has not responded for 1 s")
+
+
 def test_a_server_that_is_stopped_or_frozen_is_a_problem(
     state: StateDatabase, postgresql: PostgresqlServer
 ) -> None:
@@ -152,6 +248,6 @@ def test_the_command_shows_it(
     assert main(["check", "--connect", "--config", str(policy)]) == 1
     lines = [line for line in capsys.readouterr().out.splitlines() if "state: " in line]
     assert lines[0].startswith(f"state: {address}: PostgreSQL ")
-    assert lines[1].endswith("bindings and uploads can be written")
+    assert lines[1].endswith("bindings and uploads can be read and changed")
     assert main(["check", "--config", str(policy)]) == 0
     assert "state: " not in capsys.readouterr().out
