@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # To test with an older mitmproxy: make MITMPROXY=12.2.3 test
 MITMPROXY ?=
+# Some tests, or other options of pytest: make TESTS=tests/policy test
+TESTS :=
 # A short soak: make MINUTES=3 soak
 MINUTES ?= 20
 BIN := $(VENV)/bin
@@ -17,15 +19,17 @@ KERBEROS := $(VENV)/.kerberos$(MITMPROXY)
 QUICK := --hypothesis-profile quick -m 'not slow' \
 	$(addprefix --ignore=tests/,addons fuzzing integration lab repository)
 
-.PHONY: demo test quick needs fuzz soak containers sbom lint types images bench comparison cost wheel deb clean help python
+.PHONY: demo test environment quick needs fuzz soak containers sbom lint types images bench comparison cost wheel deb clean help python
 .DEFAULT_GOAL := help
 
 demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, side by side
 	$(BIN)/ibcm-bridge demo --report demo-report
 
-test: needs $(READY) $(KERBEROS)  ## run all tests; installs the programs they need (Debian, Ubuntu)
-	@echo "All tests take about half an hour on two cores; make quick takes one minute."
-	$(BIN)/pytest
+test: environment  ## run all tests; installs the programs they need (Debian, Ubuntu)
+	@$(if $(TESTS),,echo "All tests take about half an hour on two cores; make quick takes one minute.")
+	$(BIN)/pytest $(TESTS)
+
+environment: needs $(READY) $(KERBEROS)  ## install the programs and packages that make test needs
 
 quick: $(READY)  ## run the tests that start no server, in under a minute
 	$(BIN)/pytest $(QUICK)

@@ -148,6 +148,7 @@ FILES: tuple[tuple[str, Callable[[str], str]], ...] = (
     ("tests/integration/late/test_connect_check.py", _strings),
     ("benchmarks/*.py", _strings),
     ("Makefile", _comments),
+    (".ci/parallel", _comments),
     (".ci/run", _comments),
     ("pyproject.toml", _comments),
     ("addons/**/*.py", _strings),
