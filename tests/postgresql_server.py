@@ -148,6 +148,20 @@ class PostgresqlServer:
             for pid in (*children, parent):
                 os.kill(pid, signal.SIGCONT)
 
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """End all connections, and refuse changes in those from now on, which stay open."""
+        with self.connect("postgres") as admin:
+            admin.execute(f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = on")
+            try:
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+                    f"WHERE datname = '{DATABASE}'"
+                )
+                yield
+            finally:
+                admin.execute(f"ALTER DATABASE {DATABASE} RESET default_transaction_read_only")
+
     def connect(self, database: str) -> psycopg.Connection[Any]:
         """Connect as the administrator."""
         return psycopg.connect(

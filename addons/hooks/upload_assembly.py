@@ -6,7 +6,7 @@
 
 A spool in a file has one thread, which does all of this in sequence. One in a database that several
 machines share has a thread for each of its connections, and is not used for a while after it
-failed. A packet is refused if the spool cannot be read or written.
+failed. A packet is refused if the spool cannot be read or written; by its head, if that is known.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class UploadAssembly:
             uploads.per_client_bytes,
             uploads.abandoned_after.total_seconds(),
         )
-        self._breaker = None if state is None else DatabaseBreaker()
+        # Two: a database that is full or read-only can still be read.
+        self._reads = None if state is None else DatabaseBreaker()
+        self._changes = None if state is None else DatabaseBreaker()
         self._temporary = None if uploads.spool or state is not None else TemporaryFolder()
         try:
             if state is not None:
@@ -81,11 +83,13 @@ class UploadAssembly:
 
     def shared_problem(self) -> str | None:
         """Return why no machine can use the spool; None if they can, or have their own."""
-        return None if self._breaker is None else self._breaker.reported()
+        breakers = (self._reads, self._changes)
+        found = (breaker.reported() for breaker in breakers if breaker is not None)
+        return next((problem for problem in found if problem is not None), None)
 
     async def totals(self) -> tuple[int, int]:
         """Return the number of uploads, and of their bytes. Raise SpoolError."""
-        return await self._in_thread(self._spool.totals, changes=False)
+        return await self._in_thread(self._spool.totals, self._reads)
 
     def close(self) -> None:
         """Close the spool, and delete it if it is temporary."""
@@ -96,8 +100,12 @@ class UploadAssembly:
     async def packet_announced(self, known: PacketAnnounced) -> Considered:
         """Refuse a packet by its head, if possible."""
         packet, client, authorized = _packet(known.authorized), known.client, known.authorized
+        is_stored = _is_stored(packet)
+        if is_stored and self._changes is not None and (problem := self._changes.waiting()):
+            return Considered(None, _unavailable(problem))
         found = await self._run(
-            lambda: self._spool.consider(packet, self._sender(packet, client, authorized))
+            lambda: self._spool.consider(packet, self._sender(packet, client, authorized)),
+            self._reads if is_stored else None,
         )
         return Considered(None, found) if isinstance(found, Deny) else Considered(*found)
 
@@ -105,7 +113,8 @@ class UploadAssembly:
         """Store the data of a packet."""
         packet, client, authorized = _packet(known.authorized), known.client, known.authorized
         return await self._run(
-            lambda: self._spool.take(packet, self._sender(packet, client, authorized), known.body)
+            lambda: self._spool.take(packet, self._sender(packet, client, authorized), known.body),
+            self._changes if packet.needs_session else None,
         )
 
     async def packet_response_read(self, known: PacketResponseRead) -> Acknowledgement | Deny:
@@ -114,7 +123,10 @@ class UploadAssembly:
         if isinstance(acknowledged, Deny):
             return acknowledged
         if part.packet.type is not PacketType.CREATE_SESSION:
-            refusal = await self._run(lambda: self._spool.acknowledge(part, acknowledged))
+            refusal = await self._run(
+                lambda: self._spool.acknowledge(part, acknowledged),
+                None if part.session is None else self._changes,
+            )
         elif not acknowledged.succeeded:
             return acknowledged
         elif not acknowledged.session:
@@ -124,7 +136,9 @@ class UploadAssembly:
             )
         else:
             sender = _sender(known.client, known.authorized, known.site_system)
-            refusal = await self._run(lambda: self._spool.begin(sender, acknowledged.session))
+            refusal = await self._run(
+                lambda: self._spool.begin(sender, acknowledged.session), self._changes
+            )
         return acknowledged if refusal is None else refusal
 
     def _sender(self, packet: Packet, client: Client, authorized: Authorized) -> Sender:
@@ -139,19 +153,19 @@ class UploadAssembly:
         others = (sender for sender, _ in known)
         return next(own, next(others, senders[0]))
 
-    async def _in_thread[Found](self, work: Callable[[], Found], *, changes: bool = True) -> Found:
-        breaker = self._breaker
-        asked = (
-            work if breaker is None else lambda: guarded(breaker, work, SpoolError, changes=changes)
-        )
+    async def _in_thread[Found](
+        self, work: Callable[[], Found], breaker: DatabaseBreaker | None
+    ) -> Found:
+        asked = work if breaker is None else lambda: guarded(breaker, work, SpoolError)
         return await asyncio.get_running_loop().run_in_executor(self._thread, asked)
 
-    async def _run[Found](self, work: Callable[[], Found]) -> Found | Deny:
+    async def _run[Found](
+        self, work: Callable[[], Found], breaker: DatabaseBreaker | None
+    ) -> Found | Deny:
         try:
-            return await self._in_thread(work)
+            return await self._in_thread(work, breaker)
         except SpoolError as error:
-            logger.error("cannot use the upload spool: %s", error)
-            return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, str(error)[:200])
+            return _unavailable(str(error))
 
     def _remove(self) -> None:
         if self._temporary is not None:
@@ -168,6 +182,16 @@ def _shared(
     )
 
     return SharedUploads(state, limits, clock), UPLOAD_CONNECTIONS
+
+
+def _unavailable(problem: str) -> Deny:
+    logger.error("cannot use the upload spool: %s", problem)
+    return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, problem[:200])
+
+
+def _is_stored(packet: Packet) -> bool:
+    """Whether the spool has, or gets, the session of a packet. A Ping usually names none."""
+    return packet.needs_session or packet.type is PacketType.CREATE_SESSION
 
 
 def _packet(authorized: Authorized) -> Packet:

@@ -29,14 +29,17 @@ class DatabaseBreaker:
         self.problem: str | None = None
         """Why the database cannot be used; None if it can."""
 
+    def waiting(self) -> str | None:
+        """Return why the next try is not yet due; None if the database may be asked."""
+        return self.problem if self._clock() < self._next_try else None
+
     def refusal(self) -> str | None:
-        """Return why the database must not be asked now; None if it may be."""
+        """Return why the database must not be asked now; None if the caller asks it."""
         if self.problem is None:
             return None
-        now = self._clock()
-        if now < self._next_try:
-            return self.problem
-        self._next_try = now + RETRY_SECONDS
+        if (problem := self.waiting()) is not None:
+            return problem
+        self._next_try = self._clock() + RETRY_SECONDS
         return None
 
     def reported(self) -> str | None:
@@ -63,12 +66,10 @@ def guarded[Found](
     breaker: DatabaseBreaker,
     work: Callable[[], Found],
     unavailable: type[DatabaseError],
-    *,
-    changes: bool = True,
 ) -> Found:
     """Work with a database in a thread, unless it has failed just now: then raise `unavailable`.
 
-    Work that only reads can succeed while every change fails, so it does not end a failure.
+    Work that only reads can succeed while every change fails, so it needs a breaker of its own.
     """
     if (refusal := breaker.refusal()) is not None:
         raise unavailable(refusal)
@@ -78,6 +79,5 @@ def guarded[Found](
         if not error.of_statement:
             breaker.failed(str(error))
         raise
-    if changes:
-        breaker.succeeded()
+    breaker.succeeded()
     return found

@@ -155,17 +155,8 @@ def frozen(place: Place) -> Iterator[None]:
 @contextmanager
 def read_only(place: Place) -> Iterator[None]:
     """It refuses changes, in the connections from now on."""
-    with place.server.connect("postgres") as admin:
-        admin.execute(f"ALTER DATABASE {DATABASE} SET default_transaction_read_only = on")
-        admin.execute(
-            f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            f"WHERE datname = '{DATABASE}'"
-        )
-        try:
-            yield
-        finally:
-            # The connections of the bridge stay open.
-            admin.execute(f"ALTER DATABASE {DATABASE} RESET default_transaction_read_only")
+    with place.server.read_only():
+        yield
 
 
 @contextmanager

@@ -76,21 +76,19 @@ def test_several_packets_that_wait_for_one_upload_do_not_stop_the_others(
         assert breaker.problem is None
 
 
-def test_reading_does_not_end_the_failure_of_a_change(uploads: SharedUploads) -> None:
-    now = Clock()
-    breaker = DatabaseBreaker(lambda: now.now)
-
-    def refused() -> None:
-        raise SpoolError("is read-only")
-
-    with pytest.raises(SpoolError):
-        guarded(breaker, refused, SpoolError)
-    now.now += 15
-    assert guarded(breaker, uploads.totals, SpoolError, changes=False) == (0, 0)
-    assert breaker.reported() == "is read-only"
-    now.now += 15
-    guarded(breaker, lambda: uploads.begin(ME, "{1}"), SpoolError)
-    assert breaker.reported() is None
+def test_the_next_try_is_for_one_caller() -> None:
+    clock = Clock()
+    breaker = DatabaseBreaker(clock)
+    assert breaker.waiting() is breaker.refusal() is None
+    breaker.failed("is read-only")
+    assert breaker.waiting() == breaker.refusal() == "is read-only"
+    clock.now += 1
+    # To look is not to try.
+    assert breaker.waiting() is breaker.waiting() is None
+    assert breaker.refusal() is None
+    assert breaker.waiting() == breaker.refusal() == "is read-only"
+    breaker.succeeded()
+    assert breaker.waiting() is breaker.refusal() is None
 
 
 def test_a_database_that_stopped_is_not_asked_for_a_while(
@@ -130,17 +128,8 @@ def test_a_read_only_database_is_not_changed_for_a_while(
     async def change() -> None:
         with closing(SharedBindings(state)) as bindings:
             await bindings.add(PC1)
-            with postgresql.connect("postgres") as admin:
-                admin.execute("ALTER DATABASE state SET default_transaction_read_only = on")
-                admin.execute(
-                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                    "WHERE datname = 'state'"
-                )
-                try:
-                    with pytest.raises(RegistryError, match="is read-only"):
-                        await bindings.add(PC2)
-                finally:
-                    admin.execute("ALTER DATABASE state RESET default_transaction_read_only")
+            with postgresql.read_only(), pytest.raises(RegistryError, match="is read-only"):
+                await bindings.add(PC2)
             assert bindings.shared_problem() is not None
 
     asyncio.run(change())
