@@ -77,7 +77,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
 _COLUMNS = "guid, source, since, key, certificate, name, signing_key"
 _FIND = f"SELECT {_COLUMNS} FROM ibcm_bridge.bindings WHERE guid = %s"
 
-FIND_SEVERAL = f"SELECT {_COLUMNS} FROM ibcm_bridge.bindings WHERE guid = ANY(%s)"
+READ, READ_SEPARATOR = "ibcm_bridge_read", ","
+PREPARE_READ = (
+    f"PREPARE {READ} (text) AS SELECT {_COLUMNS} FROM ibcm_bridge.bindings "
+    f"WHERE guid = ANY(string_to_array($1, '{READ_SEPARATOR}'))"
+)
+"""The bindings of the client GUIDs in a parameter."""
 
 BINDINGS = BindingStatements(
     find=_FIND,

@@ -22,7 +22,7 @@ from tests.needs import find
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text("utf-8"))
-CONNECTIONS = 10
+CONNECTIONS = 7
 """Of each worker: docs/policy-file.md, "Several machines"."""
 KUBERNETES = "1.30"
 """The oldest version that the page names."""

@@ -9,14 +9,9 @@ from typing import Any
 import psycopg
 
 from ibcm_bridge.addons.hooks.database.binding_cache import BindingCache
+from ibcm_bridge.addons.hooks.database.limit import limited
 from ibcm_bridge.policy.policy import StateDatabase
-from ibcm_bridge.storage.postgresql import (
-    LIMIT_SECONDS,
-    Cut,
-    Unresponsive,
-    cause,
-    connection_parameters,
-)
+from ibcm_bridge.storage.postgresql import LIMIT_SECONDS, cause, connection_parameters
 from ibcm_bridge.storage.postgresql_statements import CHANNEL
 
 logger = logging.getLogger(__name__)
@@ -67,17 +62,8 @@ class Notifications:
         while True:
             async for notified in connection.notifies(timeout=self._heartbeat):
                 self._drop(notified.payload)
-            cut = Cut(connection.fileno())
-            timer = asyncio.get_running_loop().call_later(self._limit, cut)
-            try:
+            async with limited(connection, self._limit):
                 await connection.execute("SELECT 1")
-            except psycopg.OperationalError as error:
-                if cut.done:
-                    raise Unresponsive(self._limit) from error
-                raise
-            finally:
-                timer.cancel()
-                cut.end()
 
     def _drop(self, guid: str) -> None:
         if guid:

@@ -1,22 +1,20 @@
-"""Queries of the shared database that a request waits for, in the event loop.
+"""Reads bindings from the shared database while requests wait, in the event loop.
 
-A query has a hard time limit. At its end the request goes on without a result, and the connection
-is shut down at its socket: to cancel a query, psycopg asks the server for it and waits, and a
-server that is frozen does not respond to that either.
+A read has a hard time limit. At its end the request goes on without a result, and the connection is
+closed. One connection is enough: the next query does not wait for the result of the one before it
+(`pipeline`), and PostgreSQL takes a tenth of a millisecond for each.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-from functools import cached_property
-from typing import Any
+from collections.abc import Sequence
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
 
 from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker
+from ibcm_bridge.addons.hooks.database.limit import limited
+from ibcm_bridge.addons.hooks.database.pipeline import ConnectionLost, Pipeline, Rows
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.postgresql import (
@@ -26,120 +24,91 @@ from ibcm_bridge.storage.postgresql import (
     cause,
     connection_parameters,
 )
-
-CONNECTIONS = 4
-"""Of one process. A query takes a tenth of a millisecond, so few are enough."""
-
-
-class _Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
-    """A connection with one cursor, as only one query at a time has it.
-
-    A new one for each query would look up the types of all columns again: a fifth of the time.
-    """
-
-    @cached_property
-    def only_cursor(self) -> psycopg.AsyncCursor[tuple[Any, ...]]:
-        return self.cursor(binary=True)
+from ibcm_bridge.storage.postgresql_statements import PREPARE_READ, READ, READ_SEPARATOR
 
 
 class DatabaseReads:
-    """A pool of connections for queries."""
+    """The connection for reads. It is opened when it is necessary, and again after a failure."""
 
     def __init__(
         self, state: StateDatabase, breaker: DatabaseBreaker, limit_seconds: float = LIMIT_SECONDS
     ) -> None:
         self._place = state.address
+        self._parameters = connection_parameters(state)
         self._breaker = breaker
         self._limit = limit_seconds
-        self._running: set[asyncio.Task[list[tuple[Any, ...]]]] = set()
-        self._pool = AsyncConnectionPool(
-            connection_class=_Connection,
-            kwargs=connection_parameters(state),
-            min_size=0,
-            max_size=CONNECTIONS,
-            configure=_configure,
-            timeout=limit_seconds,
-            reconnect_timeout=0,
-            open=False,
-        )
+        self._pipeline: Pipeline | None = None
+        self._opening: asyncio.Task[Pipeline] | None = None
 
-    async def open(self) -> None:
-        """Begin to connect when that is necessary."""
-        await self._pool.open()
+    def close(self) -> None:
+        """Close the connection. Reads under way raise RegistryError."""
+        if self._opening is not None:
+            self._opening.cancel()
+        if self._pipeline is not None:
+            self._pipeline.end(psycopg.OperationalError("the bridge stops"))
 
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._pool.close(timeout=self._limit)
-
-    async def rows(self, statement: str, values: Any) -> list[tuple[Any, ...]]:
-        """Return the rows of a query. Raise RegistryError."""
+    async def rows(self, guids: Sequence[str]) -> Rows:
+        """Return the rows of the client GUIDs that are bound. Raise RegistryError."""
         if (refusal := self._breaker.refusal()) is not None:
             raise RegistryError(refusal)
-        # A task of its own: nothing that ends the request cancels the query.
-        query = asyncio.create_task(self._query(statement, values))
-        self._running.add(query)
-        query.add_done_callback(self._running.discard)
-        await asyncio.wait((query,), timeout=self._limit)
-        if not query.done():
-            query.add_done_callback(_ignore)
-            raise self._failed(f"has not responded for {self._limit:g} s")
+        wanted = READ_SEPARATOR.join(guids)
         try:
-            rows = query.result()
+            pipeline = self._pipeline
+            if pipeline is None or pipeline.ended:
+                rows = await self._rows_of_new_connection(wanted, self._limit)
+            else:
+                rows = await self._rows(pipeline, wanted)
         except psycopg.OperationalError as error:
-            raise self._failed(cause(error)) from error
+            problem = f"{self._place} {cause(error)}"
+            self._breaker.failed(problem)
+            raise RegistryError(problem) from error
         except psycopg.Error as error:
             raise RegistryError(f"{self._place} {cause(error)}") from error
         self._breaker.succeeded()
         return rows
 
-    async def _query(self, statement: str, values: Any) -> list[tuple[Any, ...]]:
-        # After a restart of the server each connection of the pool is broken, and found so here.
-        for left in reversed(range(CONNECTIONS + 1)):
-            async with self._pool.connection() as connection:
-                limit = _Limit(connection)
-                timer = asyncio.get_running_loop().call_later(self._limit, limit)
-                try:
-                    found = await connection.only_cursor.execute(statement, values)
-                    return await found.fetchall()
-                except psycopg.OperationalError as error:
-                    if limit.passed:
-                        raise Unresponsive(self._limit) from error
-                    if not connection.closed or not left:
-                        raise
-                finally:
-                    timer.cancel()
-        raise AssertionError("the last attempt returns or raises")
+    async def _rows(self, pipeline: Pipeline, wanted: str) -> Rows:
+        began = asyncio.get_running_loop().time()
+        try:
+            return await pipeline.send(wanted)
+        except ConnectionLost:
+            # The server was restarted, or another query has failed.
+            left = began + self._limit - asyncio.get_running_loop().time()
+            return await self._rows_of_new_connection(wanted, left)
 
-    def _failed(self, words: str) -> RegistryError:
-        problem = f"{self._place} {words}"
-        self._breaker.failed(problem)
-        return RegistryError(problem)
+    async def _rows_of_new_connection(self, wanted: str, seconds: float) -> Rows:
+        try:
+            async with asyncio.timeout(seconds):
+                return await (await self._opened()).send(wanted)
+        except TimeoutError:
+            raise Unresponsive(self._limit) from None
 
+    async def _opened(self) -> Pipeline:
+        """Return a new connection, the same one to all that wait for it."""
+        if self._pipeline is not None and not self._pipeline.ended:
+            return self._pipeline
+        if self._opening is None:
+            # A task of its own: the end of a request does not cancel it.
+            self._opening = asyncio.create_task(self._open())
+            self._opening.add_done_callback(self._end_opening)
+        opening = self._opening
+        await asyncio.wait((opening,))
+        return opening.result()
 
-class _Limit:
-    """Shuts down a connection in the event loop, in whatever query it is."""
+    def _end_opening(self, opening: asyncio.Task[Pipeline]) -> None:
+        self._opening = None
+        if not opening.cancelled():
+            # Nobody may wait for it any longer.
+            opening.exception()
 
-    def __init__(self, connection: _Connection) -> None:
-        self._connection = connection
-        self.passed = False
-
-    def __call__(self) -> None:
-        self.passed = True
-        with contextlib.suppress(psycopg.Error, OSError):
-            # The pool has no other use of it before the query ends, so the number is its own.
-            own = socket.socket(fileno=self._connection.fileno())
-            try:
-                own.shutdown(socket.SHUT_RDWR)
-            finally:
-                own.detach()
-
-
-async def _configure(connection: psycopg.AsyncConnection[Any]) -> None:
-    for statement in SESSION:
-        await connection.execute(statement)
-
-
-def _ignore(query: asyncio.Task[Any]) -> None:
-    """Take the exception of a query that nobody waits for any longer."""
-    if not query.cancelled():
-        query.exception()
+    async def _open(self) -> Pipeline:
+        connection = await psycopg.AsyncConnection.connect(**self._parameters)
+        try:
+            async with limited(connection, self._limit):
+                for statement in (*SESSION, PREPARE_READ):
+                    await connection.execute(statement)
+            self._pipeline = Pipeline(connection, READ, self._limit)
+        except BaseException:
+            await connection.close()
+            raise
+        return self._pipeline

@@ -24,7 +24,6 @@ from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_rows import binding_of
-from ibcm_bridge.storage.postgresql_statements import BINDINGS, COUNT_BINDINGS, FIND_SEVERAL
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 
 
@@ -56,7 +55,6 @@ class SharedBindings:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Read and listen until the exit."""
-        await self._reads.open()
         listening = asyncio.create_task(self._notifications.run())
         try:
             yield
@@ -64,7 +62,7 @@ class SharedBindings:
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
-            await self._reads.close()
+            self._reads.close()
 
     def close(self) -> None:
         """Finish the changes under way, and close their connection."""
@@ -83,12 +81,7 @@ class SharedBindings:
     async def _read(self, guid: str, known: dict[str, Binding], missing: list[str]) -> FindBinding:
         stamp = self.cache.stamp
         try:
-            # Usually one; an array costs a quarter of the time of a query.
-            find, values = (
-                (BINDINGS.find, missing) if len(missing) == 1 else (FIND_SEVERAL, [missing])
-            )
-            rows = await self._reads.rows(find, values)
-            found = [binding_of(row) for row in rows]
+            found = [binding_of(row) for row in await self._reads.rows(missing)]
         except RegistryError:
             if guid and guid not in known:
                 raise
@@ -113,8 +106,11 @@ class SharedBindings:
 
     async def count(self) -> int:
         """Return the number of bindings. Raise RegistryError."""
-        ((bindings,),) = await self._reads.rows(COUNT_BINDINGS, ())
-        return int(bindings)
+
+        def counted() -> int:
+            return guarded(self._breaker, self._registry.count, RegistryError)
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, counted)
 
     async def _change[Result](self, change: Callable[[], Result]) -> Result:
         def changed() -> Result:

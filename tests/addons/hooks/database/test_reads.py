@@ -1,0 +1,200 @@
+"""Reads of bindings on a connection that breaks, is locked, or cannot be opened."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker
+from ibcm_bridge.addons.hooks.database.reads import DatabaseReads
+from ibcm_bridge.policy.policy import StateDatabase
+from ibcm_bridge.storage.binding_registry import RegistryError
+from ibcm_bridge.storage.binding_rows import binding_of
+from ibcm_bridge.storage.postgresql_stores import SharedRegistry
+from tests.postgresql_server import DATABASE, PostgresqlServer
+from tests.storage.test_binding_stores import GUID, PC1, numbered
+
+pytestmark = pytest.mark.needs("postgresql")
+
+OTHER = numbered(1)
+
+
+@pytest.fixture
+def state(postgresql: PostgresqlServer) -> StateDatabase:
+    state = postgresql.new_database()
+    with SharedRegistry(state) as registry:
+        registry.add(PC1)
+        registry.add(OTHER)
+    return state
+
+
+def run(
+    state: StateDatabase,
+    work: Callable[[DatabaseReads], Awaitable[None]],
+    limit_seconds: float = 20.0,
+) -> None:
+    async def running() -> None:
+        reads = DatabaseReads(state, DatabaseBreaker(), limit_seconds)
+        try:
+            await work(reads)
+        finally:
+            reads.close()
+
+    asyncio.run(running())
+
+
+async def guids(reads: DatabaseReads, *wanted: str) -> list[str]:
+    return sorted(binding_of(row).guid for row in await reads.rows(wanted))
+
+
+def own_connections(admin: psycopg.Connection[Any], what: str = "pid") -> int:
+    """Count the connections of the bridge for reads, or end them."""
+    row = admin.execute(
+        f"SELECT count({what}) FROM pg_stat_activity "
+        "WHERE application_name = 'ibcm-bridge' AND backend_type = 'client backend'"
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+@contextmanager
+def locked(postgresql: PostgresqlServer) -> Iterator[psycopg.Connection[Any]]:
+    """Lock the table, so that a read waits. Yield the connection that has the lock."""
+    with postgresql.connect(DATABASE) as admin:
+        admin.execute("BEGIN")
+        admin.execute("LOCK TABLE ibcm_bridge.bindings IN ACCESS EXCLUSIVE MODE")
+        try:
+            yield admin
+        finally:
+            admin.execute("ROLLBACK")
+
+
+async def waits_for_the_lock(postgresql: PostgresqlServer) -> None:
+    def waiting() -> bool:
+        with postgresql.connect(DATABASE) as admin:
+            row = admin.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+        return row == (1,)
+
+    end = time.monotonic() + 20
+    while not waiting():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)
+
+
+def test_several_bindings_are_read_at_once(state: StateDatabase) -> None:
+    async def work(reads: DatabaseReads) -> None:
+        assert await guids(reads, GUID) == [GUID]
+        assert await guids(reads, GUID, OTHER.guid, "GUID:unknown") == sorted((GUID, OTHER.guid))
+        assert await guids(reads, "GUID:unknown") == []
+
+    run(state, work)
+
+
+@pytest.mark.parametrize("text", ["", "{", '"', "\\", "'", "%s", "GUID:%", "NULL", "{NULL}"])
+def test_a_text_is_not_a_pattern(state: StateDatabase, text: str) -> None:
+    async def work(reads: DatabaseReads) -> None:
+        assert await guids(reads, text) == []
+        assert await guids(reads, text, GUID) == [GUID]
+
+    run(state, work)
+
+
+def test_many_requests_at_once_have_one_connection(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    async def work(reads: DatabaseReads) -> None:
+        found = await asyncio.gather(*(guids(reads, GUID) for _ in range(100)))
+        assert found == [[GUID]] * 100
+        with postgresql.connect(DATABASE) as admin:
+            assert own_connections(admin) == 1
+
+    run(state, work)
+
+
+def test_a_request_that_ends_while_it_is_opened_does_not_end_the_others(
+    state: StateDatabase,
+) -> None:
+    async def work(reads: DatabaseReads) -> None:
+        gone, kept = (asyncio.create_task(guids(reads, GUID)) for _ in range(2))
+        await asyncio.sleep(0)
+        gone.cancel()
+        assert await kept == [GUID]
+        assert gone.cancelled()
+
+    run(state, work)
+
+
+def test_a_read_under_way_is_sent_again_when_its_connection_breaks(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    async def work(reads: DatabaseReads) -> None:
+        assert await guids(reads, GUID) == [GUID]
+        with locked(postgresql) as admin:
+            reading = [asyncio.create_task(guids(reads, GUID)) for _ in range(3)]
+            await waits_for_the_lock(postgresql)
+            assert own_connections(admin, "pg_terminate_backend(pid)") == 1
+        assert await asyncio.gather(*reading) == [[GUID]] * 3
+
+    run(state, work)
+
+
+def test_a_locked_table_is_a_problem_after_a_while_and_ends(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    async def work(reads: DatabaseReads) -> None:
+        assert await guids(reads, GUID) == [GUID]
+        with locked(postgresql):
+            began = time.monotonic()
+            reading = [asyncio.create_task(guids(reads, GUID)) for _ in range(3)]
+            with pytest.raises(RegistryError, match=r"locked by another transaction for 1\.5 s"):
+                await reading[0]
+            for other in reading[1:]:
+                with pytest.raises(RegistryError, match="has not responded for 2 s"):
+                    await other
+            assert time.monotonic() - began < 10
+        while True:
+            try:
+                assert await guids(reads, GUID) == [GUID]
+                return
+            except RegistryError:
+                await asyncio.sleep(0.05)
+
+    run(state, work, limit_seconds=2.0)
+
+
+def test_a_table_that_was_made_again_is_read(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    async def work(reads: DatabaseReads) -> None:
+        assert await guids(reads, GUID) == [GUID]
+        with postgresql.connect(DATABASE) as admin:
+            admin.execute("DROP SCHEMA ibcm_bridge CASCADE")
+        with pytest.raises(RegistryError, match="does not exist"):
+            await guids(reads, GUID)
+        with SharedRegistry(state) as registry:
+            registry.add(PC1)
+        assert await guids(reads, GUID) == [GUID]
+
+    run(state, work)
+
+
+def test_a_server_that_refuses_connections_is_a_problem_at_once(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    async def work(reads: DatabaseReads) -> None:
+        postgresql.stop()
+        try:
+            began = time.monotonic()
+            with pytest.raises(RegistryError, match=r"cannot be used: .*No such file"):
+                await guids(reads, GUID)
+            assert time.monotonic() - began < 10
+        finally:
+            postgresql.start()
+
+    run(state, work, limit_seconds=60.0)
