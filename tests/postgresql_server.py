@@ -119,6 +119,10 @@ class PostgresqlServer:
             process.send_signal(signal.SIGQUIT)
             process.wait(30)
 
+    def has_ended(self) -> bool:
+        """Whether it has ended by itself."""
+        return self._process is None or self._process.poll() is not None
+
     def kill(self) -> None:
         """End all of its processes by SIGKILL."""
         process, self._process = self._process, None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import pwd
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psycopg
@@ -19,7 +21,8 @@ from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.storage.binding_rows import row_of
 from ibcm_bridge.storage.postgresql_statements import BINDINGS
-from tests.integration.faults import full
+from tests.integration.faults import SOON, full
+from tests.integration.reading import until
 from tests.little_room import on_a_disk
 from tests.needs import demand
 from tests.postgresql_server import DATABASE, USER, PostgresqlServer, postgresql_server
@@ -34,6 +37,10 @@ class Place:
     address: str
     prefix: tuple[str, ...] = ()
     """Before the command of the bridge."""
+    start: Callable[[], None] | None = None
+    """Starts the server as it was, if that is not without settings."""
+    disk: Path | None = None
+    """A small disk of the server, as this process sees it."""
 
     def guids(self) -> list[str]:
         """The names that are bound to a client GUID, without those of an import."""
@@ -73,13 +80,49 @@ def on_a_small_disk(folder: Path, pki: LabPki) -> Iterator[Place]:
         server.stop()
         disk = server.folder / "disk"
         disk.mkdir()
-        owner = pwd.getpwnam(USER)
-        options = f"size=6m,mode=700,uid={owner.pw_uid},gid={owner.pw_gid}"
-        server.start(prefix=on_a_disk(disk, options))
+        server.start(prefix=on_a_disk(disk, _options("6m")))
         with server.connect("postgres") as admin:
             admin.execute(f"CREATE TABLESPACE small LOCATION '{disk}'")
             admin.execute(f"ALTER DATABASE {DATABASE} SET default_tablespace = small")
-        yield place
+        yield replace(place, disk=Path(f"/proc/{server.pid}/root{disk}"))
+
+
+@contextmanager
+def with_its_log_on_a_small_disk(folder: Path, pki: LabPki) -> Iterator[Place]:
+    """A server whose log of changes (pg_wal) is on a disk that outlives it."""
+    demand("root", "setpriv")
+    with at_a_socket(folder, pki) as place:
+        server = place.server
+        server.stop()
+        disk, log = server.folder / "disk", server.data / "pg_wal"
+        disk.mkdir()
+        # One file of the log has 16 MiB. There is room for two.
+        command = [*on_a_disk(disk, _options("40m")), "sh", "-c", "echo && exec sleep infinity"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as mounted:
+            assert mounted.stdout is not None
+            try:
+                assert mounted.stdout.readline()
+                seen = Path(f"/proc/{mounted.pid}/root{disk}")
+                copy = ["cp", "--archive", str(log), str(seen)]
+                subprocess.run(copy, check=True, timeout=20)
+                shutil.rmtree(log)
+                log.symlink_to(disk / log.name)
+                prefix = ("nsenter", f"--mount=/proc/{mounted.pid}/ns/mnt", "--")
+
+                def start() -> None:
+                    server.start("min_wal_size=32MB", "max_wal_size=32MB", prefix=prefix)
+
+                start()
+                yield replace(place, start=start, disk=seen)
+                server.stop()
+            finally:
+                mounted.kill()
+
+
+def _options(size: str) -> str:
+    """Of tmpfs, for the user of the server."""
+    owner = pwd.getpwnam(USER)
+    return f"size={size},mode=700,uid={owner.pw_uid},gid={owner.pw_gid}"
 
 
 NETWORK = "203.0.113"
@@ -162,11 +205,35 @@ def read_only(place: Place) -> Iterator[None]:
 @contextmanager
 def full_disk(place: Place) -> Iterator[None]:
     """No table can grow."""
-    disk = Path(f"/proc/{place.server.pid}/root{place.server.folder / 'disk'}")
-    with full(disk):
+    assert place.disk is not None
+    with full(place.disk):
         with pytest.raises(psycopg.errors.DiskFull):
             fill_page(place.server)
         yield
+
+
+@contextmanager
+def full_log(place: Place) -> Iterator[None]:
+    """The log cannot grow: the server ends, and cannot be started until there is room."""
+    assert place.disk is not None
+    assert place.start is not None
+    with full(place.disk):
+        until(lambda: _has_ended(place.server), "the end of the server", SOON)
+        with pytest.raises(psycopg.OperationalError):
+            place.start()
+        assert "No space left on device" in (place.server.folder / "log").read_text("utf-8")
+        yield
+    place.start()
+
+
+def _has_ended(server: PostgresqlServer) -> bool:
+    """Write to the log, in which one message fills a sixteenth of a file."""
+    if server.has_ended():
+        return True
+    with contextlib.suppress(psycopg.OperationalError), server.connect("postgres") as admin:
+        while True:
+            admin.execute("SELECT pg_logical_emit_message(false, '', repeat(' ', 1000000))")
+    return False
 
 
 def fill_page(server: PostgresqlServer) -> None:
@@ -201,5 +268,6 @@ FAULTS = {
     "frozen": Fault(at_a_socket, frozen),
     "read-only": Fault(at_a_socket, read_only, can_be_read=True),
     "full": Fault(on_a_small_disk, full_disk, can_be_read=True),
+    "full, and its log, too": Fault(with_its_log_on_a_small_disk, full_log),
     "cut off": Fault(in_another_namespace, cut),
 }
