@@ -77,7 +77,8 @@ def _import(
         new = transaction.execute(IMPORT.add).rowcount
         added, left = added + new, left - new
         last = ""
-        while found := transaction.execute(IMPORT.page(lock=replace), (last, PAGE)).fetchall():
+        page = IMPORT.page(lock=replace)
+        while found := transaction.execute(page, {"after": last, "limit": PAGE}).fetchall():
             conflicts = []
             for stored in map(read, found):
                 imported = bindings[stored.guid]

@@ -142,9 +142,11 @@ IMPORT = ImportStatements(
         "ON CONFLICT DO NOTHING RETURNING guid) "
         "DELETE FROM pg_temp.imported USING added WHERE imported.guid = added.guid"
     ),
+    # Both tables from there: a merge would read one from its first row again for each page.
     stored=(
         f"SELECT {_STORED_COLUMNS} FROM ibcm_bridge.bindings AS stored "
-        "JOIN pg_temp.imported USING (guid) WHERE imported.guid > %s ORDER BY guid LIMIT %s"
+        "JOIN pg_temp.imported USING (guid) "
+        "WHERE imported.guid > %(after)s AND stored.guid > %(after)s ORDER BY guid LIMIT %(limit)s"
     ),
     change=(
         "UPDATE ibcm_bridge.bindings AS stored SET source = imported.source, "

@@ -14,7 +14,6 @@ import pytest
 
 from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.policy.policy import StateDatabase
-from ibcm_bridge.storage import postgresql_import
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_rows import row_of
 from ibcm_bridge.storage.postgresql import LIMIT_SECONDS
@@ -306,38 +305,3 @@ def test_a_table_that_is_locked_is_a_problem_of_the_database(
         with pytest.raises(RegistryError, match="locked by another transaction") as locked:
             bridge.add(PC1)
         assert not locked.value.of_statement
-
-
-def test_a_large_import_is_compared_in_pages(
-    state: StateDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(postgresql_import, "PAGE", 10)
-    with SharedRegistry(state, None) as registry:
-        before = [numbered(number) for number in range(0, 90, 2)]
-        assert registry.import_all(before) == Imported(45, 0, 0, ())
-        changed = [replace(numbered(number), name=f"new{number}") for number in range(60)]
-        kept = tuple((numbered(number), changed[number]) for number in range(0, 60, 2))
-        assert registry.import_all(changed) == Imported(30, 0, 0, kept)
-        assert registry.import_all(changed, replace=True) == Imported(0, 30, 30, ())
-        stored = changed + [numbered(number) for number in range(60, 90, 2)]
-        assert list(registry.all()) == stored
-
-
-def test_a_binding_that_is_removed_during_an_import_is_added(
-    state: StateDatabase, admin: psycopg.Connection[object], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(postgresql_import, "PAGE", 1)
-    bindings = [numbered(number) for number in range(3)]
-    with SharedRegistry(state, None) as registry:
-        registry.import_all(bindings)
-        read = registry._read
-
-        # After it was found to be stored, and before its page is read.
-        def forget(row: tuple[object, ...]) -> Binding:
-            admin.execute("DELETE FROM ibcm_bridge.bindings WHERE guid = %s", (bindings[2].guid,))
-            monkeypatch.setattr(registry, "_read", read)
-            return read(row)
-
-        monkeypatch.setattr(registry, "_read", forget)
-        assert registry.import_all(bindings) == Imported(1, 0, 2, ())
-        assert list(registry.all()) == bindings
