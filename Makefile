@@ -41,7 +41,7 @@ fuzz: $(READY)  ## fuzz every parser (Linux on x86-64)
 	$(call install,[fuzz])
 	$(BIN)/pytest tests/fuzzing
 
-soak: $(READY)  ## run for MINUTES (20) under load and with idle clients, install the Debian package (root)
+soak: needs $(READY)  ## run for MINUTES (20) under load, and again while parts are killed; idle clients; the Debian package (root)
 	$(BIN)/pytest --minutes $(MINUTES) tests/soak
 
 containers: needs $(READY)  ## build the image, and run the lab in containers (root, podman)
