@@ -53,7 +53,9 @@ class Pipeline:
         # A server that reads nothing must not stop the event loop.
         self._libpq.nonblocking = 1
         self._libpq.enter_pipeline_mode()
-        self._loop.add_reader(self._libpq.socket, self._read)
+        # libpq has no number any longer when it has closed the socket after a failure.
+        self._socket = self._libpq.socket
+        self._loop.add_reader(self._socket, self._read)
 
     def send(self, parameter: str) -> asyncio.Future[Rows]:
         """Begin an execution. Its rows raise psycopg.Error, and Unresponsive at the time limit."""
@@ -78,8 +80,8 @@ class Pipeline:
         if self.ended:
             return
         self.ended = True
-        self._loop.remove_reader(self._libpq.socket)
-        self._loop.remove_writer(self._libpq.socket)
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
         self._libpq.finish()
         if self._timer is not None:
             self._timer.cancel()
@@ -94,9 +96,9 @@ class Pipeline:
             self._lose(error)
             return
         if is_left and not self._writes:
-            self._loop.add_writer(self._libpq.socket, self._write)
+            self._loop.add_writer(self._socket, self._write)
         elif self._writes and not is_left:
-            self._loop.remove_writer(self._libpq.socket)
+            self._loop.remove_writer(self._socket)
         self._writes = is_left
 
     def _read(self) -> None:

@@ -133,6 +133,33 @@ def test_queries_under_way_are_lost_with_the_connection(postgresql: PostgresqlSe
     run(postgresql, SLEEP, work)
 
 
+@pytest.mark.parametrize("under_way", [0, 2])
+def test_a_server_that_is_killed_leaves_no_watched_descriptor(
+    postgresql: PostgresqlServer, under_way: int
+) -> None:
+    """It says no farewell: libpq closes the socket itself, and its number is used again."""
+
+    async def work(pipeline: Pipeline) -> None:
+        descriptor = pipeline._libpq.socket
+        loop = asyncio.get_running_loop()
+        failures: list[dict[str, Any]] = []
+        loop.set_exception_handler(lambda _, context: failures.append(context))
+        sent = [pipeline.send("20") for _ in range(under_way)]
+        await asyncio.sleep(0.1)
+        postgresql.kill()
+        try:
+            found = await asyncio.wait_for(outcomes(*sent), 20)
+            assert found == [ConnectionLost] * under_way
+            await has_ended(pipeline)
+        finally:
+            postgresql.start()
+        assert not failures
+        # False if it was not watched any longer.
+        assert not loop.remove_reader(descriptor)
+
+    run(postgresql, SLEEP, work, limit_seconds=5.0)
+
+
 def test_a_server_that_does_not_respond_is_left_at_the_limit(postgresql: PostgresqlServer) -> None:
     async def work(pipeline: Pipeline) -> None:
         assert await pipeline.send("before") == [("before", 7)]
