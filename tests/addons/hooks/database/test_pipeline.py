@@ -43,6 +43,12 @@ def run(
             pipeline.end(psycopg.OperationalError("the end of the test"))
 
     asyncio.run(running())
+    # The server notices the end of a connection only after its query, and other tests count them.
+    with postgresql.connect("postgres") as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'ibcm-bridge'"
+        )
 
 
 async def outcomes(*futures: asyncio.Future[Any]) -> list[Any]:
