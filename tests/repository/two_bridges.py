@@ -160,7 +160,12 @@ class TwoBridges:
     def _is_up(self) -> bool:
         assert self._haproxy is not None
         assert self._haproxy.poll() is None, self._log.read_text("utf-8")
-        return (self.files / "admin.sock").exists()
+        try:
+            self.command("show info")
+        except (FileNotFoundError, ConnectionRefusedError):
+            # HAProxy makes the file of the socket before it listens.
+            return False
+        return True
 
     def command(self, text: str) -> str:
         """A command of HAProxy's admin socket; its output."""
