@@ -252,14 +252,14 @@ def test_a_process_that_cannot_take_over_changes_nothing(
         load.goes_on()
         # It is killed while it starts.
         bridge.policy_file.write_text(text, "utf-8")
-        count = len(bridge.lines)
         with subprocess.Popen(
             [sys.executable, "-P", "-m", "ibcm_bridge", *command, "--take-over"],
             stderr=subprocess.DEVNULL,
         ) as process:
-            until(lambda: len(bridge.lines) > count, "the takeover", SOON)
+            it = f"process {process.pid}"
+            until(lambda: bridge.has_said(f"{it} is taking over"), "the takeover", SOON)
             process.kill()
-        until(lambda: len(bridge.lines) > count + 1, "the end of the takeover", SOON)
+        until(lambda: bridge.has_said(f"{it} has ended before"), "the end of the takeover", SOON)
         load.goes_on()
         # A reload reports each problem, as `check` does.
         bridge.policy_file.write_text(text + "unknown: 1\nother: 2\n", "utf-8")
