@@ -73,6 +73,7 @@ async def run(
         run_in_background(_close_at(stop, startup))
 
     def serving(addresses: list[Address]) -> None:
+        exclude_from_collection()
         ready(addresses)
         run_in_background(asyncio.to_thread(startup.finish))
 
@@ -118,6 +119,14 @@ def _notice(policy: Policy) -> str:
         if publication.observe_because is not None
     ]
     return f"{NOTICE} ({', '.join(names)})" if names else ""
+
+
+def exclude_from_collection() -> None:
+    """Exclude all objects that exist now from garbage collection: they live as long as the process.
+
+    Only for a process that runs one bridge. Of the bridges that ran before, nothing would be freed.
+    """
+    gc.freeze()
 
 
 def stopped_by_signals() -> Stop:
@@ -178,8 +187,6 @@ async def _serve(
         async with Generations(bridge) as generations:
             await _until_listening(master, serving)
             started(Reload(bridge, master, generations))
-            # These objects live as long as the process: exclude them from garbage collection.
-            gc.freeze()
             sys.setswitchinterval(SWITCH_SECONDS)
             ready(master.addresses())
             stopping = asyncio.create_task(stop.begun.wait())

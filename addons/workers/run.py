@@ -39,7 +39,7 @@ from ibcm_bridge.addons.run.background import run_in_background
 from ibcm_bridge.addons.run.credential_files import CredentialFiles
 from ibcm_bridge.addons.run.handover import Inherited
 from ibcm_bridge.addons.run.reload import PolicySource, PolicyText, Reload, fixed_problems
-from ibcm_bridge.addons.run.serve import serve, stopped_by_signals
+from ibcm_bridge.addons.run.serve import exclude_from_collection, serve, stopped_by_signals
 from ibcm_bridge.addons.run.startup import Startup
 from ibcm_bridge.addons.workers.controlled import ControlledWorkers
 from ibcm_bridge.addons.workers.heartbeats import Heartbeats
@@ -251,12 +251,16 @@ async def _serve(
         orders.append(Orders(parent, reload, read, shared.operations))
         run_in_background(keep_current(CredentialFiles(bridge, reload, read)))
 
+    def serving(_: object) -> None:
+        exclude_from_collection()
+        report(parent, READY)
+
     orders: list[Orders] = []
     loop.add_signal_handler(STOP_AT_ONCE, stop.at_once.set)
     numbers = Numbers()
     bridge = Bridge(policy, traffic_metrics(policy, numbers), shared=shared)
     operations = operating(bridge, numbers, shared.operations)
-    return await serve(bridge, lambda _: report(parent, READY), stop, operations, take_orders)
+    return await serve(bridge, serving, stop, operations, take_orders)
 
 
 def _listening(policy: Policy, count: int, inherited: Inherited) -> Listening:

@@ -35,6 +35,7 @@ def renew(running: Running, policy: Policy) -> Generation:
     """Begin another generation, in the bridge's thread, for new connections."""
 
     async def begin() -> Generation:
+        running.replaced.append(running.bridge.generation)
         running.bridge.generation = Generation(policy, running.bridge.shared)
         return running.bridge.generation
 

@@ -281,6 +281,7 @@ def test_a_policy_that_comes_during_a_handshake_judges_the_client(
     def start_and_reload(data: Any) -> None:
         start(data)
         running.hook("tls_start_client", 0, start)
+        running.replaced.append(running.bridge.generation)
         running.bridge.use(Generation(change(lab, running.policy), shared))
 
     start = running.hook("tls_start_client", 0, start_and_reload)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import ssl
@@ -21,6 +22,7 @@ from typing import Any, Self
 import pytest
 
 from ibcm_bridge.addons.bridge import Bridge
+from ibcm_bridge.addons.policy_generation import Generation
 from ibcm_bridge.addons.run.reload import PolicySource, Reload
 from ibcm_bridge.addons.run.serve import serve
 from ibcm_bridge.addons.server.stopping import Stop
@@ -63,6 +65,8 @@ class Running:
         self.reloads: Reload
         self.reported: list[tuple[str, Sequence[str]]] = []
         """The digest and the problems of each reload."""
+        self.replaced: list[Generation] = []
+        """Generations that the test has replaced without a reload, to release at the end."""
         self.address = ("", 0)
         self.unhandled: list[str] = []
         self._started: Future[tuple[Any, ...]] = Future()
@@ -71,6 +75,8 @@ class Running:
         self._log = _Unhandled(self.unhandled)
 
     def __enter__(self) -> Self:
+        # A scanner that this thread made and dropped must not be left to the bridge's thread.
+        gc.collect()
         logging.getLogger().addHandler(self._log)
         self._thread.start()
         self.address, self._loop, self._stop = self._started.result(timeout=3 * SOON)
@@ -192,12 +198,16 @@ class Running:
     async def _serve(self) -> None:
         self.bridge = Bridge(self.policy, **self._options)
         stop, loop = Stop(), asyncio.get_running_loop()
-        await serve(
-            self.bridge,
-            lambda found: self._started.set_result((found[0], loop, stop)),
-            stop,
-            started=lambda reload: setattr(self, "reloads", reload),
-        )
+        try:
+            await serve(
+                self.bridge,
+                lambda found: self._started.set_result((found[0], loop, stop)),
+                stop,
+                started=lambda reload: setattr(self, "reloads", reload),
+            )
+        finally:
+            for generation in self.replaced:
+                generation.release()
 
 
 class _Unhandled(logging.Handler):
