@@ -40,7 +40,8 @@ class Run:
 
     def __init__(self, arguments: list[str]) -> None:
         # Both forms of the option.
-        words = " ".join(arguments).replace("--ignore ", IGNORE).split()
+        text = " ".join(arguments).replace("--ignore ", IGNORE)
+        words = [word.removesuffix("/") for word in text.split()]
         self.ignored = {word.removeprefix(IGNORE) for word in words if word.startswith(IGNORE)}
         self.paths = {word for word in words if not word.startswith(IGNORE)}
         assert all((ROOT / path).exists() for path in self.paths | self.ignored)
