@@ -59,30 +59,28 @@ class Pipeline:
 
     def send(self, parameter: str) -> asyncio.Future[Rows]:
         """Begin an execution. Its rows raise psycopg.Error, and Unresponsive at the time limit."""
+        values = [parameter.encode()]
         rows: asyncio.Future[Rows] = self._loop.create_future()
         self._sent.append((self._loop.time(), rows))
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._limit, self._watch)
         try:
-            self._libpq.send_query_prepared(
-                self._prepared, [parameter.encode()], result_format=Format.BINARY
-            )
+            self._libpq.send_query_prepared(self._prepared, values, result_format=Format.BINARY)
             # The end of a transaction.
             self._libpq.pipeline_sync()
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
             self._lose(error)
-        else:
-            self._write()
+            return rows
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._limit, self._watch)
+        self._write()
         return rows
 
     def end(self, error: psycopg.Error) -> None:
         """Close the connection; queries under way fail with this error."""
-        if self.ended:
-            return
-        self.ended = True
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
-        self._libpq.finish()
+        if not self.ended:
+            self.ended = True
+            self._loop.remove_reader(self._socket)
+            self._loop.remove_writer(self._socket)
+            self._libpq.finish()
         if self._timer is not None:
             self._timer.cancel()
         while self._sent:
@@ -116,7 +114,8 @@ class Pipeline:
                 else:
                     self._fail(psycopg.errors.error_from_result(result))
                     return
-        except psycopg.OperationalError as error:
+        except Exception as error:
+            # Whatever it is: no request waits for ever.
             self._lose(error)
 
     def _finish_oldest(self) -> None:
@@ -125,9 +124,10 @@ class Pipeline:
         # The types of the columns are looked up once.
         self._convert.set_pgresult(result, set_loaders=not self._knows_columns)
         self._knows_columns = True
+        found = self._convert.load_rows(0, result.ntuples, tuple)
         _, rows = self._sent.popleft()
         if not rows.done():
-            rows.set_result(self._convert.load_rows(0, result.ntuples, tuple))
+            rows.set_result(found)
 
     def _fail(self, error: psycopg.Error) -> None:
         """Fail the oldest query with its error, unless that is the end of the session."""
@@ -140,7 +140,7 @@ class Pipeline:
         if not rows.done():
             rows.set_exception(error)
 
-    def _lose(self, error: psycopg.Error) -> None:
+    def _lose(self, error: Exception) -> None:
         self.end(ConnectionLost(str(error)))
 
     def _watch(self) -> None:

@@ -89,6 +89,8 @@ class SharedBindings:
             return known.get
         except ValueError as error:
             raise RegistryError(f"{self._place} is damaged: {error}") from error
+        if not {binding.guid for binding in found}.issubset(missing):
+            raise RegistryError(f"{self._place} returned a binding that was not asked for")
         self.cache.keep(found, stamp)
         return (known | {binding.guid: binding for binding in found}).get
 

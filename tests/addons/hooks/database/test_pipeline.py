@@ -64,15 +64,13 @@ async def has_ended(pipeline: Pipeline) -> None:
         await asyncio.sleep(0.01)
 
 
-def backends(postgresql: PostgresqlServer, function: str) -> int:
-    """Call a function with the process id of each connection of the bridge. Return how many."""
+def end_connections(postgresql: PostgresqlServer) -> None:
+    """Let the server end each connection of the bridge."""
     with postgresql.connect("postgres") as admin:
-        row = admin.execute(
-            f"SELECT count({function}(pid)) FROM pg_stat_activity "
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
             "WHERE application_name = 'ibcm-bridge'"
-        ).fetchone()
-    assert row is not None
-    return int(row[0])
+        )
 
 
 def test_each_query_gets_its_own_rows(postgresql: PostgresqlServer) -> None:
@@ -123,7 +121,7 @@ def test_a_query_that_fails_has_its_error_and_ends_the_connection(
 def test_an_idle_connection_that_the_server_closes_has_ended(postgresql: PostgresqlServer) -> None:
     async def work(pipeline: Pipeline) -> None:
         assert await pipeline.send("before") == [("before", 7)]
-        assert backends(postgresql, "pg_terminate_backend") == 1
+        end_connections(postgresql)
         await has_ended(pipeline)
 
     run(postgresql, ECHO, work)
@@ -133,7 +131,7 @@ def test_queries_under_way_are_lost_with_the_connection(postgresql: PostgresqlSe
     async def work(pipeline: Pipeline) -> None:
         sent = [pipeline.send("20") for _ in range(2)]
         await asyncio.sleep(0.1)
-        assert backends(postgresql, "pg_terminate_backend") == 1
+        end_connections(postgresql)
         assert await outcomes(*sent) == [ConnectionLost] * 2
 
     run(postgresql, SLEEP, work)
@@ -195,6 +193,31 @@ def test_more_than_the_socket_takes_is_sent(postgresql: PostgresqlServer) -> Non
         texts = [str(number) * 50_000 for number in range(200)]
         found = await outcomes(*map(pipeline.send, texts))
         assert found == [[(text, 7)] for text in texts]
+
+    run(postgresql, ECHO, work)
+
+
+def test_a_query_after_the_end_is_lost(postgresql: PostgresqlServer) -> None:
+    async def work(pipeline: Pipeline) -> None:
+        pipeline.end(psycopg.OperationalError("the bridge stops"))
+        assert await outcomes(pipeline.send("late")) == [ConnectionLost]
+
+    run(postgresql, ECHO, work)
+
+
+def test_rows_that_cannot_be_read_end_the_connection(postgresql: PostgresqlServer) -> None:
+    class Unreadable:
+        def set_pgresult(self, _result: object, *, set_loaders: bool) -> None:
+            assert set_loaders
+
+        def load_rows(self, *_arguments: object) -> None:
+            raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+    async def work(pipeline: Pipeline) -> None:
+        pipeline._convert = Unreadable()  # type: ignore[assignment]
+        sent = [pipeline.send(name) for name in ("first", "second")]
+        assert await outcomes(*sent) == [ConnectionLost] * 2
+        assert pipeline.ended
 
     run(postgresql, ECHO, work)
 

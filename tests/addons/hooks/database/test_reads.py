@@ -6,9 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import psycopg
 import pytest
 
 from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker
@@ -53,38 +51,42 @@ async def guids(reads: DatabaseReads, *wanted: str) -> list[str]:
     return sorted(binding_of(row).guid for row in await reads.rows(wanted))
 
 
-def own_connections(admin: psycopg.Connection[Any], what: str = "pid") -> int:
-    """Count the connections of the bridge for reads, or end them."""
-    row = admin.execute(
-        f"SELECT count({what}) FROM pg_stat_activity "
-        "WHERE application_name = 'ibcm-bridge' AND backend_type = 'client backend'"
-    ).fetchone()
+def own_connections(postgresql: PostgresqlServer, what: str = "pid") -> int:
+    """Count the connections of the bridge, or end them."""
+    # A connection of its own: a transaction would see the same connections each time.
+    with postgresql.connect(DATABASE) as admin:
+        row = admin.execute(
+            f"SELECT count({what}) FROM pg_stat_activity "
+            "WHERE application_name = 'ibcm-bridge' AND backend_type = 'client backend'"
+        ).fetchone()
     assert row is not None
     return int(row[0])
 
 
 @contextmanager
-def locked(postgresql: PostgresqlServer) -> Iterator[psycopg.Connection[Any]]:
-    """Lock the table, so that a read waits. Yield the connection that has the lock."""
+def locked(postgresql: PostgresqlServer) -> Iterator[None]:
+    """Lock the table, so that a read waits."""
     with postgresql.connect(DATABASE) as admin:
         admin.execute("BEGIN")
         admin.execute("LOCK TABLE ibcm_bridge.bindings IN ACCESS EXCLUSIVE MODE")
         try:
-            yield admin
+            yield
         finally:
             admin.execute("ROLLBACK")
 
 
-async def waits_for_the_lock(postgresql: PostgresqlServer) -> None:
-    def waiting() -> bool:
-        with postgresql.connect(DATABASE) as admin:
-            row = admin.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
-        return row == (1,)
-
+async def until(is_so: Callable[[], bool]) -> None:
     end = time.monotonic() + 20
-    while not waiting():
+    while not is_so():
         assert time.monotonic() < end
         await asyncio.sleep(0.01)
+
+
+def is_waiting(postgresql: PostgresqlServer) -> bool:
+    """Return whether a connection waits for a lock."""
+    with postgresql.connect(DATABASE) as admin:
+        row = admin.execute("SELECT count(*) FROM pg_locks WHERE NOT granted").fetchone()
+    return row == (1,)
 
 
 def test_several_bindings_are_read_at_once(state: StateDatabase) -> None:
@@ -111,8 +113,8 @@ def test_many_requests_at_once_have_one_connection(
     async def work(reads: DatabaseReads) -> None:
         found = await asyncio.gather(*(guids(reads, GUID) for _ in range(100)))
         assert found == [[GUID]] * 100
-        with postgresql.connect(DATABASE) as admin:
-            assert own_connections(admin) == 1
+        # Those of the fixture and of earlier tests end soon.
+        await until(lambda: own_connections(postgresql) == 1)
 
     run(state, work)
 
@@ -135,10 +137,10 @@ def test_a_read_under_way_is_sent_again_when_its_connection_breaks(
 ) -> None:
     async def work(reads: DatabaseReads) -> None:
         assert await guids(reads, GUID) == [GUID]
-        with locked(postgresql) as admin:
+        with locked(postgresql):
             reading = [asyncio.create_task(guids(reads, GUID)) for _ in range(3)]
-            await waits_for_the_lock(postgresql)
-            assert own_connections(admin, "pg_terminate_backend(pid)") == 1
+            await until(lambda: is_waiting(postgresql) and own_connections(postgresql) == 1)
+            assert own_connections(postgresql, "pg_terminate_backend(pid)") == 1
         assert await asyncio.gather(*reading) == [[GUID]] * 3
 
     run(state, work)

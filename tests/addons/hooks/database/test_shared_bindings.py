@@ -255,6 +255,24 @@ def test_after_a_failover_the_other_host_is_used_although_the_first_does_not_res
         run(StateDatabase(state.address, tuple(parameters.items())), work)
 
 
+def test_the_binding_of_another_client_guid_is_not_accepted(
+    state: StateDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(bindings: SharedBindings) -> None:
+        await bindings.add(PC1)
+        rows = await bindings._reads.rows([GUID])
+
+        async def of_another(_guids: object) -> list[tuple[Any, ...]]:
+            return rows
+
+        monkeypatch.setattr(bindings._reads, "rows", of_another)
+        assert await read(bindings, GUID) == PC1
+        with pytest.raises(RegistryError, match="not asked for"):
+            await read(bindings, OTHER.guid)
+
+    run(state, work)
+
+
 def test_a_change_that_fails_does_not_stop_reads(
     state: StateDatabase, postgresql: PostgresqlServer
 ) -> None:
