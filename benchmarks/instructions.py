@@ -25,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +37,7 @@ from benchmarks.child import Child
 from benchmarks.comparison import GUID, message_request, small_request
 from benchmarks.load import Job
 from benchmarks.proxies import LoadClient, SiteSystemProcess
-from ibcm_bridge.lab.bridge.process import free_port
+from ibcm_bridge.lab.bridge.process import RunningBridge, free_port
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.site_systems.published import BRIDGED
 
@@ -47,6 +47,9 @@ DIFFERENCES = 3
 START_SECONDS = 300.0
 """The bridge starts about twenty times slower under callgrind."""
 CONTROL_SECONDS = 120.0
+
+WITHOUT_CHECKS = ("benchmarks.without_checks",)
+"""The module that runs the bridge."""
 
 _TOTAL = re.compile(r"^(?:summary|totals): ([0-9]+)", re.MULTILINE)
 
@@ -73,26 +76,49 @@ def main() -> int:
 
 def count(*, metrics: bool = False) -> dict[str, float]:
     """`message` and `connection` -> instructions for one. Raises RuntimeError."""
+    with bridge_to_count() as (directory, bridge, bound):
+        port, policy = bridge.address[1], bridge.policy_file
+        if metrics:
+            with policy.open("a", encoding="utf-8") as text:
+                text.write(f'\noperations: {{listen: "127.0.0.1:{free_port()}"}}\n')
+        works = {
+            "message": message_job(port, bound),
+            "connection": Job("connections", port, BRIDGED, _text(small_request())),
+        }
+        counts = {"message": MESSAGES, "connection": CONNECTIONS}
+        with counting(policy, directory) as each:
+            return {work: each(works[work], counts[work]) for work in works}
+
+
+def message_job(port: int, bound: Bound) -> Job:
+    """The load of messages."""
+    return Job("messages", port, BRIDGED, _text(message_request(bound.key)))
+
+
+@contextmanager
+def bridge_to_count() -> Iterator[tuple[Path, RunningBridge, Bound]]:
+    """A bridge that is not started yet, with its folder and client. The site system runs."""
     bound = Bound(GUID, generate_private_key(65537, 2048))
     with tempfile.TemporaryDirectory(prefix="ibcm-bridge-instructions-") as name:
         directory = Path(name)
         pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
         with SiteSystemProcess(pki, directory, 0) as site_system:
-            bridge = prepared_bridge(directory, pki, site_system.port, bound)
-            port, policy = bridge.address[1], bridge.policy_file
-            if metrics:
-                with policy.open("a", encoding="utf-8") as text:
-                    text.write(f'\noperations: {{listen: "127.0.0.1:{free_port()}"}}\n')
-            works = {
-                "message": Job("messages", port, BRIDGED, _text(message_request(bound.key))),
-                "connection": Job("connections", port, BRIDGED, _text(small_request())),
-            }
-            counts = {"message": MESSAGES, "connection": CONNECTIONS}
-            with (
-                _counted_bridge(policy, directory) as counter,
-                LoadClient(directory / "bridge" / "pki") as client,
-            ):
-                return {work: counter.each(client, works[work], counts[work]) for work in works}
+            yield directory, prepared_bridge(directory, pki, site_system.port, bound), bound
+
+
+@contextmanager
+def counting(
+    policy: Path, directory: Path, module: Sequence[str] = WITHOUT_CHECKS
+) -> Iterator[Callable[[Job, int], float]]:
+    """Run the bridge under callgrind. Yield the function that counts one request of a job.
+
+    Raises RuntimeError.
+    """
+    with (
+        _counted_bridge(module, policy, directory) as counter,
+        LoadClient(directory / "bridge" / "pki") as client,
+    ):
+        yield lambda job, requests: counter.each(client, job, requests)
 
 
 class _Counter:
@@ -144,12 +170,12 @@ def total(dump: str) -> int:
 
 
 @contextmanager
-def _counted_bridge(policy: Path, directory: Path) -> Iterator[_Counter]:
+def _counted_bridge(module: Sequence[str], policy: Path, directory: Path) -> Iterator[_Counter]:
     output, log = directory / "callgrind", directory / "log"
     command: list[str | Path] = [
         *("valgrind", "--tool=callgrind", "--instr-atstart=no"),
         f"--callgrind-out-file={output}",
-        *(sys.executable, "-m", "benchmarks.without_checks", "run", "--config", policy),
+        *(sys.executable, "-m", *module, "run", "--config", policy),
     ]
     os.environ["PYTHONHASHSEED"] = "0"
     with Child(command, log) as bridge:

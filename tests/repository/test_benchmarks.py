@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.repository.benchmark_runs import ROOT, measured
+from tests.repository.benchmark_runs import ROOT, measured, run_code
 
 SCAN_THE_SLOW_PAYLOAD = """
 from benchmarks.slow_payloads import slow_subject
@@ -50,6 +50,32 @@ def test_the_stops_of_a_reload_can_be_measured() -> None:
     printed = measured("reload", "--rounds", "1", "--rules", "2", "--rate", "5", seconds=240)
     for text in ("no reload", "a changed policy", "changed rules", "both changed"):
         assert text in printed
+
+
+COUNT_WITHOUT_CALLGRIND = """
+from contextlib import contextmanager
+from ibcm_bridge.policy_file import load_policy
+from benchmarks import database_instructions as counted
+
+@contextmanager
+def counting(policy, directory, module):
+    state = load_policy(policy).state
+    print(module[0], None if state is None else state.address.partition("?")[0])
+    yield lambda job, requests: 1.0
+
+counted.counting = counting
+counted.count()
+"""
+
+
+@pytest.mark.needs("postgresql")
+def test_the_instructions_with_a_database_can_be_counted() -> None:
+    """Without callgrind, which takes minutes."""
+    assert run_code(COUNT_WITHOUT_CALLGRIND).splitlines() == [
+        "benchmarks.without_checks None",
+        "benchmarks.without_checks postgresql:///state",
+        "benchmarks.uncached postgresql:///state",
+    ]
 
 
 @pytest.mark.needs("haproxy", "postgresql")
