@@ -11,6 +11,10 @@ CPU time is that of the bridge, not of PostgreSQL. The whole time is that of the
 wait for PostgreSQL. Other load on the machine changes both by more than the difference, so the
 second table has only the search for a binding, in process: in batches, in turn.
 
+The bridges have one processor, and all other processes have the others. With `--any-processor` the
+kernel chooses. It often puts PostgreSQL beside the bridge that waits for it, and then each message
+finds less in the caches of the processor.
+
 It needs Debian's PostgreSQL.
 """
 
@@ -60,6 +64,7 @@ SQLITE, CACHED, UNCACHED = "SQLite file", "PostgreSQL, cached", "PostgreSQL, not
 LIMITS = {CACHED: "<= 3 %", UNCACHED: "<= 0.2 ms"}
 DATABASE = "state"
 WARM_UP_SECONDS = 1.0
+BRIDGE, OTHERS = "bridge", "others"
 BATCHES, SEARCHES = 60, 50
 """Batches of each kind of search, and searches in a batch."""
 
@@ -70,6 +75,27 @@ class Cost:
 
     processor: float
     whole: float
+
+
+class Processors:
+    """The processors of the bridges, and those of all other processes."""
+
+    def __init__(self, *, apart: bool) -> None:
+        """`apart`: divide them, if there are several."""
+        every = sorted(os.sched_getaffinity(0))
+        self._of = {BRIDGE: every, OTHERS: every}
+        if apart and len(every) > 1:
+            self._of = {BRIDGE: every[:1], OTHERS: every[1:]}
+
+    @contextlib.contextmanager
+    def start(self, kind: str) -> Iterator[None]:
+        """Start processes of a kind, until the exit."""
+        before = os.sched_getaffinity(0)
+        os.sched_setaffinity(0, self._of[kind])
+        try:
+            yield
+        finally:
+            os.sched_setaffinity(0, before)
 
 
 @dataclass(frozen=True)
@@ -125,24 +151,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.shared_state", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each bridge in a round")
+    parser.add_argument(
+        "--any-processor", action="store_true", help="let the kernel choose the processors"
+    )
     options = parser.parse_args()
     if not sys.platform.startswith("linux"):
         parser.error("Linux only: processor time is read from /proc")
     with tempfile.TemporaryDirectory(prefix="ibcm-bench-") as name:
         Path(name).chmod(0o711)
-        costs, searches = measure(Path(name), options.rounds, options.seconds)
+        processors = Processors(apart=not options.any_processor)
+        costs, searches = measure(Path(name), options.rounds, options.seconds, processors)
     print("\n".join((*table(costs), "", *search_table(searches))))
 
 
 def measure(
-    directory: Path, rounds: int, seconds: float
+    directory: Path, rounds: int, seconds: float, processors: Processors
 ) -> tuple[dict[str, list[Cost]], dict[str, list[Cost]]]:
     """The cost of a message at each bridge in each round, and of a search in each batch."""
     bound = Bound(GUID, generate_private_key(65537, 2048))
     request = message_request(bound.key).decode("latin-1")
     costs: dict[str, list[Cost]] = {name: [] for name in (SQLITE, CACHED, UNCACHED)}
     with contextlib.ExitStack() as stack:
-        state, bridges, client = _started(stack, directory, bound)
+        state, bridges, client = _started(stack, directory, bound, processors)
 
         def load(bridge: RunningBridge, seconds: float) -> Cost:
             client.begin(Job("messages", bridge.address[1], BRIDGED, request, seconds))
@@ -159,7 +189,8 @@ def measure(
                 costs[name].append(load(bridges[name], seconds))
             order.reverse()
         file = bridges[SQLITE].directory / "bindings.sqlite"
-        searches = asyncio.run(_searches(file, state))
+        with processors.start(BRIDGE):
+            searches = asyncio.run(_searches(file, state))
     for bridge in bridges.values():
         check_audit(bridge)
     return costs, searches
@@ -197,13 +228,14 @@ async def _searches(file: Path, state: StateDatabase) -> dict[str, list[Cost]]:
 
 
 def _started(
-    stack: contextlib.ExitStack, directory: Path, bound: Bound
+    stack: contextlib.ExitStack, directory: Path, bound: Bound, processors: Processors
 ) -> tuple[StateDatabase, Mapping[str, RunningBridge], LoadClient]:
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     folder = directory / "postgresql"
     folder.mkdir()
-    database = stack.enter_context(Postgresql(folder))
-    site_system = stack.enter_context(SiteSystemProcess(pki, directory, 0))
+    with processors.start(OTHERS):
+        database = stack.enter_context(Postgresql(folder))
+        site_system = stack.enter_context(SiteSystemProcess(pki, directory, 0))
     enforced = {"identity": "enforce", "signatures": "enforce"}
     in_a_file = {"messages": {**enforced, "bindings": "bindings.sqlite"}}
     in_the_database = {"messages": enforced, "state": database.state.address}
@@ -229,9 +261,12 @@ def _started(
         registry.add(binding)
     with SharedRegistry(database.state) as registry:
         registry.add(binding)
-    for bridge in bridges.values():
-        stack.enter_context(bridge)
-    return database.state, bridges, stack.enter_context(LoadClient(made))
+    with processors.start(BRIDGE):
+        for bridge in bridges.values():
+            stack.enter_context(bridge)
+    with processors.start(OTHERS):
+        client = stack.enter_context(LoadClient(made))
+    return database.state, bridges, client
 
 
 def table(costs: Mapping[str, list[Cost]]) -> Iterator[str]:
