@@ -124,7 +124,11 @@ class Bridge:
         return self.shared.bindings.running()
 
     def close(self) -> None:
-        """Close the audit, the upload spool and the bindings."""
+        """Close the audit, the upload spool and the bindings, and drop the engines.
+
+        In the thread that made the bridge: see `Generation.release`.
+        """
+        self.generation.release()
         self._opened.close()
 
 

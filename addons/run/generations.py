@@ -35,8 +35,8 @@ class Generations:
         await self._running.aclose()
 
     def release(self) -> None:
-        """Release what is left, after the last connection of all."""
-        for generation in (*self._earlier.values(), self._bridge.generation):
+        """Release the earlier ones, after the last connection of all. The bridge has the last."""
+        for generation in self._earlier.values():
             generation.release()
 
     async def replace(self, generation: Generation) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import dataclasses
 import ssl
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,11 +117,22 @@ def test_a_generation_stops_its_own_workers_and_renewals(lab: Lab, tmp_path: Pat
             while len(checks) < 2:
                 await asyncio.sleep(0.001)
         assert generation.workers._stopped
+        generation.release()
         return len(asyncio.all_tasks())
 
     with contextlib.closing(Bridge(policy)) as bridge:
         assert asyncio.run(run(bridge)) == 1
         assert not bridge.generation.workers._stopped
+
+
+def test_a_closed_bridge_has_dropped_its_engines(lab: Lab, tmp_path: Path) -> None:
+    """Without the garbage collector, which can run in another thread."""
+    policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
+    with contextlib.closing(Bridge(policy)) as bridge:
+        engines = list(map(weakref.ref, bridge.generation._inspection.engines))
+        assert all(engine() is not None for engine in engines)
+    assert engines
+    assert all(engine() is None for engine in engines)
 
 
 def test_files_are_read_again_before_the_first_connection(lab: Lab, tmp_path: Path) -> None:
