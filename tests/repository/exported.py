@@ -98,10 +98,19 @@ def subject_of(
         )
 
 
-def run_suite(proxy: Proxy) -> list[Result]:
-    """Run all checks against a proxy with the export of the demo's policy."""
+def run_suite(proxy: Proxy, kept: Mapping[str, str] | None = None) -> list[Result]:
+    """Run all checks against a proxy with the export of the demo's policy.
+
+    A check whose outcome is not the kept one runs again: other load on the machine can delay one
+    request past a limit of the proxy.
+    """
     with subject_behind(proxy) as subject:
-        return list(run_checks(list(all_checks().values()), subject, {}))
+        results = list(run_checks(list(all_checks().values()), subject, {}))
+        if kept is None:
+            return results
+        other = [found.check for found in results if kept.get(found.check.id) != _outcome(found)]
+        again = {found.check.id: found for found in run_checks(other, subject, {})}
+    return [again.get(found.check.id, found) for found in results]
 
 
 def outcomes(results: list[Result]) -> dict[str, str]:

@@ -27,7 +27,7 @@ from tests.repository.exported import (
 def test_the_suite_has_the_kept_results(proxy: Proxy) -> None:
     demand(*NEEDED[proxy.name])
     kept = expected(proxy)
-    found = outcomes(run_suite(proxy))
+    found = outcomes(run_suite(proxy, kept["results"]))
     differences = {
         check: (kept["results"].get(check), outcome)
         for check, outcome in found.items()
