@@ -26,7 +26,7 @@ demo: $(INSTALLED)  ## send ConfigMgr requests through a bridge and a tunnel, si
 	$(BIN)/ibcm-bridge demo --report demo-report
 
 test: environment  ## run all tests; installs the programs they need (Debian, Ubuntu)
-	@$(if $(TESTS),,echo "All tests take about half an hour on two cores; make quick takes one minute.")
+	@$(if $(TESTS),,echo "All tests take about an hour on two cores; make quick takes one minute.")
 	$(BIN)/pytest $(TESTS)
 
 environment: needs $(READY) $(KERBEROS)  ## install the programs and packages that make test needs
