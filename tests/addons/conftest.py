@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import warnings
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,6 +24,16 @@ from tests.addons.stand_ins.driver import Clock
 from tests.addons.stand_ins.exchange_driver import ExchangeDriver, PlainLeg
 from tests.addons.stand_ins.lab import Lab, write_policy
 from tests.addons.stand_ins.running import Running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _collected() -> Iterator[None]:
+    """Collect what a module leaves, in the main thread.
+
+    A scanner of YARA-X that the collector drops in another thread fails the test that runs then.
+    """
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
