@@ -246,23 +246,18 @@ def limited(connection: psycopg.Connection, seconds: float | None) -> Iterator[C
     if seconds is None:
         yield lambda: None
         return
-    cut = Cut(connection.fileno())
-    timer = _started(seconds, cut)
-
-    def renew() -> None:
-        nonlocal timer
-        timer.cancel()
+    with cut_of(connection, seconds) as cut:
         timer = _started(seconds, cut)
 
-    try:
-        yield renew
-    except psycopg.OperationalError as error:
-        if cut.done:
-            raise Unresponsive(seconds) from error
-        raise
-    finally:
-        timer.cancel()
-        cut.end()
+        def renew() -> None:
+            nonlocal timer
+            timer.cancel()
+            timer = _started(seconds, cut)
+
+        try:
+            yield renew
+        finally:
+            timer.cancel()
 
 
 def _started(seconds: float, cut: Cut) -> threading.Timer:
@@ -270,6 +265,20 @@ def _started(seconds: float, cut: Cut) -> threading.Timer:
     timer.daemon = True
     timer.start()
     return timer
+
+
+@contextlib.contextmanager
+def cut_of(connection: psycopg.BaseConnection[Any], seconds: float) -> Iterator[Cut]:
+    """Yield the function that shuts down a connection. Raise Unresponsive if that was called."""
+    cut = Cut(connection.fileno())
+    try:
+        yield cut
+    except psycopg.OperationalError as error:
+        if cut.done:
+            raise Unresponsive(seconds) from error
+        raise
+    finally:
+        cut.end()
 
 
 class Unresponsive(psycopg.OperationalError):

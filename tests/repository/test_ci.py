@@ -148,7 +148,7 @@ def test_the_end_of_the_script_ends_the_commands_and_their_children(
 def _runs(process: int) -> bool:
     status = Path(f"/proc/{process}/stat")
     try:
-        # A zombie was killed; whoever started it may be slow to collect it.
+        # A zombie was killed; its parent may be slow to collect it.
         return status.read_text("ascii").rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False

@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from ibcm_bridge.storage.postgresql import Cut, Unresponsive
+from ibcm_bridge.storage.postgresql import cut_of
 
 
 @contextlib.asynccontextmanager
@@ -18,14 +18,9 @@ async def limited(connection: psycopg.AsyncConnection[Any], seconds: float) -> A
 
     Raise Unresponsive then. psycopg would ask the server to cancel the statement, and wait.
     """
-    cut = Cut(connection.fileno())
-    timer = asyncio.get_running_loop().call_later(seconds, cut)
-    try:
-        yield
-    except psycopg.OperationalError as error:
-        if cut.done:
-            raise Unresponsive(seconds) from error
-        raise
-    finally:
-        timer.cancel()
-        cut.end()
+    with cut_of(connection, seconds) as cut:
+        timer = asyncio.get_running_loop().call_later(seconds, cut)
+        try:
+            yield
+        finally:
+            timer.cancel()

@@ -1,7 +1,7 @@
 """One connection to the shared database, whose queries wait for no result of another.
 
 psycopg opens the connection. After that, libpq's pipeline mode is used without a cursor, a task and
-a timer for each query (`psycopg.pq`): they take four times as long as the query itself.
+a timer for each query (`psycopg.pq`): they cost more than the query itself.
 
 https://www.postgresql.org/docs/current/libpq-pipeline-mode.html
 """
@@ -35,6 +35,7 @@ class Pipeline:
         self, connection: psycopg.AsyncConnection[Any], prepared: str, limit_seconds: float
     ) -> None:
         """`prepared`: the name of a query with one parameter of type text."""
+        # psycopg closes a connection that nothing refers to.
         self._connection = connection
         self._libpq = connection.pgconn
         self._prepared = prepared.encode("ascii")
@@ -153,5 +154,6 @@ class Pipeline:
             self._timer = self._loop.call_later(left, self._watch)
             return
         # Without a cancel request: a server that is frozen does not respond to that either.
-        self._fail_oldest(Unresponsive(self._limit))
-        self._lose(Unresponsive(self._limit))
+        error = Unresponsive(self._limit)
+        self._fail_oldest(error)
+        self._lose(error)
