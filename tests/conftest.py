@@ -45,7 +45,7 @@ from ibcm_bridge.request.head import RequestHead, read_request_head
 from .messages.both_parsers import compared
 from .needs import LEFT_OUT, demand, must_have_all
 from .policy_samples import Problems, problems_of
-from .postgresql_server import postgresql  # noqa: F401 - a fixture
+from .postgresql_server import admin, postgresql, state  # noqa: F401 - fixtures
 
 # No deadline: the first call of a test pays for imports, and the machine may be busy.
 settings.register_profile("tests", deadline=None, max_examples=150)

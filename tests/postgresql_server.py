@@ -252,3 +252,18 @@ def _new_server() -> Iterator[PostgresqlServer]:
 def postgresql() -> Iterator[PostgresqlServer]:
     with postgresql_server() as server:
         yield server
+
+
+@pytest.fixture
+def state(postgresql: PostgresqlServer) -> StateDatabase:
+    """An empty database."""
+    return postgresql.new_database()
+
+
+@pytest.fixture
+def admin(
+    postgresql: PostgresqlServer, state: StateDatabase
+) -> Iterator[psycopg.Connection[object]]:
+    """A connection of the administrator to it."""
+    with postgresql.connect(dict(state.parameters)["dbname"]) as connection:
+        yield connection

@@ -27,19 +27,6 @@ from tests.storage.test_binding_stores import GUID, PC1, PC2, numbered
 pytestmark = pytest.mark.needs("postgresql")
 
 
-@pytest.fixture
-def state(postgresql: PostgresqlServer) -> StateDatabase:
-    return postgresql.new_database()
-
-
-@pytest.fixture
-def admin(
-    postgresql: PostgresqlServer, state: StateDatabase
-) -> Iterator[psycopg.Connection[object]]:
-    with postgresql.connect(dict(state.parameters)["dbname"]) as connection:
-        yield connection
-
-
 # The schema
 
 

@@ -17,23 +17,9 @@ from ibcm_bridge.storage.postgresql import PostgresqlTransaction
 from ibcm_bridge.storage.postgresql_statements import IMPORT
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 from ibcm_bridge.storage.stores import Imported
-from tests.postgresql_server import PostgresqlServer
 from tests.storage.test_binding_stores import numbered
 
 pytestmark = pytest.mark.needs("postgresql")
-
-
-@pytest.fixture
-def state(postgresql: PostgresqlServer) -> StateDatabase:
-    return postgresql.new_database()
-
-
-@pytest.fixture
-def admin(
-    postgresql: PostgresqlServer, state: StateDatabase
-) -> Iterator[psycopg.Connection[object]]:
-    with postgresql.connect(dict(state.parameters)["dbname"]) as connection:
-        yield connection
 
 
 def test_a_large_import_is_compared_in_pages(

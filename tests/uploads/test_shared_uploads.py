@@ -30,11 +30,6 @@ Machine = Callable[[], SharedUploads]
 
 
 @pytest.fixture
-def state(postgresql: PostgresqlServer) -> StateDatabase:
-    return postgresql.new_database()
-
-
-@pytest.fixture
 def machine(state: StateDatabase, clock: Clock) -> Iterator[Machine]:
     """Another machine."""
     with ExitStack() as stack:

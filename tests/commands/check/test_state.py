@@ -29,17 +29,6 @@ ROWS = " UNION ALL ".join(
 )
 
 
-@pytest.fixture
-def state(postgresql: PostgresqlServer) -> StateDatabase:
-    return postgresql.new_database()
-
-
-@pytest.fixture
-def admin(postgresql: PostgresqlServer, state: StateDatabase) -> Iterator[psycopg.Connection[Any]]:
-    with postgresql.connect(dict(state.parameters)["dbname"]) as connection:
-        yield connection
-
-
 def check(state: StateDatabase) -> list[Finding]:
     found = list(check_state(cast(Policy, SimpleNamespace(state=state))))
     assert {finding.where for finding in found} == {f"state: {state.address}"}
@@ -132,12 +121,12 @@ def test_a_user_without_rights_is_a_problem(
 def guest(state: StateDatabase, admin: psycopg.Connection[Any]) -> Iterator[StateDatabase]:
     """A user with all rights on the tables, which another user owns."""
     SharedRegistry(state).close()
-    admin.execute("CREATE ROLE guest LOGIN")
-    admin.execute("GRANT USAGE ON SCHEMA ibcm_bridge TO guest")
-    admin.execute("GRANT ALL ON ALL TABLES IN SCHEMA ibcm_bridge TO guest")
-    yield StateDatabase(state.address, (*state.parameters, ("user", "guest")))
-    admin.execute("DROP OWNED BY guest")
-    admin.execute("DROP ROLE guest")
+    admin.execute("CREATE ROLE tenant LOGIN")
+    admin.execute("GRANT USAGE ON SCHEMA ibcm_bridge TO tenant")
+    admin.execute("GRANT ALL ON ALL TABLES IN SCHEMA ibcm_bridge TO tenant")
+    yield StateDatabase(state.address, (*state.parameters, ("user", "tenant")))
+    admin.execute("DROP OWNED BY tenant")
+    admin.execute("DROP ROLE tenant")
 
 
 def test_a_user_does_not_need_to_own_the_tables(guest: StateDatabase) -> None:
@@ -172,7 +161,7 @@ def test_a_user_does_not_need_to_own_the_tables(guest: StateDatabase) -> None:
 def test_each_right_that_is_missing_is_a_problem(
     guest: StateDatabase, admin: psycopg.Connection[Any], table: str, right: str, uses: list[str]
 ) -> None:
-    admin.execute(f"REVOKE {right} ON ibcm_bridge.{table} FROM guest")  # type: ignore[call-overload]
+    admin.execute(f"REVOKE {right} ON ibcm_bridge.{table} FROM tenant")  # type: ignore[call-overload]
     connected, *found = check(guest)
     assert connected.level is Level.FACT
     assert {finding.level for finding in found} <= {Level.PROBLEM, Level.WARNING}

@@ -26,11 +26,6 @@ pytestmark = pytest.mark.needs("postgresql")
 
 
 @pytest.fixture
-def state(postgresql: PostgresqlServer) -> StateDatabase:
-    return postgresql.new_database()
-
-
-@pytest.fixture
 def uploads(state: StateDatabase) -> Iterator[SharedUploads]:
     with closing(SharedUploads(state, LIMITS, Clock())) as opened:
         yield opened

@@ -13,6 +13,7 @@ import pytest
 
 from ibcm_bridge.addons.hooks.database.pipeline import ConnectionLost, Pipeline
 from ibcm_bridge.storage.postgresql import Unresponsive, connection_parameters
+from tests.addons.hooks.database.test_shared_bindings import until
 from tests.postgresql_server import PostgresqlServer
 
 pytestmark = pytest.mark.needs("postgresql")
@@ -44,11 +45,7 @@ def run(
 
     asyncio.run(running())
     # The server notices the end of a connection only after its query, and other tests count them.
-    with postgresql.connect("postgres") as admin:
-        admin.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-            "WHERE application_name = 'ibcm-bridge'"
-        )
+    end_connections(postgresql)
 
 
 async def outcomes(*futures: asyncio.Future[Any]) -> list[Any]:
@@ -57,18 +54,11 @@ async def outcomes(*futures: asyncio.Future[Any]) -> list[Any]:
     return [type(each) if isinstance(each, BaseException) else each for each in found]
 
 
-async def has_ended(pipeline: Pipeline) -> None:
-    end = time.monotonic() + 20
-    while not pipeline.ended:
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
-
-
 def end_connections(postgresql: PostgresqlServer) -> None:
     """Let the server end each connection of the bridge."""
     with postgresql.connect("postgres") as admin:
         admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
             "WHERE application_name = 'ibcm-bridge'"
         )
 
@@ -122,7 +112,7 @@ def test_an_idle_connection_that_the_server_closes_has_ended(postgresql: Postgre
     async def work(pipeline: Pipeline) -> None:
         assert await pipeline.send("before") == [("before", 7)]
         end_connections(postgresql)
-        await has_ended(pipeline)
+        await until(lambda: pipeline.ended)
 
     run(postgresql, ECHO, work)
 
@@ -154,7 +144,7 @@ def test_a_server_that_is_killed_leaves_no_watched_descriptor(
         try:
             found = await asyncio.wait_for(outcomes(*sent), 20)
             assert found == [ConnectionLost] * under_way
-            await has_ended(pipeline)
+            await until(lambda: pipeline.ended)
         finally:
             postgresql.start()
         assert not failures

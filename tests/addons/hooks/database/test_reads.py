@@ -15,6 +15,7 @@ from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_rows import binding_of
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
+from tests.addons.hooks.database.test_shared_bindings import until
 from tests.postgresql_server import DATABASE, PostgresqlServer
 from tests.storage.test_binding_stores import GUID, PC1, numbered
 
@@ -24,8 +25,8 @@ OTHER = numbered(1)
 
 
 @pytest.fixture
-def state(postgresql: PostgresqlServer) -> StateDatabase:
-    state = postgresql.new_database()
+def state(state: StateDatabase) -> StateDatabase:
+    """With two bindings."""
     with SharedRegistry(state) as registry:
         registry.add(PC1)
         registry.add(OTHER)
@@ -73,13 +74,6 @@ def locked(postgresql: PostgresqlServer) -> Iterator[None]:
             yield
         finally:
             admin.execute("ROLLBACK")
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < end
-        await asyncio.sleep(0.01)
 
 
 def is_waiting(postgresql: PostgresqlServer) -> bool:

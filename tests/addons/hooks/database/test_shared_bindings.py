@@ -31,11 +31,6 @@ class Clock:
         return self.now
 
 
-@pytest.fixture
-def state(postgresql: PostgresqlServer) -> StateDatabase:
-    return postgresql.new_database()
-
-
 def run(
     state: StateDatabase, work: Callable[[SharedBindings], Awaitable[None]], clock: Any = None
 ) -> None:
