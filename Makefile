@@ -41,7 +41,7 @@ fuzz: $(READY)  ## fuzz every parser (Linux on x86-64)
 	$(call install,[fuzz])
 	$(BIN)/pytest tests/fuzzing
 
-soak: needs $(READY)  ## run for MINUTES (20) under load, and again while parts are killed; idle clients; the Debian package (root)
+soak: needs $(READY)  ## run for MINUTES (20) under load, and while parts are killed (root)
 	$(BIN)/pytest --minutes $(MINUTES) tests/soak
 
 containers: needs $(READY)  ## build the image, and run the lab in containers (root, podman)
@@ -81,7 +81,7 @@ wheel: $(READY)  ## build the wheel, and unpack it into the environment
 	$(BIN)/pip install --quiet --no-deps --target $(VENV)/wheel dist/*.whl
 	rm -rf build
 
-deb: python  ## build a Debian package of the bridge with its libraries (Debian 13 or newer)
+deb: python  ## build a Debian package with the libraries (Debian 13 or newer)
 	PYTHON=$$(command -v $(PYTHON)) deploy/debian/build
 
 python:

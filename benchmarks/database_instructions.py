@@ -74,11 +74,7 @@ def _bound(name: str, directory: Path, bridge: RunningBridge, bound: Bound) -> I
     if name == SQLITE:
         yield
         return
-    # The user of the server, which is not root, enters the folder.
-    directory.chmod(0o711)
-    folder = directory / "postgresql"
-    folder.mkdir()
-    with Postgresql(folder) as server:
+    with Postgresql(directory) as server:
         policy = yaml.safe_load(bridge.policy_file.read_text("utf-8"))
         del policy["messages"]["bindings"]
         policy["state"] = server.state.address

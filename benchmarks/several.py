@@ -189,11 +189,7 @@ def _measure(directory: Path, rounds: int, job: Job) -> dict[Load, list[float]]:
 def _running(directory: Path, bound: Bound) -> Iterator[tuple[LoadClient, dict[Port, Behind]]]:
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     with contextlib.ExitStack() as stack:
-        database = directory / "database"
-        database.mkdir()
-        # The user of the server, which is not root, enters the folder.
-        directory.chmod(0o711)
-        state = stack.enter_context(Postgresql(database)).state
+        state = stack.enter_context(Postgresql(directory)).state
         site_system = stack.enter_context(SiteSystemProcess(pki, directory, 0))
         address = OneForBoth(site_system.port)
         sharing = {"bindings": "", "state": f"state: {state.address}"}

@@ -108,9 +108,12 @@ class _Uncached(Namespace):
 class Postgresql(Child):
     """A server with an empty database, at a UNIX socket."""
 
-    def __init__(self, folder: Path) -> None:
-        """RuntimeError if it is not installed, or does not start."""
-        self.folder = folder
+    def __init__(self, directory: Path) -> None:
+        """In a new folder. RuntimeError if it is not installed, or does not start."""
+        self.folder = folder = directory / "postgresql"
+        folder.mkdir()
+        # The user of the server, which is not root, enters the folder.
+        directory.chmod(0o711)
         programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
         if not programs:
             raise RuntimeError("no PostgreSQL: install Debian's package postgresql")
@@ -158,7 +161,6 @@ def main() -> None:
     if not sys.platform.startswith("linux"):
         parser.error("Linux only: processor time is read from /proc")
     with tempfile.TemporaryDirectory(prefix="ibcm-bench-") as name:
-        Path(name).chmod(0o711)
         processors = Processors(apart=not options.any_processor)
         costs, searches = measure(Path(name), options.rounds, options.seconds, processors)
     print("\n".join((*table(costs), "", *search_table(searches))))
@@ -231,10 +233,8 @@ def _started(
     stack: contextlib.ExitStack, directory: Path, bound: Bound, processors: Processors
 ) -> tuple[StateDatabase, Mapping[str, RunningBridge], LoadClient]:
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
-    folder = directory / "postgresql"
-    folder.mkdir()
     with processors.start(OTHERS):
-        database = stack.enter_context(Postgresql(folder))
+        database = stack.enter_context(Postgresql(directory))
         site_system = stack.enter_context(SiteSystemProcess(pki, directory, 0))
     enforced = {"identity": "enforce", "signatures": "enforce"}
     in_a_file = {"messages": {**enforced, "bindings": "bindings.sqlite"}}
