@@ -1,5 +1,5 @@
 // Try your own: the request of a case as texts, explained and sent on both paths.
-import { make, outcome } from "./view.js";
+import { make, outcome, replace } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const lab = { call: null };
@@ -38,7 +38,7 @@ const lines = (text, most) => Math.min(most, text.split("\n").length + 1);
 function fill(id, parts) {
   if (parts.why_not) return at("edit-content").replaceChildren(make("p", {}, parts.why_not));
   const options = parts.clients.map((each) => make("option", { value: each.name, selected: each.name === parts.client && "" }, each.title));
-  at("edit-content").replaceChildren(
+  replace(at("edit-content"), [
     make("label", { for: "edit-line" }, "Request line"),
     make("input", { id: "edit-line", type: "text", value: parts.line, spellcheck: "false", autocomplete: "off", autocapitalize: "off" }),
     ...area("edit-fields", "Header fields", parts.fields, lines(parts.fields, 8)),
@@ -53,7 +53,8 @@ function fill(id, parts) {
       make("button", { id: "edit-send", class: "first", onclick: () => ask("/try") }, "Send both ways"),
       make("button", { id: "edit-reset", onclick: load }, "Begin again")),
     make("div", { id: "edit-explained", role: "status" }),
-    make("div", { id: "edit-result" }));
+    make("div", { id: "edit-result" }),
+  ]);
   if (parts.result) showEdited(parts.result);
   return undefined;
 }

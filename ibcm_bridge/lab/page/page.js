@@ -5,12 +5,12 @@ import { showApplied, showPolicy } from "./policy.js";
 import { settings, showScenes, updateScene } from "./scenes.js";
 import { showResults, showScore, updateResults } from "./results.js";
 import { addressOf, prepareTour, showTour, stepOf } from "./tour.js";
-import { make, showCase, showLifeCycle, showSummary } from "./view.js";
+import { make, replace, showCase, showLifeCycle, showSummary, update } from "./view.js";
 import { prepareWire, showWire } from "./wire.js";
 
 const at = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token") ?? "";
-const state = { cases: new Map(), results: {}, verdicts: new Map(), sent: new Set(), awaited: "", lifeCycle: [], scenes: {}, shown: "" };
+const state = { cases: new Map(), results: {}, verdicts: new Map(), sent: new Set(), awaited: "", lifeCycle: [], scenes: {}, shown: "", filled: "" };
 const LINES = 60;
 const LIFE_CYCLE = "life_cycle";
 const ALL = "all";
@@ -68,10 +68,10 @@ const address = () => decodeURIComponent(location.hash.slice(1));
 const first = () => state.cases.keys().next().value;
 
 function fill(head, below = []) {
-  const focused = at("shown").contains(document.activeElement) ? document.activeElement.id : "";
-  at("shown").replaceChildren(...head.filter(Boolean));
-  at("more").replaceChildren(...below.filter(Boolean));
-  if (focused) at(focused)?.focus({ preventScroll: true });
+  const put = state.filled === state.shown ? update : replace;
+  state.filled = state.shown;
+  put(at("shown"), head);
+  put(at("more"), below);
 }
 
 function titled(text) { document.title = `${text} · ibcm-bridge lab`; }
@@ -196,10 +196,10 @@ function showState(now) {
   document.body.dataset.busy = now.running || now.queued ? "yes" : "no";
   at("stop").disabled = !now.stoppable;
   for (const box of document.querySelectorAll("#faults input")) box.checked = now.faults.includes(box.value);
-  at("fault-banner").replaceChildren(...lab.faults.filter((fault) => now.faults.includes(fault.id)).flatMap((fault) => [
+  replace(at("fault-banner"), [...lab.faults.filter((fault) => now.faults.includes(fault.id)).flatMap((fault) => [
     make("strong", {}, `! Fault on: ${fault.title} `),
-    make("button", { onclick: () => setFault(fault.id, false) }, "Switch off"), " "]),
-  ...(now.edited_policy ? [make("strong", {}, "! The bridge uses an edited policy "), make("button", { id: "banner-reset", onclick: () => call("/do/reset", {}) }, "Reset")] : []));
+    make("button", { id: `off-${fault.id}`, onclick: () => setFault(fault.id, false) }, "Switch off"), " "]),
+  ...(now.edited_policy ? [make("strong", {}, "! The bridge uses an edited policy "), make("button", { id: "banner-reset", onclick: () => call("/do/reset", {}) }, "Reset")] : [])]);
 }
 
 // At most once per frame: results can come faster.

@@ -1,5 +1,5 @@
 // The guided tour: steps with notes for the speaker, a timer, and a prediction before each verdict.
-import { make } from "./view.js";
+import { make, replace } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const PATHS = ["bridge", "tunnel"];
@@ -38,7 +38,7 @@ const planned = (step) => minutes(tour.steps.slice(0, step.number).reduce((sum, 
 export function showTour(step, result) {
   document.body.classList.toggle("tour", Boolean(step));
   tour.began = step ? tour.began || Date.now() : 0;
-  at("tour-bar").replaceChildren(...(step ? bar(step) : []));
+  replace(at("tour-bar"), step ? bar(step) : []);
   at("notes").replaceChildren(...(step ? notes(step) : []));
   showPrediction(step, result);
   at("predict")?.addEventListener("change", (event) => { tour.predict = event.target.checked; showPrediction(step, result); });
@@ -68,14 +68,14 @@ function showPrediction(step, result) {
   const open = asked.filter((path) => !guess[path]);
   document.body.classList.toggle("predicting", open.length > 0);
   if (!asked.length) return at("prediction").replaceChildren();
-  if (!open.length) return at("prediction").replaceChildren(make("p", { id: "guessed" }, answer(result, guess)));
+  if (!open.length) return replace(at("prediction"), [make("p", { id: "guessed" }, answer(result, guess))]);
   const choose = (path, effect) => {
     const truth = EFFECT[result[path].word];
     tour.guesses.set(result.id, { ...guess, [path]: { effect, right: effect === truth } });
     showPrediction(step, result);
     at("prediction").querySelector("button")?.focus();
   };
-  return at("prediction").replaceChildren(...open.slice(0, 1).map((path) => make("fieldset", {},
+  return replace(at("prediction"), open.slice(0, 1).map((path) => make("fieldset", {},
     make("legend", {}, `Through the ${path}, this request…`),
     ...Object.entries(EFFECTS).map(([effect, words]) => make("button", { "data-effect": effect, onclick: () => choose(path, effect) }, words)))));
 }

@@ -10,6 +10,29 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
+// The items that stand for an item after a replacement: those with its id, else those with its name and text.
+const alike = (element, { id, localName, textContent }) =>
+  [...element.querySelectorAll(id ? `#${CSS.escape(id)}` : localName)].filter((each) => id || each.textContent === textContent);
+
+// Replaces what an element contains, and keeps the focus. Keyboards and screen readers stay where they are.
+export function replace(element, children) {
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  const place = focused && alike(element, focused).indexOf(focused);
+  element.replaceChildren(...children.filter(Boolean));
+  if (focused) alike(element, focused)[place]?.focus({ preventScroll: true });
+}
+
+// As replace(), for newer content of the same kind: what a reader opened or closed stays so.
+export function update(element, children) {
+  const titles = () => [...element.querySelectorAll("details > summary")];
+  const before = titles().map((title) => [title.textContent, title.parentNode.open]);
+  replace(element, children);
+  for (const title of titles()) {
+    const place = before.findIndex(([text]) => text === title.textContent);
+    if (place >= 0) [[, title.parentNode.open]] = before.splice(place, 1);
+  }
+}
+
 const folded = (title, text, open = false) =>
   text ? make("details", { open: open && "" }, make("summary", {}, title), make("pre", { tabindex: "0" }, text)) : "";
 

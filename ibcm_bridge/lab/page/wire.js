@@ -1,5 +1,5 @@
 // What the wire shows: the message that the bridge read, beside the bytes that passed the tunnel.
-import { make } from "./view.js";
+import { make, replace } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const lab = { call: null, token: "" };
@@ -28,9 +28,8 @@ async function load() {
 }
 
 function fill(id, wire) {
-  const focused = at("wire").contains(document.activeElement) ? document.activeElement.id : "";
   const known = VERSIONS.filter(([path]) => !wire[path].missing);
-  at("wire-content").replaceChildren(
+  replace(at("wire-content"), [
     known.length ? facts(wire, known) : "",
     make("section", {},
       make("h3", {}, "Through the bridge"),
@@ -41,9 +40,9 @@ function fill(id, wire) {
       make("h3", {}, "Through the tunnel"),
       make("p", {}, "The bytes of one connection pass. The tunnel has no secrets."),
       ...(known.length ? passed(id, wire, known) : []),
-      capture(id, "tunnel", wire, "the same bytes, without secrets")));
+      capture(id, "tunnel", wire, "the same bytes, without secrets")),
+  ]);
   showFindings();
-  if (focused) at(focused)?.focus({ preventScroll: true });
 }
 
 // The request as the bridge read it, with the finding marked.

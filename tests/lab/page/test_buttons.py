@@ -132,10 +132,24 @@ REACHED = """() => {
 }"""
 
 
-@pytest.mark.parametrize("shown", [FIRST, "all", "tour-2", "life_cycle"])
-def test_each_control_is_reached_with_the_tab_key(page: Page, up: Up, shown: str) -> None:
+OPENED = "[...document.querySelectorAll('#more details')].map((item) => item.open)"
+
+
+# Wait for the result that the page shows by itself: what it replaces is reached no more.
+@pytest.mark.parametrize(
+    ("shown", "complete"),
+    [
+        (FIRST, "#shown[data-reference]"),
+        ("all", "#results"),
+        ("tour-2", "#shown[data-case=malware-in-zlib][data-reference]"),
+        ("life_cycle", "#steps"),
+    ],
+)
+def test_each_control_is_reached_with_the_tab_key(
+    page: Page, up: Up, shown: str, complete: str
+) -> None:
     page.goto(f"{up.page}#{shown}")
-    page.wait_for_selector("#shown h2")
+    page.wait_for_selector(complete)
     page.wait_for_selector("body[data-busy=no]")
     page.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true })")
     for _ in range(400):
@@ -182,3 +196,21 @@ def test_a_case_sent_by_keyboard_keeps_the_focus(page: Page) -> None:
     page.wait_for_selector(f"#shown[data-reference]:not([data-reference='{before}'])")
     # The page shows the new result, and keeps the focus.
     assert page.evaluate("document.activeElement.id") == "send"
+
+
+def test_a_new_result_keeps_the_focus_and_open_details(page: Page) -> None:
+    page.evaluate("location.hash = 'malware-in-zlib'")
+    page.wait_for_selector("#shown[data-case=malware-in-zlib]")
+    page.click("#send")
+    page.wait_for_selector("#shown[data-reference]")
+    for title in page.locator("#more summary").all():
+        title.click()
+    opened = page.evaluate(OPENED)
+    assert any(opened)
+    copy = page.locator("#more button", has_text="Copy").nth(1)
+    copy.focus()
+    before = page.locator("#shown").get_attribute("data-reference")
+    page.keyboard.press("s")
+    page.wait_for_selector(f"#shown[data-reference]:not([data-reference='{before}'])")
+    expect(copy).to_be_focused()
+    assert page.evaluate(OPENED) == opened

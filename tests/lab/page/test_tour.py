@@ -51,6 +51,19 @@ def test_a_prediction_hides_the_verdicts_until_both_paths_are_chosen(page: Page,
     expect(page.locator("#prediction")).to_be_empty()
 
 
+def test_the_bar_keeps_the_focus_when_the_step_or_its_result_changes(page: Page, up: Up) -> None:
+    page.goto(f"{up.page}#tour-2")
+    page.wait_for_selector("#shown[data-case=malware-in-zlib][data-reference]")
+    page.locator("#tour-next").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"#shown[data-case={TOUR[2].show}][data-reference]")
+    expect(page.locator("#tour-next")).to_be_focused()
+    before = page.locator("#shown").get_attribute("data-reference")
+    page.keyboard.press("s")
+    page.wait_for_selector(f"#shown[data-reference]:not([data-reference='{before}'])")
+    expect(page.locator("#tour-next")).to_be_focused()
+
+
 def test_an_unknown_step_of_the_tour_is_reported(page: Page, up: Up) -> None:
     page.goto(f"{up.page}#tour-8")
     expect(page.locator("#unknown")).to_contain_text("tour-8")
