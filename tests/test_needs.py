@@ -169,9 +169,13 @@ NEEDS_NOTHING = "test_the_signature_of_an_anchor_is_not_checked"
 
 def run(path: str, *tests: str, ci: str = "") -> tuple[int, str]:
     """Some tests with that PATH: the exit status, and the last line."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    return pytest_with(path, *(f"{MODULE}::{test}" for test in tests), ci=ci)
+
+
+def pytest_with(path: str, *arguments: str, ci: str) -> tuple[int, str]:
+    """Pytest with that PATH: the exit status, and the last line."""
     done = subprocess.run(
-        [*command, *(f"{MODULE}::{test}" for test in tests)],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
         cwd=TESTS.parent,
         env={**os.environ, "PATH": path, "CI": ci},
         capture_output=True,
@@ -205,3 +209,28 @@ def test_without_a_missing_program_nothing_is_reported() -> None:
     status, last = run(os.environ["PATH"], NEEDS_OPENSSL, ci="true")
     assert status == 0
     assert "2 passed" in last
+
+
+CONTAINERS = "tests/containers/test_containers.py"
+PODMAN = """#!/bin/sh
+[ "$1" != run ] || { echo "cannot make a namespace:" >&2; echo "not permitted" >&2; exit 125; }
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.needs("root")
+@pytest.mark.parametrize(
+    ("ci", "status", "end"), [("", 0, "."), ("true", 1, "; with CI set, that is a failure.")]
+)
+def test_containers_that_podman_cannot_run_are_left_out_and_fail_in_ci(
+    tmp_path: Path, ci: str, status: int, end: str
+) -> None:
+    debootstrap = '#!/bin/sh\nfor folder; do :; done\nmkdir "$folder"\n'
+    programs = {"podman": PODMAN, "debootstrap": debootstrap, "runc": "#!/bin/sh\n"}
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text, "utf-8")
+        (tmp_path / name).chmod(0o755)
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    said = pytest_with(path, "--containers", CONTAINERS, "-k", "no_tool_that_downloads", ci=ci)
+    why = "a podman that can run a container: cannot make a namespace: not permitted"
+    assert said == (status, f"1 left out: {CONTAINERS} (for want of {why}){end}")

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.containers.podman import BASE, IMAGE, LIMITS, NETWORKS, PACKAGES, RELEASE, Podman
-from tests.needs import demand
+from tests.needs import LEFT_OUT, demand
 
 
 @pytest.fixture(scope="session")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    """podman with the base image. The tests are skipped if it cannot run a container."""
+    """podman with the base image. The tests are left out if it cannot run a container."""
     demand("root", "podman", "runc", "debootstrap")
     folder = tmp_path_factory.mktemp("containers")
     configuration = folder / "containers.conf"
@@ -34,7 +34,8 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
         archive.unlink()
         trial = podman.run("podman", "run", "--rm", "--network", "none", BASE, "true")
         if trial.returncode:
-            pytest.skip(f"podman cannot run a container on this machine: {trial.stderr.strip()}")
+            why = " ".join(trial.stderr.split())
+            pytest.skip(f"{LEFT_OUT}a podman that can run a container: {why}")
         yield podman
     finally:
         podman.run("podman", "rmi", "--force", BASE)
