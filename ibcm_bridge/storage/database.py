@@ -68,20 +68,30 @@ class SharedDatabase:
             )
         except (OSError, sqlite3.Error) as error:
             raise self.explained(error) from error
+        self._path = path
         try:
             self._open(in_memory=path is None)
+            self._identity = None if path is None else _identity(path)
+        except OSError as error:
+            self._database.close()
+            raise self.error(_not_checked(error)) from error
         except BaseException:
             self._database.close()
             raise
-        self._path = path
-        self._identity = None if path is None else _identity(path)
 
     def problem(self) -> str | None:
-        """Return why changes would be lost on restart; None if they would not.
+        """Return why changes could be lost on restart; None if they would not.
 
-        SQLite keeps using a file that was deleted or replaced.
+        SQLite keeps using a file that was deleted or replaced, and one whose folder has become
+        inaccessible.
         """
-        if self._path is None or (found := _identity(self._path)) == self._identity:
+        if self._path is None:
+            return None
+        try:
+            found = _identity(self._path)
+        except OSError as error:
+            return f"{self._place} {_not_checked(error)}"
+        if found == self._identity:
             return None
         what = "was deleted" if found is None else "was replaced by another file"
         return f"{self._place} {what} while it was in use; restart the bridge"
@@ -211,12 +221,16 @@ _WORDS = {
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """The file system and the number of a file; None if there is no such file."""
+    """The file system and the number of a file; None if there is no such file. Raise OSError."""
     try:
         found = path.stat()
     except FileNotFoundError:
         return None
     return found.st_dev, found.st_ino
+
+
+def _not_checked(error: OSError) -> str:
+    return f"cannot be checked: {error.strerror or type(error).__name__}"
 
 
 def row_count(path: Path, query: str) -> tuple[Any, ...]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import errno
+import os
 import sqlite3
 import stat
 import subprocess
@@ -10,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -211,6 +214,16 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path).startswith("cannot be opened")
+
+
+def test_a_file_that_can_be_opened_but_not_checked_is_refused(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(self: Path) -> NoReturn:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(self))
+
+    monkeypatch.setattr(Path, "stat", stale)
+    assert refused(path) == f"cannot be checked: {os.strerror(errno.ESTALE)}"
 
 
 def test_a_read_only_file_is_reported(registry: Registry) -> None:

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import dataclasses
 import datetime
+import errno
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -119,6 +121,27 @@ def test_a_database_under_its_feet_makes_it_not_ready(
     assert observed.not_ready() == (f"{path} was {what} while it was in use; restart the bridge",)
     path.unlink(missing_ok=True)
     moved.rename(path)
+    assert observed.not_ready() == ()
+
+
+@pytest.mark.parametrize("file", ["bindings", "spool"])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EIO, errno.ESTALE], ids=errno.errorcode.get)
+def test_a_database_that_cannot_be_checked_makes_it_not_ready(
+    observed: Observed, file: str, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path: Path = getattr(observed, file)
+    stat = Path.stat
+
+    def fail(self: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if self == path:
+            raise OSError(number, os.strerror(number), str(path))
+        return stat(self, follow_symlinks=follow_symlinks)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "stat", fail)
+        state = observed.pulse.state()
+    assert state.not_ready == (f"{path} cannot be checked: {os.strerror(number)}",)
+    assert state.gauges[READY] == 0
     assert observed.not_ready() == ()
 
 
