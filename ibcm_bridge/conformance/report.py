@@ -48,10 +48,19 @@ class Report:
     @property
     def failures(self) -> list[Result]:
         """The results that fail the run: a MUST that is not a known gap."""
+        return [result for result in self._failed_musts if not result.known_gap]
+
+    @property
+    def failed_gaps(self) -> list[Result]:
+        """The results of each MUST that failed as a known gap: they do not fail the run."""
+        return [result for result in self._failed_musts if result.known_gap]
+
+    @property
+    def _failed_musts(self) -> list[Result]:
         return [
             result
             for result in self.results
-            if result.is_failure and result.check.level is Level.MUST and not result.known_gap
+            if result.is_failure and result.check.level is Level.MUST
         ]
 
     @property
@@ -73,13 +82,22 @@ class Report:
         return Counter(result.judgement.outcome.value for result in self.results)
 
     def verdict(self) -> str:
-        """Return the result of the run in a few words."""
+        """Return the result of the run in a few words.
+
+        A known gap excuses the run, not the subject, which is then not conformant.
+        """
         if self.is_conformant:
             return "conformant"
-        if self.failures:
-            return f"not conformant: {len(self.failures)} MUST failed"
+        problems = []
+        if failed := len(self.failures):
+            problems.append(f"{failed} MUST failed")
+        if failed := len(self.failed_gaps):
+            as_gaps = "as a known gap" if failed == 1 else "as known gaps"
+            problems.append(f"{failed} MUST failed {as_gaps}")
         if self.gap_problems:
-            return "not conformant: the known gaps are not correct"
+            problems.append("the known gaps are not correct")
+        if problems:
+            return f"not conformant: {', '.join(problems)}"
         return "no MUST failed, but not all were checked"
 
     def as_json(self) -> dict[str, Any]:

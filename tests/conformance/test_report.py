@@ -1,18 +1,20 @@
-"""The commands of a report that send a request again."""
+"""The verdict of a report, and its commands that send a request again."""
 
 from __future__ import annotations
 
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.conformance.collection import all_checks
+from ibcm_bridge.conformance.collection import Level, all_checks
 from ibcm_bridge.conformance.exchange import Exchange, Pieces, Place
 from ibcm_bridge.conformance.judgement import Judgement, Outcome
 from ibcm_bridge.conformance.kit import Client, Kit, make_kit, now
+from ibcm_bridge.conformance.report import Report
 from ibcm_bridge.conformance.reproduction import reproduction, write_requests
 from ibcm_bridge.conformance.results import Hang
 from ibcm_bridge.conformance.runner import Result
@@ -73,3 +75,51 @@ def test_the_command_without_tls_works(tmp_path: Path) -> None:
 def test_serve_prints_the_site_systems_of_a_proxy() -> None:
     assert set(CHECKED) < set(STAND_INS)
     assert "impostor" not in CHECKED
+
+
+MUST, SHOULD = (
+    next(check for check in all_checks().values() if check.level is level) for level in Level
+)
+PASS, FAIL = Judgement(Outcome.PASS, ""), Judgement(Outcome.FAIL, "")
+NOT_APPLICABLE = Judgement(Outcome.NOT_APPLICABLE, "")
+PASSED = Result(MUST, PASS, (), 1.0)
+FAILED, FAILED_SHOULD = Result(MUST, FAIL, (), 1.0), Result(SHOULD, FAIL, (), 1.0)
+GAP, GAP_SHOULD = replace(FAILED, known_gap="later"), replace(FAILED_SHOULD, known_gap="later")
+WRONG = ("known gap a::b: there is no such check",)
+GAPS_FAILED = "not conformant: 2 MUST failed as known gaps"
+NOT_ALL = "no MUST failed, but not all were checked"
+
+
+@pytest.mark.parametrize(
+    ("results", "gap_problems", "complete", "verdict", "ok"),
+    [
+        ((PASSED, FAILED_SHOULD, GAP_SHOULD), (), True, "conformant", True),
+        ((PASSED,), (), False, NOT_ALL, True),
+        ((PASSED, GAP_SHOULD), (), False, NOT_ALL, True),
+        ((PASSED, replace(PASSED, judgement=NOT_APPLICABLE)), (), True, NOT_ALL, True),
+        ((PASSED, FAILED), (), True, "not conformant: 1 MUST failed", False),
+        ((PASSED, GAP), (), True, "not conformant: 1 MUST failed as a known gap", True),
+        ((PASSED, GAP, GAP), (), False, GAPS_FAILED, True),
+        ((PASSED,), WRONG, False, "not conformant: the known gaps are not correct", False),
+        (
+            (FAILED, GAP, GAP),
+            WRONG,
+            True,
+            "not conformant: 1 MUST failed, 2 MUST failed as known gaps, "
+            "the known gaps are not correct",
+            False,
+        ),
+    ],
+)
+def test_a_known_gap_excuses_the_run_and_not_the_subject(
+    kit: Kit,
+    results: tuple[Result, ...],
+    gap_problems: tuple[str, ...],
+    complete: bool,
+    verdict: str,
+    ok: bool,
+) -> None:
+    date = datetime(2026, 1, 1, tzinfo=UTC)
+    report = Report("proxy", "1", None, date, results, gap_problems, kit, complete)
+    assert (report.verdict(), report.is_ok) == (verdict, ok)
+    assert report.is_conformant == (verdict == "conformant")

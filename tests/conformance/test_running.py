@@ -140,18 +140,26 @@ def test_a_known_gap_that_passes_or_does_not_exist_fails_the_run(
 
 
 def test_a_known_gap_that_fails_does_not_fail_the_run(
-    subject: Path, capsys: Text, suite_lab: SuiteLab
+    subject: Path, tmp_path: Path, capsys: Text, suite_lab: SuiteLab
 ) -> None:
     subject.write_text(subject.read_text("utf-8") + GAP.replace("CHECK", f"{NAME}revoked"))
+    report, folder = tmp_path / "report.json", tmp_path / "pages"
+    outputs = ("--json", str(report), "--html", str(folder))
     suite_lab.break_bridge("revocation")
     try:
-        status = run(subject, "--only", f"{NAME}revoked")
+        status = run(subject, "--only", f"{NAME}revoked", *outputs)
     finally:
         suite_lab.break_bridge("")
     printed = capsys.readouterr().out
     assert status == 0
     assert "known gap       certificates::revoked" in printed
     assert "known gap: not planned" in printed
+    # The run is excused, the subject is not.
+    verdict = "not conformant: 1 MUST failed as a known gap"
+    assert f"ibcm-bridge 1: {verdict} (1 fail)" in printed
+    read = json.loads(report.read_text("utf-8"))
+    assert (read["verdict"], read["conformant"]) == (verdict, False)
+    assert f"<title>ibcm-bridge 1: {verdict}</title>" in (folder / "index.html").read_text("utf-8")
 
 
 def test_a_publication_that_is_missing_is_not_applicable(subject: Path, capsys: Text) -> None:
