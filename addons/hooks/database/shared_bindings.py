@@ -1,7 +1,8 @@
 """The bindings in the shared database, for the requests of one process.
 
 1. A request gets its bindings from the cache, or waits for a query (`reads`).
-2. A change waits in a thread with a connection of its own (`storage.binding_table`).
+2. A change waits in a thread with a connection of its own (`storage.binding_table`). One that has
+   waited too long for the changes before it is refused.
 3. After a failure the database is not asked for a while (`breaker`): a request then has only the
    cache, and the others are refused or observed as unavailable.
 """
@@ -25,6 +26,13 @@ from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_rows import binding_of
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
+
+QUEUE_SECONDS = 1.5
+"""For how long a change waits for those before it.
+
+Each of these can wait as long for a row that another transaction has locked (`lock_timeout`), such
+as an import. That is not a failure of the database, so the breaker does not refuse the others.
+"""
 
 
 class SharedBindings:
@@ -115,8 +123,14 @@ class SharedBindings:
         return await asyncio.get_running_loop().run_in_executor(self._thread, counted)
 
     async def _change[Result](self, change: Callable[[], Result]) -> Result:
+        latest = time.monotonic() + QUEUE_SECONDS
+
         def changed() -> Result:
-            # In the thread: of the changes that wait for it, only one waits for the limit.
+            # Both in the thread, which has one change at a time: when it takes the next one, the
+            # outcome of those before is known.
+            if time.monotonic() > latest:
+                problem = f"has had no time for this change for {QUEUE_SECONDS:g} s"
+                raise RegistryError(f"{self._place} {problem}")
             return guarded(self._changes, change, RegistryError)
 
         return await asyncio.get_running_loop().run_in_executor(self._thread, changed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -15,6 +16,8 @@ from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker, guarded
 from ibcm_bridge.addons.hooks.database.shared_bindings import SharedBindings
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
+from ibcm_bridge.storage.binding_rows import row_of
+from ibcm_bridge.storage.postgresql_statements import BINDINGS
 from ibcm_bridge.storage.postgresql_stores import SharedUploads
 from ibcm_bridge.storage.upload_table import SpoolError
 from tests.postgresql_server import PostgresqlServer
@@ -143,13 +146,49 @@ def test_while_a_table_is_locked_changes_do_not_wait_for_one_another(
             with postgresql.connect(dict(state.parameters)["dbname"]) as admin:
                 with admin.transaction():
                     admin.execute("LOCK TABLE ibcm_bridge.bindings IN EXCLUSIVE MODE")
+                    with pytest.raises(RegistryError, match="locked by another transaction"):
+                        await bindings.add(numbered(0))
                     found = await asyncio.gather(
                         *(bindings.add(numbered(number)) for number in range(6)),
                         return_exceptions=True,
                     )
                 # Only the first one waits for the lock; the others are refused before.
                 assert asked.call_count == 1
-                assert all(isinstance(each, RegistryError) for each in found)
+                assert all("locked by another transaction" in str(each) for each in found)
+
+    asyncio.run(change())
+
+
+def test_while_a_row_is_locked_other_changes_wait_for_a_limited_time(
+    state: StateDatabase, postgresql: PostgresqlServer
+) -> None:
+    """As during an import, which has added its client GUIDs and not yet committed them."""
+
+    async def change() -> None:
+        with closing(SharedBindings(state)) as bindings:
+            assert await bindings.add(numbered(1)) == numbered(1)
+            with (
+                postgresql.connect(dict(state.parameters)["dbname"]) as other,
+                other.transaction(),
+            ):
+                other.execute(BINDINGS.add, row_of(PC1))
+                began = time.monotonic()
+                *found, free = await asyncio.gather(
+                    *(bindings.add(PC1) for _ in range(5)),
+                    bindings.add(numbered(2)),
+                    return_exceptions=True,
+                )
+                took = time.monotonic() - began
+            # One after the other, the five wait for 1.5 s each.
+            assert took < 4.5
+            assert "locked by another transaction" in str(found[0])
+            for each in (found[-1], free):
+                assert isinstance(each, RegistryError)
+                assert "no time for this change for 1.5 s" in str(each)
+            # The database has not failed.
+            assert bindings.shared_problem() is None
+            assert await bindings.add(numbered(2)) == numbered(2)
+            assert await bindings.add(PC2) == PC1
 
     asyncio.run(change())
 
