@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.x509 import load_pem_x509_certificate, load_pem_x509_certificates
 from cryptography.x509.oid import NameOID
 
+from ibcm_bridge.conformance.revocation_lists import renew_lists
 from ibcm_bridge.lab.cases.policy import write_more
 from ibcm_bridge.lab.cases.requests import Senders
 from ibcm_bridge.lab.clients.device import Device
@@ -106,7 +107,8 @@ def _device(credential: LabCredential) -> Device:
 def make_kit(folder: Path, authorities: Path | None, now: datetime) -> tuple[Kit, LabPki]:
     """Return the kit in a folder, which is made if there is none, and its authorities.
 
-    LabError if the folder has other files, or if its certificates have expired.
+    Its revocation lists are new. LabError if the folder has other files, or if its certificates
+    have expired.
     """
     if not (folder / "authorities").exists():
         _make(folder, authorities, now)
@@ -122,6 +124,8 @@ def make_kit(folder: Path, authorities: Path | None, now: datetime) -> tuple[Kit
     revoked = kit.clients[Client.REVOKED]
     assert revoked is not None
     pki.revoke(revoked)
+    # Those of an earlier start are valid for less time than the certificates.
+    renew_lists(pki, folder / "pki", now)
     return kit, pki
 
 
@@ -132,10 +136,9 @@ def _make(folder: Path, authorities: Path | None, now: datetime) -> None:
     except (AuthorityFilesError, FileExistsError) as error:
         raise LabError(str(error)) from error
     write_more(pki, folder / "pki")
-    for name, kind in (("authorities.pem", "pem"), ("crls.pem", "crl")):
-        # Some products read all authorities, or all CRLs, from one file.
-        files = (folder / "pki" / f"issuing.{kind}", folder / "pki" / f"root.{kind}")
-        write_new(folder / "pki" / name, b"".join(file.read_bytes() for file in files))
+    # Some products read all authorities from one file.
+    files = (folder / "pki" / "issuing.pem", folder / "pki" / "root.pem")
+    write_new(folder / "pki" / "authorities.pem", b"".join(file.read_bytes() for file in files))
     clients = folder / "pki" / "clients"
     pki.computer("other-computer.corp.example").write(clients, Client.OTHER)
     pki.without_purpose("no-purpose.corp.example").write(clients, Client.NO_PURPOSE)

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from ibcm_bridge.conformance.kit import REVOKED_LATER_NAME, Client, now
+from ibcm_bridge.conformance.revocation_lists import renew_lists
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.authority_files import AuthorityFilesError, read_authorities
@@ -52,17 +51,8 @@ class Revocation:
         ):
             pki.revoke(revoked)
         made = now()
-        # Larger than the number of each earlier list, also of the same second: RFC 5280 5.2.3.
-        root, issuing = (
-            crl.public_bytes(Encoding.PEM)
-            for crl in pki.crls(this_update=made, number=int(made.timestamp() * 1000))
-        )
-        lists = {"root.crl": root, "issuing.crl": issuing, "crls.pem": issuing + root}
-        for name, data in lists.items():
-            new = self.kit / "pki" / f"{name}.new"
-            new.write_bytes(data)
-            # The subject never reads a part of a list.
-            new.replace(self.kit / "pki" / name)
+        # Some products compare the dates of lists, not their numbers.
+        renew_lists(pki, self.kit / "pki", made, this_update=made)
         return self._run() if self.command else ""
 
     def _authorities(self) -> LabPki:

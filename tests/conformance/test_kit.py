@@ -1,6 +1,8 @@
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -11,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import SignatureAlgorithmOID
 
 from ibcm_bridge.conformance.kit import Client, make_kit, now
+from ibcm_bridge.conformance.revocation import Revocation
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.authority_files import write_authorities
@@ -34,6 +37,67 @@ def test_a_kit_is_used_again_with_the_same_authorities(tmp_path: Path) -> None:
     assert serials == {revoked.certificate.serial_number}
     with pytest.raises(LabError, match="already a kit"):
         make_kit(tmp_path / "kit", tmp_path, now())
+
+
+def lists(folder: Path) -> dict[str, x509.CertificateRevocationList]:
+    """The revocation lists in the files of a kit."""
+    return {
+        name: x509.load_pem_x509_crl((folder / "pki" / f"{name}.crl").read_bytes())
+        for name in ("root", "issuing")
+    }
+
+
+def number(crl: x509.CertificateRevocationList) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def test_a_later_start_renews_the_lists_and_keeps_what_they_revoke(tmp_path: Path) -> None:
+    folder = tmp_path / "kit"
+    kit, _ = make_kit(folder, None, now())
+    revocation = Revocation(folder, 1)
+    in_a_run = [revocation.new_client() for _ in range(2)]
+    for credential in in_a_run:
+        assert revocation.revoke(credential) == ""
+    first = lists(folder)
+    later = now() + timedelta(days=20)
+    assert all((crl.next_update_utc or later) < later for crl in first.values())
+    make_kit(folder, None, later)
+    renewed = lists(folder)
+    for name, crl in renewed.items():
+        assert crl.last_update_utc < later < crl.next_update_utc
+        assert crl.last_update_utc > first[name].last_update_utc
+        assert number(crl) > number(first[name])
+    revoked = kit.clients[Client.REVOKED]
+    assert revoked is not None
+    assert {entry.serial_number for entry in renewed["issuing"]} == {
+        each.certificate.serial_number for each in (revoked, *in_a_run)
+    }
+    both = b"".join((folder / "pki" / f"{name}.crl").read_bytes() for name in ("issuing", "root"))
+    assert (folder / "pki" / "crls.pem").read_bytes() == both
+
+
+def test_lists_never_get_an_earlier_date(tmp_path: Path) -> None:
+    folder = tmp_path / "kit"
+    make_kit(folder, None, now())
+    revocation = Revocation(folder, 1)
+    assert revocation.revoke(revocation.new_client()) == ""
+    first = lists(folder)["issuing"]
+    make_kit(folder, None, now())
+    renewed = lists(folder)["issuing"]
+    assert renewed.last_update_utc >= first.last_update_utc
+    assert number(renewed) > number(first)
+
+
+def test_a_list_of_another_authority_is_refused(tmp_path: Path) -> None:
+    for name in ("kit", "other"):
+        make_kit(tmp_path / name, None, now())
+    file = tmp_path / "kit" / "pki" / "issuing.crl"
+    file.write_bytes((tmp_path / "other" / "pki" / "issuing.crl").read_bytes())
+    with pytest.raises(LabError, match=r"issuing.crl is not a list of the kit's issuing authority"):
+        make_kit(tmp_path / "kit", None, now())
+    file.unlink()
+    make_kit(tmp_path / "kit", None, now())
+    assert file.exists()
 
 
 def test_a_kit_can_use_the_authorities_of_the_user(tmp_path: Path) -> None:

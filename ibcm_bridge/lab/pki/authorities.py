@@ -177,6 +177,12 @@ class LabPki:
             ) from error
         self._revoked.add(credential.certificate.serial_number)
 
+    def keep_revoked(self, crl: x509.CertificateRevocationList) -> None:
+        """Also revoke the certificates of an earlier CRL of the issuing authority. ValueError."""
+        if not crl.is_signature_valid(self._issuing.key.public_key()):
+            raise ValueError("the CRL was not issued by this PKI")
+        self._revoked |= {entry.serial_number for entry in crl}
+
     def crls(
         self,
         *,
