@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from ibcm_bridge.addons.operations.machine import SPARE_MEMORY, available_memory, out_of_files
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
+from ibcm_bridge.authentication.list_states import list_states
 from ibcm_bridge.storage.open_files import open_file_limit
 
 logger = logging.getLogger(__name__)
@@ -39,9 +40,9 @@ def degraded(shared: SharedState, generation: Generation) -> Iterator[str]:
     now = shared.clock()
     for tls in generation.publication_tls:
         for where, trust in tls.trusts():
-            for crl in trust.lists.held.values():
-                if crl.ends < now:
-                    yield f"{where}: {crl.describe()} expired on {crl.ends:%Y-%m-%d %H:%M} UTC"
+            for state in list_states(trust.trust, trust.lists, now):
+                for problem in state.problems():
+                    yield f"{where}: {problem}"
 
 
 class Changes:

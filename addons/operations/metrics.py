@@ -197,6 +197,13 @@ LIST_END = _metric(
     *(PUBLICATION, "leg", "issuer", "type"),
     together=_SMALLEST,
 )
+LIST_CURRENT = _metric(
+    "revocation_list_current",
+    _GAUGE,
+    "0 if a CA has no current revocation list, so that its certificates are refused; 1 if it has.",
+    *(PUBLICATION, "leg", "issuer"),
+    together=_SMALLEST,
+)
 BINDINGS = _metric(
     "bindings", _GAUGE, "Client GUIDs that are bound to a certificate.", together=_LARGEST
 )

@@ -10,6 +10,8 @@ from ibcm_bridge.addons.operations.machine import open_files
 from ibcm_bridge.addons.operations.metrics import Metric
 from ibcm_bridge.addons.operations.numbers import Series
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
+from ibcm_bridge.addons.tls.current_trust import CurrentTrust
+from ibcm_bridge.authentication.list_states import list_states
 from ibcm_bridge.policy.trust import Credential
 from ibcm_bridge.storage.open_files import open_file_limit
 
@@ -54,6 +56,16 @@ def _lists(generation: Generation, now: datetime.datetime) -> Iterator[Reading]:
             for key, end in ends.items():
                 seconds = (end - now).total_seconds()
                 yield reading(metrics.LIST_END, seconds, tls.publication.name, leg, *key)
+            for issuer, current in _are_current(trust, now).items():
+                yield reading(metrics.LIST_CURRENT, current, tls.publication.name, leg, issuer)
+
+
+def _are_current(trust: CurrentTrust | None, now: datetime.datetime) -> dict[str, bool]:
+    """The name of each authority -> whether it has a current list. Two may have the same name."""
+    found = dict[str, bool]()
+    for state in () if trust is None else list_states(trust.trust, trust.lists, now):
+        found[state.issuer] = state.is_current and found.get(state.issuer, True)
+    return found
 
 
 _CLIENTS, _SITE_SYSTEMS = "clients", "site-systems"

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 from collections.abc import Iterable, Iterator
 
@@ -18,6 +19,7 @@ from ibcm_bridge.addons.renewal.crl_fetch import Fetch
 from ibcm_bridge.addons.renewal.file_watch import FileWatch, Problems
 from ibcm_bridge.addons.renewal.renewal import Renewal
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
+from ibcm_bridge.authentication.list_states import list_states
 from ibcm_bridge.authentication.revocation import RenewedLists, renew
 from ibcm_bridge.policy.trust import CrlFetch
 from ibcm_bridge.policy_file.crl_files import crl_files, read_crl_files
@@ -119,13 +121,10 @@ class FetchedLists:
 
 
 def _dates(trust: CurrentTrust) -> Iterator[str]:
-    now, revocation = trust.clock(), trust.trust.revocation
-    for crl in trust.lists.held.values():
-        ends = f"{crl.ends:%Y-%m-%d %H:%M} UTC"
-        if now > crl.ends + revocation.grace:
-            yield f"{crl.describe()} expired on {ends}; every certificate is refused; renew the CRL"
-        elif now > crl.ends:
-            last = f"{crl.ends + revocation.grace:%Y-%m-%d %H:%M} UTC"
-            yield f"{crl.describe()} expired on {ends}; accepted in its grace period until {last}"
-        elif crl.ends - now < revocation.warn_before:
-            yield f"{crl.describe()} expires on {ends}; renew it"
+    """Yield the problems of dates. The start and the fetches already report missing lists."""
+    now, lists = trust.clock(), trust.lists
+    for state in list_states(trust.trust, lists, now):
+        yield from (*state.unusable, *state.in_grace)
+    for crl in lists.held.values():
+        if datetime.timedelta() <= crl.ends - now < trust.trust.revocation.warn_before:
+            yield f"{crl.describe()} expires on {crl.ends:%Y-%m-%d %H:%M} UTC; renew it"

@@ -40,6 +40,14 @@ class Scope:
                 return False
         return self.points is None or not self.points.isdisjoint(_points(certificate))
 
+    def includes(self, other: Scope) -> bool:
+        """Return whether this scope covers every certificate that the other covers."""
+        if other.end_entities > self.end_entities or other.authorities > self.authorities:
+            return False
+        if self.points is None:
+            return True
+        return other.points is not None and other.points <= self.points
+
     def describe(self) -> str:
         """The covered certificates, in words; at most 300 characters."""
         kind = "certificates"

@@ -81,8 +81,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "addons.server addons.audit"
         ),
         "addons.operations": (
-            "decisions policy os_errors inspection storage addons.connections addons.events "
-            "addons.engines addons.policy_generation"
+            "decisions policy os_errors authentication inspection storage addons.tls "
+            "addons.connections addons.events addons.engines addons.policy_generation"
         ),
         "addons.bridge": (
             "policy os_errors sources storage addons.errors addons.clock addons.connections "

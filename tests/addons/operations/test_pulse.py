@@ -25,7 +25,8 @@ from ibcm_bridge.addons.operations.readings import machine_readings
 from ibcm_bridge.addons.operations.stored_counts import StoredCounts
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.policy.policy import ClamAv
-from tests.addons.stand_ins.lab import BRIDGED, Lab
+from ibcm_bridge.policy.trust import CrlFetch
+from tests.addons.stand_ins.lab import BRIDGED, Lab, bridged_publication, changed
 
 DAYS = 86_400.0
 WORKERS = metrics.WORKERS.name, ()
@@ -161,6 +162,47 @@ def test_an_expired_list_degrades_it_but_it_stays_ready(observed: Observed) -> N
     assert ends
     assert max(ends) < 0
     assert state.gauges[metrics.DEGRADED.name, ()] == len(state.degraded)
+
+
+def test_a_list_that_was_never_fetched_degrades_it(lab: Lab, tmp_path: Path) -> None:
+    trust = bridged_publication(lab.policy).client_trust
+    assert trust is not None
+    fetch = CrlFetch(("http://pki.invalid/a.crl",), datetime.timedelta(hours=1), tmp_path)
+    revocation = dataclasses.replace(trust.revocation, sources=(tmp_path,), fetch=fetch)
+    first, *others = trust.crls
+    empty = dataclasses.replace(trust, crls=tuple(others), revocation=revocation)
+    policy = changed(lab.policy, tmp_path / "audit.jsonl", client_trust=empty)
+    with contextlib.closing(Bridge(policy)) as bridge:
+        state = Pulse(bridge, Numbers(), OwnBoard()).state()
+        issuer = first.issuer.rfc4514_string()
+        assert state.degraded == (
+            f"{BRIDGED}: clients.trust: no revocation list of {issuer}; "
+            "its certificates are refused",
+        )
+        assert state.not_ready == ()
+        assert current(state) == {
+            ("clients", issuer): 0.0,
+            **{("clients", other.issuer.rfc4514_string()): 1.0 for other in others},
+            **{("site-systems", crl.issuer.rfc4514_string()): 1.0 for crl in trust.crls},
+        }
+
+
+def current(state: Snapshot) -> dict[tuple[str, str], float]:
+    """The leg and the issuer -> whether its list is current, of the bridged publication."""
+    name = metrics.LIST_CURRENT.name
+    found = {labels: value for (metric, labels), value in state.gauges.items() if metric == name}
+    assert {publication for publication, _, _ in found} == {BRIDGED}
+    return {(leg, issuer): value for (_, leg, issuer), value in found.items()}
+
+
+def test_lists_that_are_not_valid_yet_degrade_it(observed: Observed) -> None:
+    assert set(current(observed.pulse.state()).values()) == {1.0}
+    observed.passed = datetime.timedelta(days=-40)
+    state = observed.pulse.state()
+    assert state.not_ready == ()
+    assert state.degraded
+    assert all("is not valid before" in problem for problem in state.degraded)
+    assert set(current(state).values()) == {0.0}
 
 
 def test_a_bridge_whose_clamd_does_not_respond_is_degraded_and_ready(
