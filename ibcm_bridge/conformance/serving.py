@@ -31,6 +31,7 @@ from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.site_systems.server_thread import ServerThread
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
+from ibcm_bridge.lab.site_systems.user_authentication import AnyUserOfAConnection
 from ibcm_bridge.os_errors import listening_at
 from ibcm_bridge.policy.addresses import address_text
 
@@ -105,6 +106,7 @@ def serving(
         stand_ins=stand_ins(names),
         names=site_names(names),
         leaks=True,
+        user_authentication=AnyUserOfAConnection,
         namespace=here,
         fixed_ports=fixed_ports,
     ) as site:

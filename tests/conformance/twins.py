@@ -142,6 +142,19 @@ def _without_lists(original: Callable[..., Any]) -> Callable[..., Any]:
     return verify_again
 
 
+def _legs_for(requests: int) -> Callable[..., Any]:
+    """Keep a leg for this number of requests."""
+
+    def make(original: Callable[..., bool]) -> Callable[..., bool]:
+        def usable(leg: Any, idle_seconds: float) -> bool:
+            leg.uses = getattr(leg, "uses", 0) + 1
+            return leg.uses < requests and original(leg, idle_seconds)
+
+        return usable
+
+    return make
+
+
 def _with_status_200(original: Callable[..., bytes]) -> Callable[..., bytes]:
     def response(*args: object, **options: object) -> bytes:
         return re.sub(rb"^HTTP/1.1 [0-9]+ [^\r]*", b"HTTP/1.1 200 OK", original(*args, **options))
@@ -182,6 +195,14 @@ TWINS = {
             "verified again without lists",
             f"{_CORE}.addons.tls.current_trust:ClientTrust.verify_again",
             _without_lists,
+        ),
+        *(
+            (
+                f"legs for {name}",
+                f"{_CORE}.addons.layers.site_system_leg:SiteSystemLeg.usable",
+                _legs_for(requests),
+            )
+            for name, requests in (("one request", 1), ("two requests", 2))
         ),
         ("any name", f"{_CORE}.routing.publication:route", _any_name),
         ("no tunnel", f"{_CORE}.routing.publication:route", _no_tunnel),
@@ -300,8 +321,12 @@ _OF_CHECK = {
         "tolerant head+every head+every body",
     ),
     "updates::scan": _STRICT,
+    "users::ntlm_sign_in": "legs for one request",
+    # No break lends a leg: test_careless_proxies has a proxy that does.
+    "users::ntlm_sign_in_of_another_client": "legs for one request",
     "users::password": "schemes of Authorization",
     "users::sign_in_of_another_client": "borrowed sign-in",
+    "users::signed_in_connection": "legs for two requests",
     "verbs::ccm_post": _STRICT,
     "verbs::get_of_a_fallback_status_point": "every head+every body",
     "verbs::get_of_a_management_point": _STRICT,
