@@ -66,7 +66,12 @@ async def run(
     observers: list[TrafficObserver] = traffic_metrics(policy, numbers)
 
     def started(reload: Reload) -> None:
-        by_signal(("SIGHUP",), lambda: run_in_background(reload.run(source)))
+        def read_again() -> None:
+            run_in_background(reload.run(source))
+
+        by_signal(("SIGHUP",), read_again)
+        if startup.reload_asked():
+            read_again()
         run_in_background(keep_current(CredentialFiles(bridge, reload, source.read)))
         controlled = OneProcess(bridge, reload, source, stop, setup, startup=startup)
         startup.control(controlled, asyncio.get_running_loop())

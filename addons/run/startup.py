@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ibcm_bridge.addons.run.control import Control, Controlled, Readers, Say
@@ -15,6 +16,10 @@ def _say_nothing(_text: str, _level: int) -> None:
     pass
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Startup:
     """The sockets of a bridge before it serves. They are closed by `close`."""
@@ -24,6 +29,8 @@ class Startup:
     """The bridge that this one replaces."""
     place: ControlSocket | None = None
     say: Say = _say_nothing
+    reload_asked: Callable[[], bool] = _never
+    """Whether SIGHUP asked for a reload after the policy was read, before the bridge handled it."""
     _control: Control | None = None
 
     def control(self, controlled: Controlled, readers: Readers) -> None:

@@ -115,6 +115,8 @@ def run_workers(
             )
             startup.control(controlled, supervisor.readers)
             startup.finish()
+            if startup.reload_asked():
+                reload.ask()
 
         return supervisor.run(serving)
 

@@ -263,9 +263,10 @@ def _signals() -> Iterator[_Signals]:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     handled = (*STOP_SIGNALS, RELOAD_SIGNAL, signal.SIGCHLD)
-    # The number of a signal is written to the pipe only if it has a handler.
-    before = {number: signal.signal(number, lambda *_: None) for number in handled}
+    # First the pipe: a signal before it would be lost. Its number is written there only if it has a
+    # handler.
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    before = {number: signal.signal(number, lambda *_: None) for number in handled}
     try:
         yield _Signals(reading)
     finally:

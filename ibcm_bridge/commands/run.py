@@ -18,6 +18,7 @@ from ibcm_bridge.commands.common import (
     mitmproxy_refusal,
     read_policy,
 )
+from ibcm_bridge.commands.early_signals import Hangups, early_signals
 from ibcm_bridge.commands.log_output import LogFormat, say
 from ibcm_bridge.commands.startup import add_options, make_startup
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
@@ -181,6 +182,12 @@ def _read_policies(options: argparse.Namespace) -> Policy | None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    with early_signals() as hangups:
+        return _run_bridge(options, hangups)
+
+
+def _run_bridge(options: argparse.Namespace, hangups: Hangups) -> int:
+    hangups.forget()
     policy = _read_policies(options)
     if policy is None:
         return EXIT_PROBLEM
@@ -222,6 +229,7 @@ def _run(options: argparse.Namespace) -> int:
         if why_not := mitmproxy_refusal(options) or _connections_refusal(policy):
             raise StartError(why_not)
         startup = make_startup(options, policy)
+        startup.reload_asked = hangups.noted
         fixed = policy.listen_addresses if startup.inherited.by_service_manager else None
         source = PolicySource(
             lambda text: _read_again(options, text, listeners=fixed), _report_reload

@@ -101,7 +101,8 @@ class Manager:
 class Installed:
     """A policy, and a template unit that starts the bridge with it."""
 
-    def __init__(self, folder: Path, **changes: str) -> None:
+    def __init__(self, folder: Path, before_it: int = 0, **changes: str) -> None:
+        """With seconds `before_it`: a process that handles no signal begins, as Python itself."""
         self._pki = LabPki.make(now=datetime.now(UTC))
         self._pki.write(folder / "pki")
         self._credential = self._pki.computer("pc1.corp.example")
@@ -116,8 +117,9 @@ class Installed:
         lines = [line for line in UNIT.read_text("utf-8").splitlines() if "=" in line]
         shipped = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
         program = f"{sys.executable} -P -m ibcm_bridge"
+        run = f"{program} run --config {config} --take-over"
         settings = {name: shipped[name] for name in KEPT} | {
-            "ExecStart": f"{program} run --config {config} --take-over",
+            "ExecStart": f"/bin/sh -c 'sleep {before_it}; exec {run}'" if before_it else run,
             "ExecReload": f"{program} reload --control %t/ibcm-bridge/control.sock",
             "RuntimeDirectoryPreserve": "yes",
             **changes,
@@ -195,4 +197,16 @@ def test_the_watchdog_restarts_a_bridge_that_hangs(tmp_path: Path) -> None:
         until(lambda: manager.property("bridge@a", "NRestarts") == "1", "a restart", SOON)
         until(lambda: manager.property("bridge@a", "ActiveState") == "active", "the bridge", SOON)
         assert manager.property("bridge@a", "MainPID") != before
+        assert installed.ask() == 502
+
+
+def test_a_hangup_before_the_bridge_handles_signals_restarts_it(tmp_path: Path) -> None:
+    installed = Installed(tmp_path, before_it=2)
+    with Manager(installed.units) as manager:
+        # An end by SIGHUP is a success, except for Type=notify before the service is ready.
+        manager.must("start", "--no-block", "bridge@a")
+        until(lambda: manager.property("bridge@a", "MainPID") != "0", "the process", SOON)
+        os.kill(int(manager.property("bridge@a", "MainPID")), signal.SIGHUP)
+        until(lambda: manager.property("bridge@a", "NRestarts") == "1", "a restart", SOON)
+        until(lambda: manager.property("bridge@a", "ActiveState") == "active", "the bridge", SOON)
         assert installed.ask() == 502
