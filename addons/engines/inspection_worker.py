@@ -66,10 +66,9 @@ def serve(received: BinaryIO, sent: BinaryIO) -> None:
 def _inspect(subject: Subject, engines: Sequence[ContentEngine]) -> CleanBody | Deny:
     try:
         whole = _with_object(subject)
-    except SpoolError:
+    except SpoolError as error:
         # The client may have cancelled the upload: this worker need not end.
-        detail = "the stored upload cannot be read"
-        return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, detail)
+        return Deny(Reason.UPLOAD_UNAVAILABLE, rules.UPLOADS_SPOOL, str(error)[:200])
     return read_and_scan(whole, engines)
 
 

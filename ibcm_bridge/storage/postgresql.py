@@ -1,7 +1,7 @@
 """A PostgreSQL database that the bridges of several machines share.
 
 1. The schema has a version (`postgresql_schema`). A bridge with a newer one migrates it when it
-   starts; a bridge with an older one is refused.
+   starts; a bridge with an older one is refused, unless the schema is compatible with it.
 2. A statement has a time limit. At its end the connection is shut down at the socket: a server that
    does not respond cannot be asked to cancel a statement, as psycopg does at other times.
 3. Every error message has the address, without a password, and the cause.
@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.database import DatabaseError
-from ibcm_bridge.storage.postgresql_schema import migrate
+from ibcm_bridge.storage.postgresql_schema import SCHEMA, TablesInUse, stored_schema
 
 LIMIT_SECONDS = 2.0
 """The time limit of a statement, and of the wait for a connection."""
@@ -75,9 +75,11 @@ class PostgresqlDatabase:
         connections: int,
         limit_seconds: float | None = LIMIT_SECONDS,
         locks_rows: bool = False,
+        migrates: bool = True,
     ) -> None:
         """Connect, and migrate the schema. `limit_seconds` is None for the command line.
 
+        A migration has no time limit. An older schema is an error, unless this `migrates`.
         `locks_rows`: another transaction only locks rows, and never a whole table.
         """
         self._place = state.address
@@ -85,14 +87,14 @@ class PostgresqlDatabase:
         self._limit = limit_seconds
         self._locks_rows = locks_rows
         try:
-            with (
-                psycopg.connect(**connection_parameters(state)) as connection,
-                limited(connection, limit_seconds),
-            ):
-                problem = migrate(connection)
+            with psycopg.connect(**connection_parameters(state)) as connection:
+                with limited(connection, limit_seconds):
+                    stored = stored_schema(connection)
+                if migrates and stored.version < SCHEMA.version:
+                    stored = SCHEMA.migrate(connection)
         except psycopg.Error as found:
             raise self.explained(found) from found
-        if problem is not None:
+        if (problem := SCHEMA.refusal(stored)) is not None:
             raise self.error(problem)
         self._pool = ConnectionPool(
             kwargs=connection_parameters(state),
@@ -198,7 +200,7 @@ def cause(error: psycopg.Error) -> str:
     """The cause of an error, for the operator: one line, without values of a statement."""
     if isinstance(error, PoolTimeout):
         return "cannot be connected to, or all connections are in use"
-    if isinstance(error, Unresponsive):
+    if isinstance(error, (Unresponsive, TablesInUse)):
         return str(error)
     words = _WORDS.get(error.sqlstate or "")
     if words is not None:

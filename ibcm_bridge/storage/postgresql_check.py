@@ -24,7 +24,7 @@ from ibcm_bridge.storage.postgresql import (
     connection_parameters,
     limited,
 )
-from ibcm_bridge.storage.postgresql_schema import VERSION, migrate, newer, schema_version
+from ibcm_bridge.storage.postgresql_schema import SCHEMA, stored_schema
 from ibcm_bridge.storage.postgresql_trials import Trial, failed_trials
 
 
@@ -109,24 +109,33 @@ def _connected(connection: psycopg.Connection) -> str:
 
 
 def _schema(connection: psycopg.Connection, renew: Callable[[], None]) -> Iterator[Found]:
-    version = schema_version(connection)
-    if version > VERSION:
-        yield Found(Severity.BROKEN, newer(version))
-        return
-    if 0 < version < VERSION:
+    stored = stored_schema(connection)
+    if 0 < stored.version < SCHEMA.version:
         # A trial of the migration would lock tables that bridges use.
-        text = f"the schema has version {version}; `run` migrates it to {VERSION}, and then bridges"
-        yield Found(Severity.RISK, f"{text} of an older version cannot start")
+        yield Found(Severity.RISK, _older(stored.version))
+        return
+    if stored.version and (problem := SCHEMA.refusal(stored)) is not None:
+        yield Found(Severity.BROKEN, problem)
         return
     with connection.transaction(force_rollback=True):
-        if not version and (problem := migrate(connection)) is not None:
-            yield Found(Severity.BROKEN, problem)
-            return
+        if not stored.version:
+            SCHEMA.migrate(connection)
         found = [_failed(*failed) for failed in failed_trials(connection, renew)]
     yield from found
     if all(each.severity is not Severity.BROKEN for each in found):
-        text = f"the schema has version {version}" if version else "no schema yet; `run` creates it"
+        text = "no schema yet; `run` creates it"
+        if stored.version:
+            text = f"the schema has version {stored.version}"
+        if stored.version > SCHEMA.version:
+            text += ", of a newer ibcm-bridge"
         yield Found(Severity.GOOD, f"{text}; bindings and uploads can be read and changed")
+
+
+def _older(version: int) -> str:
+    text = f"the schema has version {version}; `run` migrates it to {SCHEMA.version}"
+    if version >= SCHEMA.compatible_since:
+        return f"{text}, and bridges that use it now continue"
+    return f"{text}, which bridges that use it now cannot use: stop all of them first"
 
 
 def _failed(trial: Trial, error: psycopg.Error) -> Found:

@@ -72,7 +72,15 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE ibcm_bridge.fragments ALTER COLUMN bytes SET STORAGE EXTERNAL",
     ),
 )
-"""The statements to each version of the schema, in order. One that was released never changes."""
+"""The statements to each version of the schema, in order. One that was released never changes.
+
+Older bridges run meanwhile. For a table that a migration has changed, they wait 1.5 s for its end.
+"""
+
+COMPATIBLE_SINCE = 1
+"""The oldest version whose programs can use the schema after all migrations, and store in it what
+newer ones need. A migration that only adds leaves it as it is: a new column has a default.
+"""
 
 _COLUMNS = "guid, source, since, key, certificate, name, signing_key"
 _FIND = f"SELECT {_COLUMNS} FROM ibcm_bridge.bindings WHERE guid = %s"

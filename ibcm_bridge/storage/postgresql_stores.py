@@ -69,11 +69,15 @@ class SharedUploads(UploadTable):
 def read_shared_object(stored: StoredObject) -> bytes:
     """All bytes of an object in a database, for the inspection in another process.
 
-    Raises SpoolError.
+    The bridge has migrated the database when it started. Raises SpoolError.
     """
     assert isinstance(stored.spool, StateDatabase)
     database = PostgresqlDatabase(
-        stored.spool, SpoolError, connections=1, limit_seconds=UPLOAD_LIMIT_SECONDS
+        stored.spool,
+        SpoolError,
+        connections=1,
+        limit_seconds=UPLOAD_LIMIT_SECONDS,
+        migrates=False,
     )
     try:
         return read_stored(database, UPLOADS, stored)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from ibcm_bridge.storage.postgresql_schema import Schema
 from tests.postgresql_server import DATABASE, USER, PostgresqlServer, postgresql_server
 from tests.repository.explanations import HAPROXY, POSTGRESQL, Outage, check
 from tests.repository.retrying_clients import RetryingClients
@@ -77,6 +78,13 @@ class SystemUnderLoad:
         bridge.start()
         self.two.set_state(name, "ready")
         self.two.wait_for(name, "UP")
+        self.clients.go_on()
+
+    def migrate(self, schema: Schema) -> None:
+        """Migrate the database while both bridges use it."""
+        self._in_uploads()
+        with self.server.connect(DATABASE) as connection:
+            schema.migrate(connection)
         self.clients.go_on()
 
     def check(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.storage.postgresql_schema import VERSION
+from ibcm_bridge.storage.postgresql_schema import SCHEMA
 from tests.needs import postgresql_programs
 from tests.postgresql_server import USER
 from tests.repository.two_bridges import BACKENDS, NAMES
@@ -59,7 +59,7 @@ def test_the_commands_start_two_bridges_with_postgresql() -> None:
             before=f"{as_postgres} {shlex.quote(database)} >database.log 2>&1",
             after=f"{query}; {as_postgres} 'pg_ctl --pgdata db --mode fast stop' >/dev/null",
         )
-        assert (folder / "version").read_text("ascii") == f"{VERSION}\n"
+        assert (folder / "version").read_text("ascii") == f"{SCHEMA.version}\n"
         assert not [*(folder / "scale").glob("*.sqlite")]
     finally:
         shutil.rmtree(folder)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ibcm_bridge.lab.pki.authorities import LabPki
+from tests.newer_schema import COMPATIBLE, newer
 from tests.repository.explanations import HAPROXY, POSTGRESQL, Outage, unexplained
 from tests.repository.retrying_clients import Failure
 from tests.repository.system_under_load import running_with_postgresql
@@ -31,6 +32,8 @@ def test_a_rolling_upgrade_refuses_nobody_and_cuts_no_connection(tmp_path: Path)
     pki = LabPki.make(now=datetime.now(UTC))
     with running_with_postgresql(tmp_path, pki) as system:
         with system.clients.running():
+            # As by the first bridge of a newer version.
+            system.migrate(newer(COMPATIBLE))
             for name in NAMES:
                 system.replace_bridge(name)
         assert system.clients.failures == []

@@ -17,7 +17,6 @@ from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_rows import row_of
 from ibcm_bridge.storage.postgresql import LIMIT_SECONDS
-from ibcm_bridge.storage.postgresql_schema import VERSION
 from ibcm_bridge.storage.postgresql_statements import BINDINGS, CHANNEL
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 from ibcm_bridge.storage.stores import Imported
@@ -27,26 +26,7 @@ from tests.storage.test_binding_stores import GUID, PC1, PC2, numbered
 pytestmark = pytest.mark.needs("postgresql")
 
 
-# The schema
-
-
-def test_a_new_database_gets_the_schema_of_this_version(
-    state: StateDatabase, admin: psycopg.Connection[object]
-) -> None:
-    SharedRegistry(state).close()
-    assert admin.execute("SELECT version FROM ibcm_bridge.version").fetchall() == [(VERSION,)]
-    with SharedRegistry(state) as registry:  # and keeps it
-        assert list(registry.all()) == []
-
-
-def test_a_newer_schema_is_refused_and_unchanged(
-    state: StateDatabase, admin: psycopg.Connection[object]
-) -> None:
-    SharedRegistry(state).close()
-    admin.execute("UPDATE ibcm_bridge.version SET version = 99")
-    with pytest.raises(RegistryError, match=f"schema has version 99, this one supports {VERSION}"):
-        SharedRegistry(state)
-    assert admin.execute("SELECT version FROM ibcm_bridge.version").fetchall() == [(99,)]
+# Rights
 
 
 def test_a_database_without_the_rights_is_refused(

@@ -172,6 +172,7 @@ def test_an_upload_that_was_cancelled_is_refused_and_the_worker_kept(tmp_path: P
         assert isinstance(report, Report)
         assert isinstance(report.result, Deny)
         assert report.result.reason is Reason.UPLOAD_UNAVAILABLE
+        assert str(tmp_path) in report.result.detail
         assert workers._idle == [before]
 
     run(use)

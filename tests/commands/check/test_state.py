@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -17,9 +18,10 @@ from ibcm_bridge.lab.pki.files import make_pki, shipped_policy
 from ibcm_bridge.policy.policy import Policy, StateDatabase
 from ibcm_bridge.storage import postgresql_check, postgresql_trials
 from ibcm_bridge.storage.postgresql_check import Severity, examine
-from ibcm_bridge.storage.postgresql_schema import VERSION
+from ibcm_bridge.storage.postgresql_schema import SCHEMA, stored_schema
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 from ibcm_bridge.storage.postgresql_trials import Trial
+from tests.newer_schema import BREAKING, COMPATIBLE, newer
 from tests.postgresql_server import DATABASE, USER, PostgresqlServer
 
 pytestmark = pytest.mark.needs("postgresql")
@@ -55,7 +57,7 @@ def test_a_database_in_use_is_good_and_unchanged(
     assert (connected.level, schema.level) == (Level.FACT, Level.FACT)
     assert "connected at a UNIX socket, without TLS" in connected.text
     assert schema.text == (
-        f"the schema has version {VERSION}; bindings and uploads can be read and changed"
+        f"the schema has version {SCHEMA.version}; bindings and uploads can be read and changed"
     )
     assert admin.execute(ROWS).fetchall() == [(0,)] * 3
 
@@ -68,14 +70,40 @@ def test_a_new_database_is_good_and_stays_new(
     assert admin.execute("SELECT to_regnamespace('ibcm_bridge')").fetchone() == (None,)
 
 
-def test_a_schema_of_another_version(state: StateDatabase, admin: psycopg.Connection[Any]) -> None:
+def test_an_older_schema_is_a_warning(
+    state: StateDatabase, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     SharedRegistry(state).close()
     admin.execute("UPDATE ibcm_bridge.version SET version = 1")
-    _, older = check(state)
-    assert older.level is Level.WARNING
-    assert f"has version 1; `run` migrates it to {VERSION}" in older.text
-    admin.execute("UPDATE ibcm_bridge.version SET version = 99")
-    assert problem(state).startswith("was migrated by a newer ibcm-bridge")
+    text = f"the schema has version 1; `run` migrates it to {SCHEMA.version}"
+    for compatible_since, then in (
+        (1, ", and bridges that use it now continue"),
+        (2, ", which bridges that use it now cannot use: stop all of them first"),
+    ):
+        schema = replace(SCHEMA, compatible_since=compatible_since)
+        monkeypatch.setattr(postgresql_check, "SCHEMA", schema)
+        _, older = check(state)
+        assert (older.level, older.text) == (Level.WARNING, text + then)
+    assert stored_schema(admin).version == 1
+
+
+def test_a_newer_schema_is_good_if_it_is_compatible(
+    state: StateDatabase, admin: psycopg.Connection[Any]
+) -> None:
+    SharedRegistry(state).close()
+    newer(COMPATIBLE).migrate(admin)
+    _, schema = check(state)
+    assert schema.level is Level.FACT
+    assert schema.text == (
+        f"the schema has version {SCHEMA.version + 1}, of a newer ibcm-bridge; "
+        "bindings and uploads can be read and changed"
+    )
+    newer(COMPATIBLE, BREAKING).migrate(admin)
+    assert problem(state) == (
+        "was migrated by a newer ibcm-bridge: upgrade this one, or restore the backup from before "
+        f"(the schema has version {SCHEMA.version + 2} and requires support for "
+        f"{SCHEMA.version + 2}; this one supports {SCHEMA.version})"
+    )
 
 
 @pytest.mark.parametrize(
