@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
+from ibcm_bridge.export.apache.balancers import balancer_modules, proxy_headers
 from ibcm_bridge.export.apache.publications import server_certificate, virtual_host
 from ibcm_bridge.export.apache.site_systems import host_addresses, needed_modules
 from ibcm_bridge.export.apache.statements import APACHE
 from ibcm_bridge.export.apache.text import block, whole_seconds
 from ibcm_bridge.export.exported import Export
-from ibcm_bridge.export.model import ExportedListener, ExportedPolicy, ExportedPublication
+from ibcm_bridge.export.model import ExportedListener, ExportedPolicy
 from ibcm_bridge.export.writing import Files, Place, comment, header, limitations, safe_path
 from ibcm_bridge.policy.addresses import address_text
 from ibcm_bridge.policy.policy import Limits
@@ -81,7 +82,7 @@ def _main(policy: ExportedPolicy, folder: str) -> str:
     modules = "\n".join(
         f"<IfModule !mod_{name}.c>\n    LoadModule {name}_module ${{MODULES}}/mod_{name}.so\n"
         "</IfModule>"
-        for name in (*_MODULES, *needed_modules(policy))
+        for name in (*_MODULES, *balancer_modules(policy), *needed_modules(policy))
     )
     listen = "\n".join(
         f"Listen {address_text(listener.address)}{' https' if listener.is_tls else ' http'}"
@@ -155,7 +156,7 @@ def _listener(
     address = address_text(listener.address)
     without_sni = [each for each in listener.publications if each.name == listener.without_sni]
     if not without_sni:
-        yield block("VirtualHost", address, _default(listener.publications[0], files))
+        yield block("VirtualHost", address, _default(listener, files))
     others = [each for each in listener.publications if each.name != listener.without_sni]
     # Clients without SNI, and those with an unknown name, get the first virtual host.
     for index, publication in enumerate((*without_sni, *others), 1):
@@ -164,9 +165,11 @@ def _listener(
         yield block("VirtualHost", address, lines)
 
 
-def _default(publication: ExportedPublication, files: Files) -> Iterator[str]:
+def _default(listener: ExportedListener, files: Files) -> Iterator[str]:
+    publication = listener.publications[0]
     yield comment("[DNS-INTERNET-FQDN] Other names: every request is refused.")
     yield "ServerName unknown.invalid"
+    yield from proxy_headers(listener)
     if publication.tls is not None:
         yield from server_certificate(publication.tls)
     yield '<Location "/">\n    Require all denied\n</Location>'

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from ibcm_bridge.export.apache.balancers import from_balancers, proxy_headers
 from ibcm_bridge.export.apache.security_rules import security_rules
 from ibcm_bridge.export.apache.site_systems import site_system_tls, site_systems
 from ibcm_bridge.export.apache.text import ciphers, versions
@@ -39,12 +40,18 @@ def virtual_host(
     """Return the virtual host of a publication; `key` is a name for its balancers."""
     yield comment(f"{publication.name}, for clients port {publication.public_port}")
     yield f"ServerName {publication.name}"
+    yield from proxy_headers(listener)
+    conditions = [*from_balancers(listener)]
     if publication.tls is not None:
         yield comment("[BRIDGE-TERMINATE] The client leg.")
         yield from server_certificate(publication.tls)
         without_sni = listener.without_sni == publication.name
-        yield from _client_certificate(publication, publication.tls, without_sni, files)
+        yield from _client_certificate(
+            publication, publication.tls, conditions, without_sni=without_sni, files=files
+        )
         yield from site_system_tls(publication, publication.tls, files)
+    elif conditions:
+        yield _all_of(conditions)
     yield from security_rules(policy, publication, ids)
     yield comment("[BRIDGE-INSPECT] Fields about the site system.")
     for field in ("Server", *SITE_SYSTEM_FIELDS):
@@ -54,11 +61,18 @@ def virtual_host(
 
 
 def _client_certificate(
-    publication: ExportedPublication, tls: ExportedTls, without_sni: bool, files: Files
+    publication: ExportedPublication,
+    tls: ExportedTls,
+    others: Iterable[str],
+    *,
+    without_sni: bool,
+    files: Files,
 ) -> Iterator[str]:
+    """`others`: more conditions of a request. Of several sections, only the last one counts."""
     yield comment("[DNS-INTERNET-FQDN] The name of the connection.")
     name = publication.name.replace(".", "[.]")
-    conditions = [f"%{{SSL_TLS_SNI}} =~ /^(?:{name}){'?' if without_sni else ''}$/i"]
+    optional = "?" if without_sni else ""
+    conditions = [*others, f"%{{SSL_TLS_SNI}} =~ /^(?:{name}){optional}$/i"]
     trust = tls.client_trust
     if trust is None:
         yield "SSLVerifyClient none"
@@ -75,8 +89,12 @@ def _client_certificate(
         yield comment("[PKI-BOTH-ENDS] [BRIDGE-AUTH-USER] Purpose and kind of the certificate.")
         conditions.append(_kind(tls.certificates))
     yield "SSLOptions +StdEnvVars"
+    yield _all_of(conditions)
+
+
+def _all_of(conditions: Iterable[str]) -> str:
     requirements = "\n".join(f'        Require expr "{text}"' for text in conditions)
-    yield (f'<Location "/">\n    <RequireAll>\n{requirements}\n    </RequireAll>\n</Location>')
+    return f'<Location "/">\n    <RequireAll>\n{requirements}\n    </RequireAll>\n</Location>'
 
 
 def _kind(certificates: CertificatePolicy) -> str:
