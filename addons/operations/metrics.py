@@ -142,6 +142,21 @@ UNAUTHENTICATED_LIMIT = _metric(
     "Number of connections that may be without an authenticated client.",
     together=_LARGEST,
 )
+HANDSHAKE_CONNECTIONS_LIMIT = _metric(
+    "handshake_connections_limit",
+    _GAUGE,
+    "Number of connections that may be in their handshake.",
+    together=_LARGEST,
+)
+ANONYMOUS = _metric(
+    "anonymous_connections", _GAUGE, "Tunnels, and connections of clients without a certificate."
+)
+ANONYMOUS_LIMIT = _metric(
+    "anonymous_connections_limit",
+    _GAUGE,
+    "Number of tunnels and connections of clients without a certificate that may be open.",
+    together=_LARGEST,
+)
 CONNECTIONS_LIMIT = _metric(
     "connections_limit", _GAUGE, "limits.connections of the policy.", together=_LARGEST
 )

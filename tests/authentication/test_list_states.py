@@ -119,6 +119,7 @@ def test_an_expired_delta_list_is_ignored_if_a_newer_base_list_includes_it(pki: 
         ({}, {}, True),
         ({"only_contains_user_certs": True}, {}, True),
         ({}, {"only_contains_user_certs": True}, False),
+        ({}, {"only_contains_ca_certs": True}, False),
         ({}, {"full_name": HERE}, False),
         ({"full_name": HERE}, {}, True),
         ({"full_name": HERE}, {"full_name": ELSEWHERE}, False),

@@ -261,13 +261,18 @@ def test_the_descriptors_and_their_limit_are_read() -> None:
 def test_each_connection_has_one_state(observed: Observed) -> None:
     capacity = observed.bridge.connections.capacity
     capacity.slots.held, capacity.handshakes.held, capacity.unauthenticated.held = 20, 5, 9
+    capacity.anonymous.held = 4
     capacity.requests, capacity.tunnels, observed.bridge.connections.flushing = 3, 2, 1
     gauges = observed.pulse.state().gauges
     name = metrics.CONNECTIONS.name
     states = {labels[0]: value for (metric, labels), value in gauges.items() if metric == name}
     assert states == {"handshake": 5, "request": 3, "tunnel": 2, "closing": 1, "idle": 9}
     assert gauges[metrics.UNAUTHENTICATED.name, ()] == 9
-    assert gauges[metrics.UNAUTHENTICATED_LIMIT.name, ()] == capacity.unauthenticated.limit
+    assert gauges[metrics.ANONYMOUS.name, ()] == 4
+    limit = gauges[metrics.CONNECTIONS_LIMIT.name, ()]
+    assert gauges[metrics.UNAUTHENTICATED_LIMIT.name, ()] == 0.75 * limit
+    assert gauges[metrics.HANDSHAKE_CONNECTIONS_LIMIT.name, ()] == 0.5 * limit
+    assert gauges[metrics.ANONYMOUS_LIMIT.name, ()] == 0.5 * limit
 
 
 class TwoWorkers(OwnBoard):
