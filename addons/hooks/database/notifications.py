@@ -46,10 +46,13 @@ class Notifications:
             connected = False
             try:
                 async with await psycopg.AsyncConnection.connect(**self._parameters) as connection:
-                    await connection.execute(f"LISTEN {CHANNEL}")
+                    async with limited(connection, self._limit):
+                        await connection.execute(f"LISTEN {CHANNEL}")
                     connected = True
                     await self._listen(connection)
             except psycopg.Error as error:
+                if _is_cancelled():
+                    return
                 self._report(error)
             finally:
                 self._cache.end()
@@ -77,3 +80,13 @@ class Notifications:
             logger.warning(
                 "%s %s; bindings are read again for each request", self._place, cause(error)
             )
+
+
+def _is_cancelled() -> bool:
+    """Return whether the task of this is cancelled.
+
+    psycopg asks the server to end the statement then. If the connection breaks meanwhile, psycopg
+    3.2 raises that error instead of CancelledError.
+    """
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
