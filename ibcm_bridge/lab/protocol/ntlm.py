@@ -40,7 +40,7 @@ def authenticate(second: str) -> str:
 
 
 def is_first(value: str) -> bool:
-    """Return whether a value of Authorization begins a sign-in. ValueError if it is no message."""
+    """Return whether a value of Authorization begins a sign-in. ValueError: not a message."""
     return _read(value) == (_NEGOTIATE, b"")
 
 

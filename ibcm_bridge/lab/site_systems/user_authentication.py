@@ -82,6 +82,6 @@ class AnyUserOfAConnection:
             if challenge is not None and ntlm.is_third(authorization, challenge):
                 self._user = ntlm.USER
                 return AuthenticationStep(self._user)
-        except ValueError:  # another scheme, or no message of it
+        except ValueError:  # another scheme, or not a message of it
             pass
         return AuthenticationStep("", CHALLENGES)

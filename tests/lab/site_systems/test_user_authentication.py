@@ -59,6 +59,6 @@ def test_nothing_else_signs_in(value: str) -> None:
 
 
 @pytest.mark.parametrize("second", ["", "NTLM", ntlm.negotiate(), ntlm.challenge(b"short")])
-def test_a_client_refuses_what_is_no_challenge(second: str) -> None:
+def test_a_client_refuses_another_second_message(second: str) -> None:
     with pytest.raises(ValueError, match="not a"):
         ntlm.authenticate(second)
