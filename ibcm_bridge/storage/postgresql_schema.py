@@ -93,7 +93,8 @@ class Schema:
 
     def _migrate(self, connection: psycopg.Connection, version: int) -> None:
         if version:
-            logger.info("migrating the database from version %d to %d", version, self.version)
+            text = "migrating the schema of the database from version %d to %d"
+            logger.warning(text, version, self.version)
         connection.execute(_WAIT)
         if connection.execute(_FIND_SCHEMA).fetchone() is None:
             connection.execute("CREATE SCHEMA ibcm_bridge")

@@ -112,6 +112,19 @@ def test_a_migration_takes_longer_than_a_statement_may(
     assert stored_schema(admin).version == VERSION + 1
 
 
+def test_a_migration_is_logged_once_and_a_new_schema_is_not(
+    state: StateDatabase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    SharedRegistry(state).close()
+    assert caplog.messages == []
+    monkeypatch.setattr(postgresql, "SCHEMA", newer(COMPATIBLE))
+    for _ in range(2):
+        SharedRegistry(state).close()
+    assert caplog.messages == [
+        f"migrating the schema of the database from version {VERSION} to {VERSION + 1}"
+    ]
+
+
 def test_a_migration_that_fails_changes_nothing(
     state: StateDatabase, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
