@@ -26,6 +26,8 @@ from ibcm_bridge.storage.postgresql import (
 )
 from ibcm_bridge.storage.postgresql_statements import PREPARE_READ, READ, READ_SEPARATOR
 
+_STOPS = "is not read: the bridge stops"
+
 
 class DatabaseReads:
     """The connection for reads. It is opened when it is necessary, and again after a failure."""
@@ -39,16 +41,20 @@ class DatabaseReads:
         self._limit = limit_seconds
         self._pipeline: Pipeline | None = None
         self._opening: asyncio.Task[Pipeline] | None = None
+        self._closed = False
 
     def close(self) -> None:
-        """Close the connection. Reads under way raise RegistryError."""
+        """Close the connection. Reads under way raise RegistryError, and so do later ones."""
+        self._closed = True
         if self._opening is not None:
             self._opening.cancel()
         if self._pipeline is not None:
-            self._pipeline.end(psycopg.OperationalError("the bridge stops"))
+            self._pipeline.end(psycopg.OperationalError(_STOPS))
 
     async def rows(self, guids: Sequence[str]) -> Rows:
         """Return the rows of the client GUIDs that are bound. Raise RegistryError."""
+        if self._closed:
+            raise RegistryError(f"{self._place} {_STOPS}")
         if (refusal := self._breaker.refusal()) is not None:
             raise RegistryError(refusal)
         wanted = READ_SEPARATOR.join(guids)
@@ -58,12 +64,13 @@ class DatabaseReads:
                 rows = await self._rows_of_new_connection(wanted, self._limit)
             else:
                 rows = await self._rows(pipeline, wanted)
-        except psycopg.OperationalError as error:
-            problem = f"{self._place} {cause(error)}"
-            self._breaker.failed(problem)
-            raise RegistryError(problem) from error
         except psycopg.Error as error:
-            raise RegistryError(f"{self._place} {cause(error)}") from error
+            if self._closed:
+                raise RegistryError(f"{self._place} {_STOPS}") from error
+            problem = f"{self._place} {cause(error)}"
+            if isinstance(error, psycopg.OperationalError):
+                self._breaker.failed(problem)
+            raise RegistryError(problem) from error
         self._breaker.succeeded()
         return rows
 
@@ -93,6 +100,9 @@ class DatabaseReads:
             self._opening.add_done_callback(self._end_opening)
         opening = self._opening
         await asyncio.wait((opening,))
+        if opening.cancelled():
+            # Not the request itself.
+            raise psycopg.OperationalError(_STOPS)
         return opening.result()
 
     def _end_opening(self, opening: asyncio.Task[Pipeline]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from unittest.mock import patch
 
 import pytest
 
@@ -50,6 +51,15 @@ def run(
 
 async def guids(reads: DatabaseReads, *wanted: str) -> list[str]:
     return sorted(binding_of(row).guid for row in await reads.rows(wanted))
+
+
+async def once_retried(reads: DatabaseReads) -> list[str]:
+    """Read one binding, as soon as the database is asked again."""
+    while True:
+        try:
+            return await guids(reads, GUID)
+        except RegistryError:
+            await asyncio.sleep(0.05)
 
 
 def own_connections(postgresql: PostgresqlServer, what: str = "pid") -> int:
@@ -154,12 +164,7 @@ def test_a_locked_table_is_a_problem_after_a_while_and_ends(
                 with pytest.raises(RegistryError, match="has not responded for 2 s"):
                     await other
             assert time.monotonic() - began < 10
-        while True:
-            try:
-                assert await guids(reads, GUID) == [GUID]
-                return
-            except RegistryError:
-                await asyncio.sleep(0.05)
+        assert await once_retried(reads) == [GUID]
 
     run(state, work, limit_seconds=2.0)
 
@@ -175,7 +180,35 @@ def test_a_table_that_was_made_again_is_read(
             await guids(reads, GUID)
         with SharedRegistry(state) as registry:
             registry.add(PC1)
-        assert await guids(reads, GUID) == [GUID]
+        assert await once_retried(reads) == [GUID]
+
+    run(state, work)
+
+
+@pytest.mark.parametrize("moment", ["connecting", "reading"])
+def test_a_read_under_way_fails_when_the_bridge_stops(
+    state: StateDatabase,
+    postgresql: PostgresqlServer,
+    caplog: pytest.LogCaptureFixture,
+    moment: str,
+) -> None:
+    async def work(reads: DatabaseReads) -> None:
+        if moment == "reading":
+            assert await guids(reads, GUID) == [GUID]
+        with postgresql.frozen():
+            reading = [asyncio.create_task(guids(reads, GUID)) for _ in range(2)]
+            await asyncio.sleep(0.2)
+            assert not any(each.done() for each in reading)
+            reads.close()
+            for each in reading:
+                # Not CancelledError, which would be a defect of the request.
+                with pytest.raises(RegistryError, match="the bridge stops"):
+                    await each
+        with pytest.raises(RegistryError, match="the bridge stops"):
+            await guids(reads, GUID)
+        # It is not a failure of the database.
+        assert reads._breaker.problem is None
+        assert "the bridge stops" not in caplog.text
 
     run(state, work)
 
