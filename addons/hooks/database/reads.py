@@ -67,9 +67,9 @@ class DatabaseReads:
         except psycopg.Error as error:
             if self._closed:
                 raise RegistryError(f"{self._place} {_STOPS}") from error
+            # All reads are the same statement, so none of them fails alone.
             problem = f"{self._place} {cause(error)}"
-            if isinstance(error, psycopg.OperationalError):
-                self._breaker.failed(problem)
+            self._breaker.failed(problem)
             raise RegistryError(problem) from error
         self._breaker.succeeded()
         return rows

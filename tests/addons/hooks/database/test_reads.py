@@ -185,6 +185,41 @@ def test_a_table_that_was_made_again_is_read(
     run(state, work)
 
 
+def damage(postgresql: PostgresqlServer) -> None:
+    """Overwrite the only page of the table."""
+    with postgresql.connect(DATABASE) as admin:
+        # Otherwise, the start repairs the page from the log.
+        admin.execute("CHECKPOINT")
+        row = admin.execute("SELECT pg_relation_filepath('ibcm_bridge.bindings')").fetchone()
+    assert row is not None
+    postgresql.stop()
+    with (postgresql.data / str(row[0])).open("r+b") as table:
+        table.write(b"\xff" * 8192)
+    postgresql.start()
+
+
+def test_a_damaged_table_is_a_problem_and_not_read_by_each_request(
+    state: StateDatabase, postgresql: PostgresqlServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def work(reads: DatabaseReads) -> None:
+        damage(postgresql)
+        # The next try is not yet due, also if this machine stops for a second.
+        breaker = reads._breaker = DatabaseBreaker(lambda: 0.0)
+        with pytest.raises(RegistryError, match="invalid page"):
+            await guids(reads, GUID)
+        with patch.object(reads, "_open") as opened:
+            for _ in range(10):
+                with pytest.raises(RegistryError, match="invalid page"):
+                    await guids(reads, GUID)
+        assert not opened.called
+        reported = breaker.reported()
+        assert reported is not None
+        assert "invalid page" in reported
+        assert caplog.text.count("invalid page") == 1
+
+    run(state, work)
+
+
 @pytest.mark.parametrize("moment", ["connecting", "reading"])
 def test_a_read_under_way_fails_when_the_bridge_stops(
     state: StateDatabase,
