@@ -5,7 +5,7 @@
 2. The new generation replaces the current one, for new connections. Listeners that the policy no
    longer has are closed. Open connections stay in their generation to their end.
 
-After any problem the current policy stays in use.
+After any problem the current policy stays in use. A bridge that drains takes no other one.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ class PolicySource(NamedTuple):
     """Called after a reload with the digest of the policy in use, and the problems."""
 
 
+DRAINING = "the bridge is draining, and takes no other policy"
+"""The problem of a reload after the signal to stop."""
+
 type Opened = Mapping[Address, Sequence[socket]]
 
 FIXED: Mapping[str, Callable[[Policy], object]] = {
@@ -97,7 +100,10 @@ class Reload:
         async with self._busy:
             problems: Sequence[str] = ()
             try:
-                await self._take(await self.prepare(lambda: source.read(None)))
+                taken = not self._bridge.draining and await self._take(
+                    await self.prepare(lambda: source.read(None))
+                )
+                problems = () if taken else [DRAINING]
             except PolicyError as error:
                 problems = error.problems
             except Exception as error:  # a defect must not stop the bridge
@@ -149,25 +155,27 @@ class Reload:
         self._bridge.reloads.count(["the log has the problems"])
 
     async def take(self, prepared: Prepared) -> None:
-        """Use a policy for new connections. A bridge that is stopping only closes its sockets."""
+        """Use a policy for new connections. A bridge that is draining only closes its sockets."""
         # A renewal at the same time would use the previous policy again.
         async with self._busy:
             await self._take(prepared)
 
-    async def _take(self, prepared: Prepared) -> None:
+    async def _take(self, prepared: Prepared) -> bool:
+        """Return False if the bridge is draining, and does not use the policy."""
         if self._bridge.draining:
             prepared.drop()
-            return
+            return False
         sockets, listeners = self._bridge.sockets, prepared.generation.listeners
         sockets.update(prepared.opened)
         await self._generations.replace(prepared.generation)
+        self._bridge.reloads.count(())
         if self._bridge.draining:
-            return  # its listeners are closed, and no other may open
+            return True  # its listeners are closed, and no other may open
         if not await self._master.listen(listeners):
             logger.error("a listener of the new policy could not be opened")
-        self._bridge.reloads.count(())
         for removed in [address for address in sockets if address not in listeners]:
             del sockets[removed]
+        return True
 
 
 def fixed_problems(current: Policy, policy: Policy) -> list[str]:

@@ -3,6 +3,7 @@
 1. The parent reads the policy, and opens new listeners. Each worker gets the text of the policy and
    its own new sockets, builds everything, and reports.
 2. If all have built it, all take it. If one cannot, or has ended, or is too slow, none does.
+3. From the signal to stop, every reload is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from socket import socket
 from typing import NamedTuple, Protocol
 
-from ibcm_bridge.addons.run.reload import PolicyText
+from ibcm_bridge.addons.run.reload import DRAINING, PolicyText
 from ibcm_bridge.addons.workers.orders import DROP, PREPARED, TAKE, Prepare
 from ibcm_bridge.addons.workers.process import WorkerProcess
 from ibcm_bridge.policy.addresses import Address
@@ -66,12 +67,26 @@ class WorkersReload:
         self._workers: list[WorkerProcess] = []
         """The workers that are building a policy; empty without a reload."""
         self._deadline = 0.0
+        self._stopped = False
 
     def ask(self, done: Done | None = None) -> None:
         """Reload as soon as all workers are ready. Then call `done` with the problems."""
         self._asked = True
         if done is not None:
             self._askers.append(done)
+        if self._stopped:
+            self._refuse_all()
+
+    def stop(self) -> None:
+        """Refuse the present reload and every later one. Called before the workers stop."""
+        self._stopped = True
+        if self._workers or self._asked:
+            self._refuse_all()
+
+    def _refuse_all(self) -> None:
+        workers, self._workers, self._asked = self._workers, [], False
+        self._waiting, self._askers = self._waiting + self._askers, []
+        self._refuse(workers, [DRAINING])
 
     @property
     def due(self) -> float | None:

@@ -118,9 +118,6 @@ class Supervisor:
                 notify(WATCHDOG)
                 due.append(time.monotonic() + watchdog)
             self._wait(signals, min([time.monotonic() + CHECK_SECONDS, *due]))
-            if signals.reload and self._reload is not None:
-                self._reload.ask()
-            signals.reload = False
 
     def _start(self, place: _Place) -> None:
         place.due = None
@@ -140,6 +137,9 @@ class Supervisor:
         for worker in workers:
             worker.update()
         self.readers.run(readable)
+        if self._reload is not None and signals.reload:
+            signals.reload = False
+            self._reload.ask()
 
     def _all_ready(self) -> bool:
         for place in self._places:
@@ -183,6 +183,8 @@ class Supervisor:
             )
 
     def _stop(self, signals: _Signals) -> None:
+        if self._reload is not None:
+            self._reload.stop()
         self._stopping()
         os.close(self._stop_writing)
         for worker in self._running():

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
+from ibcm_bridge.addons.run.reload import DRAINING
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.lab.bridge.process import RunningBridge, free_port
@@ -533,6 +534,23 @@ def reloaded(bridge: Workers, text: str) -> str:
     os.kill(bridge.pid, signal.SIGHUP)
     until(lambda: len(outcomes(bridge)) > count, "the outcome", SOON)
     return outcomes(bridge)[-1].strip()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_reload_during_a_drain_is_refused(
+    own: Callable[..., Workers], credentials: Credentials, workers: int
+) -> None:
+    bridge = own(workers=workers)
+    digest = hashlib.sha256(bridge.policy_file.read_bytes()).hexdigest()[:16]
+    with bridge.client(credentials.computer, TUNNELED["management-point"]) as client:
+        assert client.request("GET", MP_LIST).status == 200
+        os.kill(bridge.pid, signal.SIGTERM)
+        until(lambda: not listens(bridge.address), "the end of listening", SOON)
+        refused = reloaded(bridge, bridge.policy_file.read_text("utf-8") + "# changed\n")
+        assert client.request("GET", MP_LIST).status == 200
+    assert refused == f"ibcm-bridge: reload refused; the policy in use stays {digest}"
+    assert f"ibcm-bridge: reload: {DRAINING}\n" in bridge.lines
+    assert bridge.stop() == 0
 
 
 def test_all_workers_reload_or_none_does(

@@ -13,7 +13,7 @@ from typing import NoReturn
 import pytest
 
 from ibcm_bridge.addons.run import generations
-from ibcm_bridge.addons.run.reload import FIXED, fixed_problems
+from ibcm_bridge.addons.run.reload import DRAINING, FIXED, fixed_problems
 from ibcm_bridge.lab.bridge.process import free_port
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, LabClient, Response
 from ibcm_bridge.policy.policy import Operations, Policy, StateDatabase
@@ -113,6 +113,31 @@ def test_after_a_problem_the_current_policy_stays(
     running.assert_serves()
     assert running.reload(lambda: running.policy) == ()
     assert (state.done, state.refused, state.problems) == (1, 1, ())
+
+
+def drains(running: Running) -> bool:
+    running.stop()
+    return wait_for(lambda: running.bridge.draining)
+
+
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_a_bridge_that_drains_refuses_another_policy(running: Running, meanwhile: bool) -> None:
+    generation, new = running.bridge.generation, free_port()
+
+    def read() -> Policy:
+        assert meanwhile, "no policy is read"
+        assert drains(running)
+        return with_listeners(running.policy, 0, new)
+
+    with running.client(TUNNELED) as tunneled:
+        assert isinstance(outcome_of(tunneled, *GOOD), Response)
+        assert meanwhile or drains(running)
+        assert running.reload(read) == [DRAINING]
+        assert running.bridge.generation is generation
+        assert not listens((HERE, new))
+        assert isinstance(outcome_of(tunneled, *GOOD), Response)
+    assert running.reported == [("first", [DRAINING])]
+    assert (running.bridge.reloads.done, running.bridge.reloads.refused) == (0, 1)
 
 
 def test_rules_that_do_not_compile_are_a_problem(running: Running, tmp_path: Path) -> None:

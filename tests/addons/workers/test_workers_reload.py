@@ -11,7 +11,7 @@ import pytest
 if sys.platform != "linux":
     pytest.skip("several workers require Linux", allow_module_level=True)
 
-from ibcm_bridge.addons.run.reload import PolicyText
+from ibcm_bridge.addons.run.reload import DRAINING, PolicyText
 from ibcm_bridge.addons.workers import reload
 from ibcm_bridge.addons.workers.orders import DROP, TAKE
 from ibcm_bridge.addons.workers.reload import NewPolicy, WorkersReload
@@ -172,3 +172,26 @@ def test_those_who_asked_before_a_reload_began_get_its_outcome(reloading: Reload
     reloading.ask()
     reloading.go_on(b"3\nprepared", b"3\nprepared")
     assert len(outcomes) == 3
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_reload_that_is_not_done_when_the_workers_stop_is_refused(
+    reloading: Reloading, begun: bool
+) -> None:
+    outcomes: list[Sequence[str]] = []
+    reloading._reload.ask(outcomes.append)
+    if begun:
+        reloading.go_on(b"1\nprepared")
+    reloading._reload.stop()
+    assert reloading.orders() == ([[b"prepare", DROP]] * 2 if begun else [[], []])
+    assert reloading.parent.done == ["drop", DRAINING]
+    assert outcomes == [[DRAINING]]
+    reloading._reload.ask(outcomes.append)
+    assert reloading.parent.done == ["drop", DRAINING] * 2
+    assert outcomes == [[DRAINING]] * 2
+    assert reloading._reload.due is None
+
+
+def test_workers_that_stop_without_a_reload_report_none(reloading: Reloading) -> None:
+    reloading._reload.stop()
+    assert reloading.parent.done == []
