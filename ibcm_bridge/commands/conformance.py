@@ -64,11 +64,19 @@ def _add_init(actions: Subcommands) -> None:
     parser = actions.add_parser(
         "init",
         help="write a subject file to edit",
-        description="Write a subject file, which has the names and addresses of the proxy. As "
-        "written, it is for ibcm-bridge with the policy in the kit. "
+        description="Write a subject file, which has the names and addresses of the proxy. They "
+        "are those of the policy in the kit until you change them. "
         "Exit status: 0 written, 1 not written.",
     )
     parser.add_argument("file", type=Path, metavar="SUBJECT", help="the new subject file")
+    parser.add_argument(
+        "--for",
+        dest="product",
+        choices=["ibcm-bridge"],
+        default="",
+        help="write the time limits of this product with the policy in the kit, and how it gets "
+        "new CRLs (default: both are comments, for any product)",
+    )
     _add_kit(parser)
     parser.set_defaults(run=_init)
 
@@ -146,7 +154,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _init(options: argparse.Namespace) -> int:
     from ibcm_bridge.conformance.running import conformance_init
 
-    return conformance_init(options.file, options.kit)
+    return conformance_init(options.file, options.kit, options.product)
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -90,8 +90,8 @@ def conformance_explain(name: str) -> int:
     return 0
 
 
-def conformance_init(file: Path, kit: Path) -> int:
-    """Write a new subject file."""
+def conformance_init(file: Path, kit: Path, product: str = "") -> int:
+    """Write a new subject file; for `BRIDGE`, or for any product."""
     names = own_names(kit)
     addresses = {
         role: (names.get(role, name), f"127.0.0.1:{port}")
@@ -99,10 +99,11 @@ def conformance_init(file: Path, kit: Path) -> int:
     }
     try:
         with file.open("x", encoding="utf-8") as new:
-            new.write(template(str(file), kit.absolute(), addresses))
+            new.write(template(str(file), kit.absolute(), addresses, product))
     except OSError as error:
         return _problem(f"{file}: {error.strerror}")
-    print(f"Created {file}. Change the product, names and addresses. Next:")
+    change = "" if product else " Change the product, names and addresses."
+    print(f"Created {file}.{change} Next:")
     print(f"  ibcm-bridge conformance run {file}")
     return 0
 

@@ -5,6 +5,7 @@ The reader reports each problem with its file, line and place, like that of the 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from ibcm_bridge import __version__
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, why
 from ibcm_bridge.policy_file.rows.values import Because, Fqdn, Row, optional, required
 from ibcm_bridge.policy_file.yaml_tree import read_yaml
@@ -214,34 +216,55 @@ TEMPLATE = """\
 #   ibcm-bridge conformance serve              runs site systems for the proxy, and writes the kit
 #   ibcm-bridge conformance run {file}
 version: 1
-product: my-proxy
-product_version: "1.0"
+product: {product}
+product_version: "{version}"
 # configuration: proxy.conf        # the report has its SHA-256
 kit: {kit}
 # clients: own-clients             # client certificates of your own, in place of the kit's
 # authority: root.pem              # the root of the proxy's own server certificates
 seconds: 30                        # a request without a response is a hang after this time
-time_limits: {limits}
-revocation: {{seconds: 30}}          # the proxy reads new CRLs of the kit; or a command: [...]
 
+{behavior}
 publications:                      # remove the roles that the proxy does not publish
 {publications}
 features: [ca_names, windows-authentication]       # remove those that the proxy does not have
 known_gaps: []                     # - {{check: paths::backslash, because: planned for version 2}}
 """
 
+_ANY_PRODUCT = """\
+# The proxy's own time limits, in seconds. A check of slowness waits 3 seconds longer than its
+# limit, and then says *hang*. Without a limit, it waits `seconds`.
+# time_limits: {handshake: 60, head: 60, body: 60, idle: 60, response: 60}
 
-def template(file: str, kit: Path, addresses: Mapping[str, tuple[str, str]]) -> str:
-    """Return a new subject file with these names and addresses."""
+# How the proxy gets new CRLs of the kit. Without this key, no check makes any. Without `command`,
+# the proxy reads the kit's files itself.
+# revocation: {seconds: 30, command: [systemctl, reload, my-proxy]}
+"""
+_IBCM_BRIDGE = f"""\
+# The time limits of the kit's bridge.yaml. A check of slowness waits 3 seconds longer.
+time_limits: {json.dumps(KIT_LIMITS).replace('"', "")}
+
+# The bridge reads new CRLs of the kit itself.
+revocation: {{seconds: 30}}
+"""
+BRIDGE = "ibcm-bridge"
+"""The product of `init --for`, with the policy of the kit."""
+
+
+def template(
+    file: str, kit: Path, addresses: Mapping[str, tuple[str, str]], product: str = ""
+) -> str:
+    """Return a new subject file with these names and addresses; `product` is `BRIDGE`, or empty."""
     lines = [
         f"  {role}: {{name: {name}, address: '{address}'}}\n"
         for role, (name, address) in addresses.items()
     ]
-    limits = ", ".join(f"{name}: {seconds}" for name, seconds in KIT_LIMITS.items())
     return TEMPLATE.format(
         file=file,
         kit=kit,
         schema=kit / SCHEMA,
         publications="".join(lines),
-        limits=f"{{{limits}}}",
+        product=product or "my-proxy",
+        version=__version__ if product else "1.0",
+        behavior=_IBCM_BRIDGE if product else _ANY_PRODUCT,
     )

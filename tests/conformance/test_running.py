@@ -294,8 +294,20 @@ def test_init_writes_a_subject_file_once(tmp_path: Path, capsys: Text) -> None:
     file = tmp_path / "new.yaml"
     assert main(["conformance", "init", str(file), "--kit", str(tmp_path)]) == 0
     assert "product: my-proxy" in file.read_text("utf-8")
+    assert "Change the product, names and addresses." in capsys.readouterr().out
     assert main(["conformance", "init", str(file)]) == 1
     assert "File exists" in capsys.readouterr().err
+
+
+def test_init_writes_a_subject_file_for_the_bridge_with_the_kit_s_policy(
+    tmp_path: Path, capsys: Text
+) -> None:
+    file = tmp_path / "bridge.yaml"
+    own = ("--for", "ibcm-bridge", "--kit", str(tmp_path))
+    assert main(["conformance", "init", str(file), *own]) == 0
+    assert "product: ibcm-bridge\n" in file.read_text("utf-8")
+    assert "time_limits: {handshake: 5," in file.read_text("utf-8")
+    assert "Change the product" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ibcm_bridge.conformance.subject_file import subject_schema, template
+from ibcm_bridge.conformance.subject_file import BRIDGE, subject_schema, template
 from ibcm_bridge.policy_file import policy_schema
 from ibcm_bridge.policy_file.yaml_tree import read_yaml
 
@@ -87,10 +87,11 @@ def test_the_shipped_policy_names_its_schema_and_conforms_with_it(
     schema.validate(read_yaml(text).value)
 
 
-def test_the_template_of_a_subject_conforms_with_its_schema() -> None:
+@pytest.mark.parametrize("product", ["", BRIDGE])
+def test_the_template_of_a_subject_conforms_with_its_schema(product: str) -> None:
     schema = jsonschema.Draft202012Validator(subject_schema())
     addresses = {"management-point": ("bridge.internet.example", "127.0.0.1:8443")}
-    text = template("subject.yaml", Path("kit"), addresses)
+    text = template("subject.yaml", Path("kit"), addresses, product)
     schema.validate(read_yaml(text).value)
     assert not schema.is_valid(read_yaml(text.replace("product:", "produce:")).value)
     assert text.splitlines()[0].endswith("kit/subject.schema.json")
