@@ -26,6 +26,7 @@ printf '%s\\n' "$OF" "$@" >"$(mktemp "$away/run.XXXXXX")"
 exit 0
 """
 BEGIN = """
+trap stop_all EXIT
 step() { printf '%s\\n' "$*"; }
 make() { [[ $1 == test && $2 == TESTS=* ]]; OF=sources "$away/pytest" ${2#TESTS=}; }
 export OF=wheel
