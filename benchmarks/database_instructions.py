@@ -64,7 +64,7 @@ def count() -> dict[str, float]:
         ):
             job = message_job(bridge.address[1], bound)
             with counting(bridge.policy_file, directory, module) as each:
-                found[name] = each(job, MESSAGES)
+                found[name] = each(job, MESSAGES).total
     return found
 
 

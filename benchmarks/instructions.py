@@ -10,6 +10,8 @@ compared on a busy machine. The bridge makes no periodic checks meanwhile
 
 - message: the CCM_POST of `benchmarks.beside`, signed and enforced, on a kept connection
 - connection: a new mTLS connection, a leg that resumes its TLS session, and one GET
+
+`--libraries` also prints how many of them are in each library.
 """
 
 from __future__ import annotations
@@ -25,9 +27,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
@@ -35,6 +37,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from benchmarks.bridges import Bound, prepared_bridge
 from benchmarks.child import Child
 from benchmarks.comparison import GUID, message_request, small_request
+from benchmarks.libraries import by_library, profile
 from benchmarks.load import Job
 from benchmarks.proxies import LoadClient, SiteSystemProcess
 from ibcm_bridge.lab.bridge.process import RunningBridge, free_port
@@ -58,23 +61,36 @@ def main() -> int:
     """Count and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.instructions", description=__doc__)
     parser.add_argument("--metrics", action="store_true", help="also count with the metrics on")
+    parser.add_argument("--libraries", action="store_true", help="print those of each library")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to FILE")
     options = parser.parse_args()
     if not shutil.which("valgrind"):
         parser.error("valgrind is not here: apt-get install valgrind")
     counts = count()
-    for work, instructions in counts.items():
-        print(f"{work:12}{instructions:14,.0f} instructions")
+    for work, cost in counts.items():
+        print(f"{work:12}{cost.total:14,.0f} instructions")
+        if options.libraries:
+            print("\n".join(profile(cost.libraries)))
     if options.metrics:
-        for work, instructions in count(metrics=True).items():
-            more = instructions / counts[work] - 1
-            print(f"{work:12}{instructions:14,.0f} with metrics: {more:+.1%}")
+        for work, cost in count(metrics=True).items():
+            more = cost.total / counts[work].total - 1
+            print(f"{work:12}{cost.total:14,.0f} with metrics: {more:+.1%}")
     if options.json:
-        options.json.write_text(json.dumps(counts, indent=1) + "\n", "utf-8")
+        totals = {work: cost.total for work, cost in counts.items()}
+        options.json.write_text(json.dumps(totals, indent=1) + "\n", "utf-8")
     return 0
 
 
-def count(*, metrics: bool = False) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The instructions of one request."""
+
+    total: float
+    libraries: Mapping[str, float]
+    """The name of a library -> those in it."""
+
+
+def count(*, metrics: bool = False) -> dict[str, Cost]:
     """`message` and `connection` -> instructions for one. Raises RuntimeError."""
     with bridge_to_count() as (directory, bridge, bound):
         port, policy = bridge.address[1], bridge.policy_file
@@ -109,7 +125,7 @@ def bridge_to_count() -> Iterator[tuple[Path, RunningBridge, Bound]]:
 @contextmanager
 def counting(
     policy: Path, directory: Path, module: Sequence[str] = WITHOUT_CHECKS
-) -> Iterator[Callable[[Job, int], float]]:
+) -> Iterator[Callable[[Job, int], Cost]]:
     """Run the bridge under callgrind. Yield the function that counts one request of a job.
 
     Raises RuntimeError.
@@ -128,17 +144,24 @@ class _Counter:
         self._pid = pid
         self._output = output
 
-    def each(self, client: LoadClient, job: Job, requests: int) -> float:
+    def each(self, client: LoadClient, job: Job, requests: int) -> Cost:
         """Instructions for one of the requests of a job."""
         # The first run fills caches, and lets callgrind translate the code.
         self._run(client, replace(job, count=requests))
-        differences = []
-        for _ in range(DIFFERENCES):
-            once, twice = (
-                self._run(client, replace(job, count=times * requests)) for times in (1, 2)
-            )
-            differences.append(twice - once)
-        return statistics.median(differences) / requests
+        pairs = [
+            [self._run(client, replace(job, count=times * requests)) for times in (1, 2)]
+            for _ in range(DIFFERENCES)
+        ]
+        parts = [[by_library(dump) for dump in pair] for pair in pairs]
+        names = {name for pair in parts for part in pair for name in part}
+        return Cost(
+            statistics.median(total(twice) - total(once) for once, twice in pairs) / requests,
+            {
+                name: statistics.median(twice[name] - once[name] for once, twice in parts)
+                / requests
+                for name in names
+            },
+        )
 
     def control(self, option: str) -> None:
         """Send a command to callgrind, and wait until it is done."""
@@ -149,14 +172,14 @@ class _Counter:
         if done.returncode:
             raise RuntimeError(f"callgrind_control failed: {done.stdout}{done.stderr}")
 
-    def _run(self, client: LoadClient, job: Job) -> int:
-        """Instructions since the counter was read last."""
+    def _run(self, client: LoadClient, job: Job) -> str:
+        """The dump of the instructions since the last one."""
         client.begin(job)
         client.finish()
         before = set(self._dumps())
         self.control("--dump")
         (dump,) = set(self._dumps()) - before
-        return total(dump.read_text("utf-8"))
+        return dump.read_text("utf-8")
 
     def _dumps(self) -> Iterator[Path]:
         return self._output.parent.glob(f"{self._output.name}.*")

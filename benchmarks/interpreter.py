@@ -9,7 +9,10 @@ _LTO = ("--with-lto", "-flto")
 
 
 def build() -> str:
-    """`PGO and LTO`, `PGO, not LTO`, `LTO, not PGO` or `neither PGO nor LTO`."""
+    """`PGO and LTO`, `PGO, not LTO`, `LTO, not PGO` or `not recorded`.
+
+    Debian's interpreter is built with both, and does not record them.
+    """
     return described(_flags())
 
 
@@ -20,7 +23,7 @@ def described(flags: str) -> str:
         (True, True): "PGO and LTO",
         (True, False): "PGO, not LTO",
         (False, True): "LTO, not PGO",
-        (False, False): "neither PGO nor LTO",
+        (False, False): "not recorded",
     }[pgo, lto]
 
 

@@ -56,12 +56,13 @@ COUNT_WITHOUT_CALLGRIND = """
 from contextlib import contextmanager
 from ibcm_bridge.policy_file import load_policy
 from benchmarks import database_instructions as counted
+from benchmarks.instructions import Cost
 
 @contextmanager
 def counting(policy, directory, module):
     state = load_policy(policy).state
     print(module[0], None if state is None else state.address.partition("?")[0])
-    yield lambda job, requests: 1.0
+    yield lambda job, requests: Cost(1.0, {})
 
 counted.counting = counting
 counted.count()
