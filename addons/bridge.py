@@ -134,13 +134,9 @@ class Bridge:
 
 def _bindings(policy: Policy) -> Bindings:
     messages = policy.messages
-    path = messages.bindings_file
-    # Also for a worker that is started after the file was deleted.
-    if (
-        path is not None
-        and messages.identity is Enforcement.ENFORCE
-        and (why_not := no_registry(path)) is not None
-    ):
+    path, enforced = messages.bindings_file, messages.identity is Enforcement.ENFORCE
+    # Also for a worker that is started after the file, or the database, was lost.
+    if path is not None and enforced and (why_not := no_registry(path)) is not None:
         raise StartError(why_not)
     try:
         if policy.state is not None:
@@ -149,7 +145,7 @@ def _bindings(policy: Policy) -> Bindings:
                 SharedBindings,
             )
 
-            return SharedBindings(policy.state)
+            return SharedBindings(policy.state, creates=not enforced)
         return LocalBindings(path)
     except RegistryError as error:
         raise StartError(str(error)) from error

@@ -80,7 +80,7 @@ def _bound(name: str, directory: Path, bridge: RunningBridge, bound: Bound) -> I
         policy["state"] = server.state.address
         bridge.policy_file.write_text(yaml.safe_dump(policy), "utf-8")
         clients = bridge.directory / "pki" / "clients"
-        with SharedRegistry(server.state) as registry:
+        with SharedRegistry(server.state, creates=True) as registry:
             registry.add(binding_of(bound, LabCredential.read(clients, "computer")))
         yield
 

@@ -210,7 +210,7 @@ def _running(directory: Path, bound: Bound) -> Iterator[tuple[LoadClient, dict[P
         # The certificates of one bridge's clients are as good for the others.
         made = behind[Port.ONE].bridges[0].directory / "pki"
         binding = binding_of(bound, LabCredential.read(made / "clients", "computer"))
-        with SharedRegistry(state) as registry:
+        with SharedRegistry(state, creates=True) as registry:
             registry.add(binding)
         for bridge in behind[Port.APART].bridges:
             with Registry(bridge.directory / "bindings.sqlite") as registry:

@@ -259,7 +259,7 @@ def _started(
     binding = binding_of(bound, LabCredential.read(made / "clients", "computer"))
     with Registry(bridges[SQLITE].directory / "bindings.sqlite") as registry:
         registry.add(binding)
-    with SharedRegistry(database.state) as registry:
+    with SharedRegistry(database.state, creates=True) as registry:
         registry.add(binding)
     with processors.start(BRIDGE):
         for bridge in bridges.values():

@@ -22,6 +22,7 @@ from cryptography.x509 import Certificate
 
 from ibcm_bridge.lab.pki.certificates import LabCredential, pem
 from ibcm_bridge.policy.policy import StateDatabase
+from ibcm_bridge.storage.postgresql_schema import SCHEMA
 
 from .needs import demand, postgresql_programs
 
@@ -178,6 +179,13 @@ class PostgresqlServer:
         )
 
     def new_database(self) -> StateDatabase:
+        """The database with its tables, without rows, as `identity init` leaves it."""
+        state = self.empty_database()
+        with self.connect(DATABASE) as connection:
+            SCHEMA.migrate(connection)
+        return state
+
+    def empty_database(self) -> StateDatabase:
         """Empty the database. To make another one for each test would take half a second each."""
         with self.connect(DATABASE) as connection:
             connection.execute("DROP SCHEMA IF EXISTS ibcm_bridge CASCADE")
@@ -256,7 +264,7 @@ def postgresql() -> Iterator[PostgresqlServer]:
 
 @pytest.fixture
 def state(postgresql: PostgresqlServer) -> StateDatabase:
-    """An empty database."""
+    """A database without rows."""
     return postgresql.new_database()
 
 

@@ -31,6 +31,7 @@ from ibcm_bridge.storage.stores import BindingStore, Imported
 if TYPE_CHECKING:
     from ibcm_bridge.policy.message_policy import MessagePolicy
     from ibcm_bridge.policy.policy import StateDatabase
+    from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 
 _MAX_LISTED = 20
 """The maximum number of kept bindings that an import lists."""
@@ -53,7 +54,7 @@ def add(commands: Subcommands) -> None:
         made.set_defaults(run=_run, act=act)
         return made
 
-    action("init", _init, "create the file of bindings, without bindings")
+    action("init", _init, "create the file or the tables of bindings, without bindings")
     listing = action("list", _list, "list all bindings")
     listing.add_argument(
         "--json", action="store_true", help="print one JSON object per client GUID"
@@ -134,7 +135,7 @@ class _File:
 
 
 class _Database:
-    """A database is created by its administrator, and its tables when it is opened first."""
+    """A database, which its administrator creates. The place is its schema."""
 
     def __init__(self, state: StateDatabase) -> None:
         self._state = state
@@ -144,12 +145,13 @@ class _Database:
 
     def create(self) -> bool:
         with self.opened() as registry:
-            return next(registry.all(), None) is None
+            return registry.created
 
-    def opened(self) -> contextlib.AbstractContextManager[BindingStore]:
-        return contextlib.closing(shared_registry(self._state))
+    def opened(self) -> SharedRegistry:
+        return shared_registry(self._state, creates=True)
 
-    existing = opened
+    def existing(self) -> SharedRegistry:
+        return shared_registry(self._state)
 
 
 type _Act = Callable[[argparse.Namespace, MessagePolicy, _Place, datetime.datetime], int]

@@ -9,9 +9,12 @@ if TYPE_CHECKING:
     from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 
 
-def shared_registry(state: StateDatabase) -> SharedRegistry:
-    """Open it. A change may take as long as it needs. Raise RegistryError."""
+def shared_registry(state: StateDatabase, *, creates: bool = False) -> SharedRegistry:
+    """Open it. A change may take as long as it needs. Raise RegistryError.
+
+    A database without tables is an error, unless this `creates` them.
+    """
     # psycopg is an extra, which a policy without `state` does not need.
     from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 
-    return SharedRegistry(state, limit_seconds=None)
+    return SharedRegistry(state, limit_seconds=None, creates=creates)

@@ -23,7 +23,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.database import DatabaseError
-from ibcm_bridge.storage.postgresql_schema import SCHEMA, TablesInUse, stored_schema
+from ibcm_bridge.storage.postgresql_schema import NO_TABLES, SCHEMA, TablesInUse, stored_schema
 
 LIMIT_SECONDS = 2.0
 """The time limit of a statement, and of the wait for a connection."""
@@ -76,10 +76,12 @@ class PostgresqlDatabase:
         limit_seconds: float | None = LIMIT_SECONDS,
         locks_rows: bool = False,
         migrates: bool = True,
+        creates: bool = False,
     ) -> None:
         """Connect, and migrate the schema. `limit_seconds` is None for the command line.
 
-        A migration has no time limit. An older schema is an error, unless this `migrates`.
+        A migration has no time limit. An older schema is an error, unless this `migrates`, and so
+        is a database without tables, unless this `creates` them.
         `locks_rows`: another transaction only locks rows, and never a whole table.
         """
         self._place = state.address
@@ -90,6 +92,9 @@ class PostgresqlDatabase:
             with psycopg.connect(**connection_parameters(state)) as connection:
                 with limited(connection, limit_seconds):
                     stored = stored_schema(connection)
+                self.created = not stored.version
+                if self.created and not creates:
+                    raise self.error(NO_TABLES)
                 if migrates and stored.version < SCHEMA.version:
                     stored = SCHEMA.migrate(connection)
         except psycopg.Error as found:

@@ -2,7 +2,8 @@
 
 1. Each host of several is asked for its role.
 2. A connection as the bridge opens it: certificate and name verified, not to a standby.
-3. The version of the schema. Without one, it is created in a transaction that is rolled back.
+3. The version of the schema. Without one, it is a problem if `run` does not create it. Otherwise it
+   is created in a transaction that is rolled back.
 4. Each statement of a bridge (`postgresql_trials`), in a transaction that is rolled back.
 5. A notification from one connection to another. A pooler can lose it.
 """
@@ -24,7 +25,7 @@ from ibcm_bridge.storage.postgresql import (
     connection_parameters,
     limited,
 )
-from ibcm_bridge.storage.postgresql_schema import SCHEMA, stored_schema
+from ibcm_bridge.storage.postgresql_schema import NO_TABLES, SCHEMA, stored_schema
 from ibcm_bridge.storage.postgresql_trials import Trial, failed_trials
 
 
@@ -46,9 +47,12 @@ class Found:
     text: str
 
 
-def examine(state: StateDatabase, limit_seconds: float = LIMIT_SECONDS) -> Iterator[Found]:
+def examine(
+    state: StateDatabase, limit_seconds: float = LIMIT_SECONDS, *, creates: bool = False
+) -> Iterator[Found]:
     """Yield what is found: every missing right, or the first other problem of the database.
 
+    `creates`: whether `run` creates the schema in a database without one.
     A step has `limit_seconds`, and so has a connection (libpq: two seconds for an address).
     """
     parameters = connection_parameters(state)
@@ -64,7 +68,7 @@ def examine(state: StateDatabase, limit_seconds: float = LIMIT_SECONDS) -> Itera
             configure(connection)
             yield Found(Severity.GOOD, _connected(connection))
             renew()
-            yield from _schema(connection, renew)
+            yield from _schema(connection, renew, creates=creates)
         yield from _notifications(parameters, limit_seconds)
     except psycopg.Error as error:
         yield Found(Severity.BROKEN, cause(error))
@@ -108,7 +112,9 @@ def _connected(connection: psycopg.Connection) -> str:
     return f"PostgreSQL {version} at {connection.info.host}, connected {how}"
 
 
-def _schema(connection: psycopg.Connection, renew: Callable[[], None]) -> Iterator[Found]:
+def _schema(
+    connection: psycopg.Connection, renew: Callable[[], None], *, creates: bool
+) -> Iterator[Found]:
     stored = stored_schema(connection)
     if 0 < stored.version < SCHEMA.version:
         # A trial of the migration would lock tables that bridges use.
@@ -116,6 +122,9 @@ def _schema(connection: psycopg.Connection, renew: Callable[[], None]) -> Iterat
         return
     if stored.version and (problem := SCHEMA.refusal(stored)) is not None:
         yield Found(Severity.BROKEN, problem)
+        return
+    if not stored.version and not creates:
+        yield Found(Severity.BROKEN, NO_TABLES)
         return
     with connection.transaction(force_rollback=True):
         if not stored.version:

@@ -21,6 +21,12 @@ logger = logging.getLogger(__name__)
 _LOCK = 0x6962636D6D696772
 """The advisory lock of a migration: "ibcmmigr"."""
 
+NO_TABLES = (
+    "has no tables in the schema ibcm_bridge; new ones would release every client GUID that was "
+    "bound: correct `state`, restore the database, or run: ibcm-bridge identity init --config FILE"
+)
+"""Why a database cannot be used that is new, another one, or empty after a loss."""
+
 _UNLIMITED = """
     SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN
         ('statement_timeout', 'lock_timeout', 'transaction_timeout')

@@ -25,13 +25,24 @@ UPLOAD_LIMIT_SECONDS = 5.0
 class SharedRegistry(BindingTable):
     """The bindings in a database. Every method raises RegistryError."""
 
-    def __init__(self, state: StateDatabase, limit_seconds: float | None = LIMIT_SECONDS) -> None:
-        """Connect, and migrate the schema. `limit_seconds` of a change; None: no limit."""
+    def __init__(
+        self,
+        state: StateDatabase,
+        limit_seconds: float | None = LIMIT_SECONDS,
+        *,
+        creates: bool = False,
+    ) -> None:
+        """Connect, and migrate the schema. `limit_seconds` of a change; None: no limit.
+
+        A database without tables is an error, unless this `creates` them.
+        """
         database = PostgresqlDatabase(
-            state, RegistryError, connections=1, limit_seconds=limit_seconds
+            state, RegistryError, connections=1, limit_seconds=limit_seconds, creates=creates
         )
         super().__init__(database, BINDINGS)
         self._shared = database
+        self.created = database.created
+        """Whether the tables were created here."""
 
     def count(self) -> int:
         """Return the number of bindings."""
@@ -51,7 +62,10 @@ class SharedUploads(UploadTable):
     def __init__(
         self, state: StateDatabase, limits: SpoolLimits, clock: Callable[[], float]
     ) -> None:
-        """Connect, and migrate the schema. `clock` in seconds, about the same on all machines."""
+        """Connect, and migrate the schema. `clock` in seconds, about the same on all machines.
+
+        The tables exist: those of the bindings are opened first.
+        """
         database = PostgresqlDatabase(
             state,
             SpoolError,

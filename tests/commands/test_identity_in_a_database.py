@@ -9,6 +9,7 @@ import pytest
 
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab.pki.files import shipped_policy
+from ibcm_bridge.storage.postgresql_schema import NO_TABLES
 from tests.postgresql_server import DATABASE, USER, PostgresqlServer
 
 pytestmark = pytest.mark.needs("postgresql")
@@ -21,7 +22,7 @@ Identity = Callable[..., tuple[int, str]]
 def identity(
     directory: Path, postgresql: PostgresqlServer, capsys: pytest.CaptureFixture[str]
 ) -> Identity:
-    postgresql.new_database()
+    postgresql.empty_database()
     address = f"postgresql:///{DATABASE}?host={postgresql.socket}&user={USER}"
     policy = directory / "state.yaml"
     policy.write_text(f"{shipped_policy()}\nstate: {address}\n", "utf-8")
@@ -36,7 +37,12 @@ def identity(
 def test_bindings_are_imported_shown_exported_and_removed(
     identity: Identity, tmp_path: Path
 ) -> None:
-    assert identity("init")[0] == 0
+    status, text = identity("init")
+    assert status == 0
+    assert "was created, without bindings.\n" in text
+    status, text = identity("init")
+    assert status == 1
+    assert "already exists, with 0 bindings; nothing was changed" in text
     devices = tmp_path / "devices.csv"
     devices.write_text(f"SMSID,Name\n{GUID},PC1\n", "utf-8")
     assert identity("import", str(devices)) == (0, "1 imported, 0 kept, 0 skipped\n")
@@ -50,6 +56,25 @@ def test_bindings_are_imported_shown_exported_and_removed(
     assert identity("forget", GUID)[0] == 0
     assert identity("show", GUID)[0] == 1
     assert identity("import", str(copy))[0] == 0
+    assert GUID in identity("list")[1]
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", GUID], ["forget", GUID], ["export"]])
+def test_reading_creates_no_tables(
+    identity: Identity, postgresql: PostgresqlServer, arguments: list[str]
+) -> None:
+    status, text = identity(*arguments)
+    assert status == 1
+    assert text.startswith(f"ibcm-bridge identity: postgresql:///{DATABASE}?host=")
+    assert text.endswith(f" {NO_TABLES}\n")
+    with postgresql.connect(DATABASE) as admin:
+        assert admin.execute("SELECT to_regnamespace('ibcm_bridge')").fetchone() == (None,)
+
+
+def test_an_import_creates_the_tables(identity: Identity, tmp_path: Path) -> None:
+    devices = tmp_path / "devices.csv"
+    devices.write_text(f"SMSID,Name\n{GUID},PC1\n", "utf-8")
+    assert identity("import", str(devices)) == (0, "1 imported, 0 kept, 0 skipped\n")
     assert GUID in identity("list")[1]
 
 

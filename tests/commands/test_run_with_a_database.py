@@ -17,7 +17,7 @@ pytestmark = pytest.mark.needs("postgresql")
 def test_a_shadow_is_refused_before_the_database_is_changed(
     tmp_path: Path, postgresql: PostgresqlServer, capsys: pytest.CaptureFixture[str], workers: int
 ) -> None:
-    postgresql.new_database()
+    postgresql.empty_database()
     make_pki(tmp_path)
     policy, shadow = tmp_path / "bridge.yaml", tmp_path / "shadow.yaml"
     address = f"postgresql:///{DATABASE}?host={postgresql.socket}&user={USER}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,7 +123,10 @@ def enforcing(two: TwoBridges) -> TwoBridges:
 
 @contextmanager
 def running(two: TwoBridges, server: PostgresqlServer) -> Iterator[SystemUnderLoad]:
-    """Start the bridges and HAProxy."""
+    """Create the tables that both bridges enforce, and start the bridges and HAProxy."""
+    bridge = two.bridges[NAMES[0]]
+    command = [*bridge.program, "identity", "init", "--config", str(bridge.policy)]
+    subprocess.run(command, check=True, timeout=120)
     with two:
         yield SystemUnderLoad(two, server)
     said = "".join(bridge.said() for bridge in two.bridges.values())

@@ -203,7 +203,7 @@ def test_a_bridge_uses_the_server_with_the_files_of_the_commands(
     assert state is not None
     here = (("hostaddr", "127.0.0.1"), ("port", str(server.port)))
     state = replace(state, parameters=(*state.parameters, *here))
-    with SharedRegistry(state) as registry:
+    with SharedRegistry(state, creates=True) as registry:
         assert registry.add(PC1) == PC1
         shown = registry._database.one("SELECT current_setting('max_connections')")
         assert shown == ("200",)

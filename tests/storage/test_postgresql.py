@@ -35,8 +35,9 @@ def test_a_database_without_the_rights_is_refused(
     admin.execute("DROP ROLE IF EXISTS guest")
     admin.execute("CREATE ROLE guest LOGIN")
     parameters = {**dict(state.parameters), "user": "guest"}
+    postgresql.empty_database()
     with pytest.raises(RegistryError, match="permission denied for database"):
-        SharedRegistry(StateDatabase("postgresql://x", tuple(parameters.items())))
+        SharedRegistry(StateDatabase("postgresql://x", tuple(parameters.items())), creates=True)
 
 
 # Damage

@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import LiteralString
 
 import psycopg
 import pytest
 
 from ibcm_bridge.policy.policy import StateDatabase
-from ibcm_bridge.storage import postgresql
 from ibcm_bridge.storage.binding_registry import RegistryError
+from ibcm_bridge.storage.database import DatabaseError
 from ibcm_bridge.storage.postgresql_schema import (
     SCHEMA,
     Schema,
@@ -46,18 +47,52 @@ def test_the_schema_says_who_can_use_it() -> None:
 # Migrations
 
 
-def test_a_new_database_gets_the_schema_of_this_version(state: StateDatabase, admin: Admin) -> None:
-    SharedRegistry(state).close()
+def test_a_new_database_gets_the_schema_of_this_version_once(
+    postgresql: PostgresqlServer, admin: Admin
+) -> None:
+    state = postgresql.empty_database()
+    with SharedRegistry(state, creates=True) as registry:
+        assert registry.created
+        registry.add(PC1)
     assert stored_schema(admin) == StoredSchema(VERSION, SCHEMA.compatible_since)
-    with SharedRegistry(state) as registry:  # and keeps it
-        assert list(registry.all()) == []
+    for creates in (True, False):
+        with SharedRegistry(state, creates=creates) as registry:
+            assert not registry.created
+            assert list(registry.all()) == [PC1]
+
+
+@pytest.mark.parametrize("statement", ["SELECT 1", "CREATE SCHEMA ibcm_bridge"])
+def test_a_database_without_tables_is_refused_and_unchanged(
+    postgresql: PostgresqlServer, admin: Admin, statement: LiteralString
+) -> None:
+    state = postgresql.empty_database()
+    admin.execute(statement)
+    schemas = admin.execute(SCHEMAS).fetchall()
+    stored = StoredObject(state, "x", 1)
+    for use in (
+        lambda: SharedRegistry(state),
+        lambda: SharedUploads(state, LIMITS, time.time),
+        lambda: read_shared_object(stored),
+    ):
+        with pytest.raises(DatabaseError, match="ibcm-bridge identity init --config FILE"):
+            use()
+    assert admin.execute(SCHEMAS).fetchall() == schemas
+    with SharedRegistry(state, creates=True) as registry:
+        assert registry.created
+
+
+SCHEMAS = (
+    "SELECT nspname, relname FROM pg_namespace LEFT JOIN pg_class"
+    " ON relnamespace = pg_namespace.oid WHERE nspname = 'ibcm_bridge'"
+)
 
 
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
 def test_a_database_of_the_first_programs_is_migrated_and_keeps_its_rows(
-    state: StateDatabase, admin: Admin, monkeypatch: pytest.MonkeyPatch, version: int
+    postgresql: PostgresqlServer, admin: Admin, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
     """They did not store which older programs can use it."""
+    state = postgresql.empty_database()
     admin.execute("CREATE SCHEMA ibcm_bridge")
     for statements in MIGRATIONS[:version]:
         for statement in statements:
@@ -67,7 +102,7 @@ def test_a_database_of_the_first_programs_is_migrated_and_keeps_its_rows(
     with SharedRegistry(state) as registry:
         registry.add(PC1)
     assert stored_schema(admin).version == VERSION
-    monkeypatch.setattr(postgresql, "SCHEMA", newer(COMPATIBLE))
+    monkeypatch.setattr("ibcm_bridge.storage.postgresql.SCHEMA", newer(COMPATIBLE))
     with SharedRegistry(state) as registry:
         assert registry.find(GUID) == PC1
     assert stored_schema(admin) == StoredSchema(VERSION + 1, SCHEMA.compatible_since)
@@ -86,17 +121,20 @@ def limited_to(admin: Admin, limit: str) -> Iterator[None]:
 @pytest.mark.parametrize("limit", ["statement_timeout", "lock_timeout"])
 @pytest.mark.parametrize("is_new", [False, True])
 def test_a_migration_takes_longer_than_a_statement_may(
-    state: StateDatabase, admin: Admin, monkeypatch: pytest.MonkeyPatch, limit: str, is_new: bool
+    postgresql: PostgresqlServer,
+    admin: Admin,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    is_new: bool,
 ) -> None:
-    if not is_new:
-        SharedRegistry(state).close()
-    monkeypatch.setattr(postgresql, "SCHEMA", newer(SLOW))
+    state = postgresql.empty_database() if is_new else postgresql.new_database()
+    monkeypatch.setattr("ibcm_bridge.storage.postgresql.SCHEMA", newer(SLOW))
     errors: list[Exception] = []
 
     # As two workers that start at the same time.
     def start() -> None:
         try:
-            SharedRegistry(state, limit_seconds=0.5).close()
+            SharedRegistry(state, limit_seconds=0.5, creates=is_new).close()
         except RegistryError as error:
             errors.append(error)
 
@@ -113,11 +151,14 @@ def test_a_migration_takes_longer_than_a_statement_may(
 
 
 def test_a_migration_is_logged_once_and_a_new_schema_is_not(
-    state: StateDatabase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    postgresql: PostgresqlServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    SharedRegistry(state).close()
+    state = postgresql.empty_database()
+    SharedRegistry(state, creates=True).close()
     assert caplog.messages == []
-    monkeypatch.setattr(postgresql, "SCHEMA", newer(COMPATIBLE))
+    monkeypatch.setattr("ibcm_bridge.storage.postgresql.SCHEMA", newer(COMPATIBLE))
     for _ in range(2):
         SharedRegistry(state).close()
     assert caplog.messages == [
@@ -129,7 +170,9 @@ def test_a_migration_that_fails_changes_nothing(
     state: StateDatabase, admin: Admin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     SharedRegistry(state).close()
-    monkeypatch.setattr(postgresql, "SCHEMA", newer(COMPATIBLE, ("SELECT 1 / 0",)))
+    monkeypatch.setattr(
+        "ibcm_bridge.storage.postgresql.SCHEMA", newer(COMPATIBLE, ("SELECT 1 / 0",))
+    )
     with pytest.raises(RegistryError, match="division by zero"):
         SharedRegistry(state)
     assert stored_schema(admin).version == VERSION
@@ -229,7 +272,7 @@ def test_an_inspection_never_migrates(
 ) -> None:
     stored = upload(state)
     # As after a backup of the database was restored.
-    monkeypatch.setattr(postgresql, "SCHEMA", newer(COMPATIBLE))
+    monkeypatch.setattr("ibcm_bridge.storage.postgresql.SCHEMA", newer(COMPATIBLE))
     with pytest.raises(SpoolError, match=r"has an older schema .*; restart the bridge"):
         read_shared_object(stored)
     assert stored_schema(admin).version == VERSION

@@ -40,10 +40,19 @@ class SharedBindings:
 
     waits = True
 
-    def __init__(self, state: StateDatabase, clock: Callable[[], float] = time.monotonic) -> None:
-        """Connect, and migrate the schema. Raise RegistryError."""
+    def __init__(
+        self,
+        state: StateDatabase,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        creates: bool = False,
+    ) -> None:
+        """Connect, and migrate the schema. Raise RegistryError.
+
+        A database without tables is an error, unless this `creates` them.
+        """
         self._place = state.address
-        self._registry = SharedRegistry(state)
+        self._registry = SharedRegistry(state, creates=creates)
         self._thread = ThreadPoolExecutor(1, "bindings")
         self._breaker = DatabaseBreaker()
         # Of their own: a database that is full or read-only can still be read.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ibcm_bridge.commands.check.findings import Finding, Level
+from ibcm_bridge.policy.message_policy import Enforcement
 from ibcm_bridge.policy.policy import Policy
 
 
@@ -21,6 +22,7 @@ def check_state(policy: Policy) -> Iterator[Finding]:
         Severity.RISK: Level.WARNING,
         Severity.BROKEN: Level.PROBLEM,
     }
-    for found in examine(state):
+    creates = policy.messages.identity is not Enforcement.ENFORCE
+    for found in examine(state, creates=creates):
         requirement = "" if found.severity is Severity.GOOD else "BRIDGE-IDENTITY"
         yield Finding(levels[found.severity], f"state: {state.address}", found.text, requirement)

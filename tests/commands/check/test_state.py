@@ -15,11 +15,11 @@ from ibcm_bridge.commands.check.findings import Finding, Level
 from ibcm_bridge.commands.check.state import check_state
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab.pki.files import make_pki, shipped_policy
+from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
 from ibcm_bridge.policy.policy import Policy, StateDatabase
 from ibcm_bridge.storage import postgresql_check, postgresql_trials
 from ibcm_bridge.storage.postgresql_check import Severity, examine
-from ibcm_bridge.storage.postgresql_schema import SCHEMA, stored_schema
-from ibcm_bridge.storage.postgresql_stores import SharedRegistry
+from ibcm_bridge.storage.postgresql_schema import NO_TABLES, SCHEMA, stored_schema
 from ibcm_bridge.storage.postgresql_trials import Trial
 from tests.newer_schema import BREAKING, COMPATIBLE, newer
 from tests.postgresql_server import DATABASE, USER, PostgresqlServer
@@ -31,15 +31,16 @@ ROWS = " UNION ALL ".join(
 )
 
 
-def check(state: StateDatabase) -> list[Finding]:
-    found = list(check_state(cast(Policy, SimpleNamespace(state=state))))
+def check(state: StateDatabase, identity: Enforcement = Enforcement.ENFORCE) -> list[Finding]:
+    policy = SimpleNamespace(state=state, messages=MessagePolicy(identity))
+    found = list(check_state(cast(Policy, policy)))
     assert {finding.where for finding in found} == {f"state: {state.address}"}
     return found
 
 
-def problem(state: StateDatabase) -> str:
+def problem(state: StateDatabase, identity: Enforcement = Enforcement.ENFORCE) -> str:
     """The only problem, which ends the check."""
-    *facts, last = check(state)
+    *facts, last = check(state, identity)
     assert {finding.level for finding in facts} <= {Level.FACT}
     assert (last.level, last.requirement) == (Level.PROBLEM, "BRIDGE-IDENTITY")
     return last.text
@@ -52,7 +53,6 @@ def test_without_state_nothing_is_found() -> None:
 def test_a_database_in_use_is_good_and_unchanged(
     state: StateDatabase, admin: psycopg.Connection[Any]
 ) -> None:
-    SharedRegistry(state).close()
     connected, schema = check(state)
     assert (connected.level, schema.level) == (Level.FACT, Level.FACT)
     assert "connected at a UNIX socket, without TLS" in connected.text
@@ -62,18 +62,23 @@ def test_a_database_in_use_is_good_and_unchanged(
     assert admin.execute(ROWS).fetchall() == [(0,)] * 3
 
 
-def test_a_new_database_is_good_and_stays_new(
-    state: StateDatabase, admin: psycopg.Connection[Any]
+@pytest.mark.parametrize("identity", Enforcement)
+def test_a_new_database_is_good_unless_bindings_are_enforced_and_stays_new(
+    postgresql: PostgresqlServer, admin: psycopg.Connection[Any], identity: Enforcement
 ) -> None:
-    _, schema = check(state)
-    assert schema.text.startswith("no schema yet; `run` creates it")
+    state = postgresql.empty_database()
+    if identity is Enforcement.ENFORCE:
+        assert problem(state) == NO_TABLES
+    else:
+        _, schema = check(state, identity)
+        assert schema.level is Level.FACT
+        assert schema.text.startswith("no schema yet; `run` creates it")
     assert admin.execute("SELECT to_regnamespace('ibcm_bridge')").fetchone() == (None,)
 
 
 def test_an_older_schema_is_a_warning(
     state: StateDatabase, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    SharedRegistry(state).close()
     admin.execute("UPDATE ibcm_bridge.version SET version = 1")
     text = f"the schema has version 1; `run` migrates it to {SCHEMA.version}"
     for compatible_since, then in (
@@ -90,7 +95,6 @@ def test_an_older_schema_is_a_warning(
 def test_a_newer_schema_is_good_if_it_is_compatible(
     state: StateDatabase, admin: psycopg.Connection[Any]
 ) -> None:
-    SharedRegistry(state).close()
     newer(COMPATIBLE).migrate(admin)
     _, schema = check(state)
     assert schema.level is Level.FACT
@@ -117,7 +121,6 @@ def test_a_newer_schema_is_good_if_it_is_compatible(
 def test_a_database_that_cannot_be_written_is_a_problem(
     state: StateDatabase, admin: psycopg.Connection[Any], statement: str, found: str
 ) -> None:
-    SharedRegistry(state).close()
     try:
         admin.execute(statement)  # type: ignore[call-overload]
         assert found in problem(state)
@@ -128,27 +131,26 @@ def test_a_database_that_cannot_be_written_is_a_problem(
 def test_a_table_that_is_locked_is_a_problem(
     state: StateDatabase, admin: psycopg.Connection[Any]
 ) -> None:
-    SharedRegistry(state).close()
     with admin.transaction():
         admin.execute("LOCK TABLE ibcm_bridge.sessions")
         assert "locked by another transaction" in problem(state)
 
 
 def test_a_user_without_rights_is_a_problem(
-    state: StateDatabase, admin: psycopg.Connection[Any]
+    postgresql: PostgresqlServer, state: StateDatabase, admin: psycopg.Connection[Any]
 ) -> None:
     admin.execute("DROP ROLE IF EXISTS reader")
     admin.execute("CREATE ROLE reader LOGIN")
     guest = StateDatabase(state.address, (*state.parameters, ("user", "reader")))
-    assert "permission denied for database" in problem(guest)
-    SharedRegistry(state).close()
+    postgresql.empty_database()
+    assert "permission denied for database" in problem(guest, Enforcement.OBSERVE)
+    postgresql.new_database()
     assert "permission denied for schema ibcm_bridge" in problem(guest)
 
 
 @pytest.fixture
 def guest(state: StateDatabase, admin: psycopg.Connection[Any]) -> Iterator[StateDatabase]:
     """A user with all rights on the tables, which another user owns."""
-    SharedRegistry(state).close()
     admin.execute("CREATE ROLE tenant LOGIN")
     admin.execute("GRANT USAGE ON SCHEMA ibcm_bridge TO tenant")
     admin.execute("GRANT ALL ON ALL TABLES IN SCHEMA ibcm_bridge TO tenant")
@@ -228,7 +230,6 @@ def test_without_notifications_there_is_a_warning(
 def test_each_step_has_the_time_limit(
     state: StateDatabase, admin: psycopg.Connection[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    SharedRegistry(state).close()
     slow = [Trial(f"cannot {number}", (("SELECT pg_sleep(0.3)", ()),)) for number in range(4)]
     monkeypatch.setattr(postgresql_trials, "TRIALS", slow)
     assert [found.severity for found in examine(state, 1.0)] == [Severity.GOOD] * 2

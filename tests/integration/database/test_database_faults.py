@@ -89,6 +89,8 @@ def start(
 ) -> list[Machine]:
     """Two machines with the same database."""
     machines = []
+    # As `identity init` does.
+    place.server.new_database()
     for identity in Enforcement:
         bridge = FaultyBridge(
             folder / identity,

@@ -54,6 +54,8 @@ def test_a_bridge_follows_a_promotion(
     primary: PostgresqlServer,
     standby: PostgresqlServer,
 ) -> None:
+    # As `identity init` does.
+    primary.new_database()
     state, messages = address(primary, standby), {"identity": "enforce"}
     with FaultyBridge(tmp_path, pki, site_systems, state=state, messages=messages) as bridge:
         until(Place(primary, state).listening, "the connection for notifications", SOON)

@@ -178,7 +178,7 @@ def test_a_table_that_was_made_again_is_read(
             admin.execute("DROP SCHEMA ibcm_bridge CASCADE")
         with pytest.raises(RegistryError, match="does not exist"):
             await guids(reads, GUID)
-        with SharedRegistry(state) as registry:
+        with SharedRegistry(state, creates=True) as registry:
             registry.add(PC1)
         assert await once_retried(reads) == [GUID]
 
