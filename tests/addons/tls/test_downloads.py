@@ -58,6 +58,30 @@ def test_the_certificate_can_be_requested_in_mid_download(lab: Lab, size: int) -
     assert received(under_test) == 3 * PART
 
 
+@pytest.mark.parametrize("records_before", [1, 8, 15])
+@VERSIONS
+def test_a_handshake_in_a_large_read_of_full_records(
+    lab: Lab, version: TlsVersion, records_before: int
+) -> None:
+    # Records of 16 KB take a path of their own: OpenSSL reads them in the buffer of the socket.
+    under_test = wire(lab, version)
+    records = [bytes([number]) * 16_384 for number in range(16)]
+    for number, record in enumerate(records):
+        if number == records_before and version is TlsVersion.TLS_1_2:
+            under_test.ask_for_a_handshake()
+        elif number == records_before:
+            under_test.server.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+            assert SSL._lib.SSL_verify_client_post_handshake(under_test.server._ssl) == 1  # type: ignore[attr-defined]
+            under_test.server.do_handshake()
+        under_test.server.send(record)
+    under_test.until_quiet()
+    assert received(under_test) == b"".join(records)
+    if version is TlsVersion.TLS_1_2:
+        assert under_test.server.total_renegotiations() == 1
+    else:
+        assert under_test.server.get_peer_certificate() is not None
+
+
 @RECORDS
 @VERSIONS
 @pytest.mark.parametrize("clean", [True, False], ids=["close_notify", "cut off"])
