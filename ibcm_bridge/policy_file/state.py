@@ -26,6 +26,11 @@ def read_state(reading: Reading, row: PolicyRow) -> StateDatabase | None:
     """Return the database; None without one, or after a problem."""
     if row.state is None:
         return None
+    if sys.platform == "win32":
+        # asyncio.ProactorEventLoop has no `add_reader`.
+        text = "is not possible on Windows: psycopg does not support its event loop; use Linux"
+        reading.report(_WHERE, text)
+        return None
     _report_local(reading, row)
     parameters = _parse(reading, row.state)
     if parameters is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,12 @@ def test_identity_can_be_enforced_without_a_file(load: Load) -> None:
     policy = load(with_state(f"{LOCAL}\nmessages: {{identity: enforce}}"))
     assert policy.messages.bindings_file is None
     assert policy.state is not None
+
+
+def test_windows_is_refused(problems: Problems, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    ((_, message),) = problems(with_state(LOCAL))
+    assert message.startswith("state: is not possible on Windows")
 
 
 def test_files_are_relative_to_the_policy_file(load: Load, directory: Path) -> None:
