@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -82,9 +82,14 @@ def _pem(items: Iterable[x509.Certificate | x509.CertificateRevocationList]) -> 
     return b"".join(item.public_bytes(Encoding.PEM) for item in items)
 
 
-def safe_path(path: Path) -> str:
+def safe_path(path: PurePath) -> str:
     """Return a path as text for a configuration. ExportError if it needs quoting."""
     text = str(path)
+    if isinstance(path, PureWindowsPath):
+        raise ExportError(
+            f"the exported configurations are for proxies on Linux, which have no {text}; run "
+            "export on the machine of the proxy, with the policy and its files there"
+        )
     if not _PATH.fullmatch(text):
         raise ExportError(
             f"the path {text!r} cannot be written to a configuration; use only letters, digits and "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -30,6 +30,11 @@ def test_a_path_that_needs_quoting_is_refused(path: str) -> None:
 
 def test_another_path_is_written() -> None:
     assert safe_path(Path("/etc/pki/ibcm_1.internet-2/x.pem")) == "/etc/pki/ibcm_1.internet-2/x.pem"
+
+
+def test_a_path_of_windows_is_refused_with_the_machine_to_use() -> None:
+    with pytest.raises(ExportError, match="run export on the machine of the proxy"):
+        safe_path(PureWindowsPath("C:/bridge/pki/root.pem"))
 
 
 def test_a_key_with_a_passphrase_cannot_be_exported(load: Load, demo_folder: Path) -> None:

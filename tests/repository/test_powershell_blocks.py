@@ -218,4 +218,4 @@ def test_the_grammar_finds_an_error(text: str) -> None:
 def test_the_pages_have_blocks_of_each_kind() -> None:
     assert len(SHELL) > 30
     assert len(POWERSHELL) > 8
-    assert len(PAIRS) > 3
+    assert len(PAIRS) > 2
