@@ -85,10 +85,13 @@ def _run(options: argparse.Namespace) -> int:
 def _check(proxy: Proxy, export: Export, folder: Path) -> int:
     from ibcm_bridge.storage.exported_files import find_program, write_files
 
-    program = find_program(proxy.program)
+    program = find_program(proxy.programs)
     if program is None:
-        print(f"ibcm-bridge export: {proxy.program} is not installed", file=sys.stderr)
+        are = "is" if len(proxy.programs) == 1 else "are"
+        names = " and ".join(proxy.programs)
+        print(f"ibcm-bridge export: {names} {are} not installed", file=sys.stderr)
         return EXIT_PROBLEM
+    name = Path(program).name
     write_files(export.files, folder)
     file = folder / f"{proxy.name}{proxy.suffix}"
     file.write_text(export.text, "utf-8")
@@ -104,11 +107,11 @@ def _check(proxy: Proxy, export: Export, folder: Path) -> int:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        print(f"ibcm-bridge export: {proxy.program} took too long", file=sys.stderr)
+        print(f"ibcm-bridge export: {name} took too long", file=sys.stderr)
         return EXIT_PROBLEM
     if done.returncode:
         print(done.stdout + done.stderr, end="", file=sys.stderr)
-        print(f"ibcm-bridge export: {proxy.program} refuses the configuration", file=sys.stderr)
+        print(f"ibcm-bridge export: {name} refuses the configuration", file=sys.stderr)
         return EXIT_PROBLEM
-    print(f"{proxy.program} accepts the configuration ({len(export.not_enforced)} limits)")
+    print(f"{name} accepts the configuration ({len(export.not_enforced)} limits)")
     return 0

@@ -31,7 +31,8 @@ class Proxy:
     statements: Statements
     holds_legs: bool
     """Whether it keeps a site-system leg for one client connection (USER-WINDOWS-AUTH)."""
-    program: str
+    programs: Sequence[str]
+    """The names of its program; the first that is installed runs."""
     check: Callable[[Path], Sequence[str]]
     """The configuration -> arguments for the proxy's own syntax check."""
     start: Callable[[Path], Sequence[str]]
@@ -54,7 +55,7 @@ PROXIES: Mapping[str, Proxy] = {
             nginx.export_nginx,
             NGINX,
             nginx.HOLDS_LEGS,
-            "nginx",
+            ["nginx"],
             lambda file: ["-t", "-q", "-c", str(file)],
             lambda file: ["-c", str(file), "-g", "daemon off;"],
             ["-v"],
@@ -65,7 +66,7 @@ PROXIES: Mapping[str, Proxy] = {
             haproxy.export_haproxy,
             HAPROXY,
             haproxy.HOLDS_LEGS,
-            "haproxy",
+            ["haproxy"],
             lambda file: ["-c", "-q", "-f", str(file)],
             lambda file: ["-db", "-f", str(file)],
             ["-v"],
@@ -76,7 +77,7 @@ PROXIES: Mapping[str, Proxy] = {
             apache.export_apache,
             APACHE,
             apache.HOLDS_LEGS,
-            "apache2",
+            ["apache2", "httpd"],
             lambda file: ["-t", "-f", str(file)],
             lambda file: ["-DFOREGROUND", "-f", str(file)],
             ["-v"],
@@ -87,7 +88,7 @@ PROXIES: Mapping[str, Proxy] = {
             envoy.export_envoy,
             ENVOY,
             envoy.HOLDS_LEGS,
-            "envoy",
+            ["envoy"],
             lambda file: ["--mode", "validate", "--log-level", "error", "-c", str(file)],
             lambda file: ["-c", str(file), "--log-level", "warn", "--use-dynamic-base-id"],
             ["--version"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _MORE_PLACES = os.pathsep.join(
@@ -14,9 +14,10 @@ _MORE_PLACES = os.pathsep.join(
 )
 
 
-def find_program(name: str) -> str | None:
-    """Return the path of a proxy's program; None if it is not installed."""
-    return shutil.which(name) or shutil.which(name, path=_MORE_PLACES)
+def find_program(names: Iterable[str]) -> str | None:
+    """Return the path of a proxy's program, which has one of these names; None without it."""
+    found = (shutil.which(name) or shutil.which(name, path=_MORE_PLACES) for name in names)
+    return next(filter(None, found), None)
 
 
 def write_files(files: Mapping[Path, bytes], folder: Path) -> None:

@@ -13,6 +13,7 @@ from ibcm_bridge.export import proxies
 from ibcm_bridge.export.exported import Export
 from ibcm_bridge.export.proxies import PROXIES
 from ibcm_bridge.lab.pki.files import shipped_policy
+from ibcm_bridge.storage.exported_files import find_program
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +83,41 @@ CHECKED = [
     pytest.param("apache", marks=pytest.mark.needs("apache2", "modsecurity")),
     pytest.param("envoy", marks=pytest.mark.needs("envoy")),
 ]
+
+
+@pytest.mark.needs("apache2", "modsecurity")
+def test_apache_is_also_found_under_the_name_that_rhel_has(
+    policy: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = find_program(["apache2"])
+    assert program is not None
+    httpd = tmp_path / "httpd"
+    httpd.symlink_to(program)
+    found = {"httpd": str(httpd)}
+    monkeypatch.setattr("shutil.which", lambda name, **_: found.get(name))
+    assert main(["export", "apache", "--config", str(policy), "--check"]) == 0
+    assert capsys.readouterr().out.startswith("httpd accepts the configuration")
+    found.clear()
+    assert main(["export", "apache", "--config", str(policy), "--check"]) == 1
+    assert capsys.readouterr().err == "ibcm-bridge export: apache2 and httpd are not installed\n"
+
+
+@pytest.mark.needs("apache2", "modsecurity")
+def test_without_the_folder_of_debian_apache_uses_the_modules_of_rhel(
+    policy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = PROXIES["apache"]
+
+    def write(*values: Any) -> Export:
+        made = original.write(*values)
+        return replace(made, text=made.text.replace("/usr/lib/apache2/modules>", "/none>"))
+
+    monkeypatch.setitem(proxies.PROXIES, "apache", replace(original, write=write))
+    assert main(["export", "apache", "--config", str(policy), "--check"]) == 1
+    assert "Cannot load /etc/httpd/modules/mod_" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("proxy", CHECKED)

@@ -29,10 +29,24 @@ _MODULES = (
     *("socache_shmcb", "ssl", "proxy", "proxy_http", "security2"),
 )
 
+_DISTRIBUTIONS = """\
+<IfFile /usr/lib/apache2/modules>
+    Define MODULES /usr/lib/apache2/modules
+    Define RUN_USER www-data
+    Define RUN_GROUP www-data
+</IfFile>
+<IfFile !/usr/lib/apache2/modules>
+    Define MODULES /etc/httpd/modules
+    Define RUN_USER apache
+    Define RUN_GROUP apache
+</IfFile>"""
+"""The modules and the account of Debian and of RHEL. `IfFile` (2.4.34) is true for a folder too."""
+
 _NOTES = (
-    "Check: apache2 -t -f FILE. Start: apache2 -f FILE. Set MODULES, RUN_USER and RUN_GROUP below "
-    "for your distribution; Debian needs apache2-bin and libapache2-mod-security2. The OWASP Core "
-    "Rule Set is not included: it refuses messages of ConfigMgr clients.",
+    "Check: apache2 -t -f FILE. Start: apache2 -f FILE. On RHEL, the program is httpd. Debian "
+    "needs apache2-bin and libapache2-mod-security2; RHEL needs httpd, mod_ssl and mod_security. "
+    "For another distribution, set MODULES, RUN_USER and RUN_GROUP below. The OWASP Core Rule Set "
+    "is not included: it refuses messages of ConfigMgr clients.",
     "The other files have a certificate with its private key: keep the folder readable for root.",
     "Revocation: Apache reads the CRLs at start and reload only. When the list of any authority of "
     "the path expires or is missing, Apache refuses every client. So export again after each new "
@@ -90,9 +104,7 @@ def _main(policy: ExportedPolicy, folder: str) -> str:
         if listener.publications
     )
     return f"""\
-Define MODULES /usr/lib/apache2/modules
-Define RUN_USER www-data
-Define RUN_GROUP www-data
+{_DISTRIBUTIONS}
 ServerRoot {folder}
 DefaultRuntimeDir {folder}
 PidFile {folder}/apache.pid

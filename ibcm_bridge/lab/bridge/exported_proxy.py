@@ -43,9 +43,9 @@ def exported_proxy(proxy: Proxy, policy: str, folder: Path) -> Iterator[Exported
 
     `folder` has the files that the policy names, and receives its policy file.
     """
-    program = find_program(proxy.program)
+    program = find_program(proxy.programs)
     if program is None:
-        raise LabError(f"{proxy.program} is not installed")
+        raise LabError(f"{proxy.name} is not installed")
     tls, updates, plaintext = free_ports(3)
     listen = Listen(IPv4Address("127.0.0.1"), (tls, updates, plaintext))
     file = folder / f"{proxy.name}.yaml"
@@ -100,7 +100,7 @@ def _wait(proxy: Proxy, process: subprocess.Popen[bytes], ports: list[int], outp
     while not all(map(_is_listening, ports)):
         if process.poll() is not None or time.monotonic() > deadline:
             said = output.read_text("utf-8", "replace")[-2000:]
-            raise LabError(f"{proxy.program} did not start: {said}")
+            raise LabError(f"{proxy.name} did not start: {said}")
         time.sleep(0.02)
 
 

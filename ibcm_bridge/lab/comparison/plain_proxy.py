@@ -189,7 +189,7 @@ class PathOnDemand:
 
 def version_of(proxy: Proxy) -> str:
     """Return the version of an installed proxy."""
-    program = find_program(proxy.program)
+    program = find_program(proxy.programs)
     assert program is not None
     done = subprocess.run([program, *proxy.version], capture_output=True, text=True, check=True)
     found = re.search(r"[0-9]+\.[0-9]+\.[0-9]+", done.stdout + done.stderr)

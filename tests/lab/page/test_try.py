@@ -63,7 +63,7 @@ def test_an_unchanged_request_passes_both_ways(up: Up) -> None:
     assert result["decision"] == "ALLOW"
     assert {path["verdict"]["word"] for path in result["paths"].values()} == {"PASSED"}
     assert result["paths"]["bridge"]["audit"]["verdict"] == "allow"
-    assert bool(find_program("nginx")) == ("why_not" not in result["plain"])
+    assert bool(find_program(["nginx"])) == ("why_not" not in result["plain"])
 
 
 @pytest.mark.needs("nginx")
