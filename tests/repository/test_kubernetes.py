@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import stat
@@ -17,13 +18,14 @@ from ibcm_bridge.addons.operations.metrics import METRICS
 from ibcm_bridge.policy.message_policy import Enforcement
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy_file import PolicyError, load_policy
+from ibcm_bridge.storage.postgresql_stores import UPLOAD_CONNECTIONS
 from tests.needs import find
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text("utf-8"))
-CONNECTIONS = 7
-"""Of each worker: docs/policy-file.md, "Several machines"."""
+CONNECTIONS = UPLOAD_CONNECTIONS + 3
+"""Of each worker: uploads, changes, reads and notifications."""
 KUBERNETES = "1.30"
 """The oldest version that the page names."""
 
@@ -244,15 +246,24 @@ def test_the_network_policy_opens_the_port_of_the_database(policy: Policy) -> No
     assert len(rule["ports"]) == 1
 
 
-def test_the_page_has_the_number_of_connections_of_the_database() -> None:
+def test_the_pages_have_the_number_of_connections_of_the_database(policy: Policy) -> None:
+    spec = OBJECTS["Deployment"]["spec"]
     pods = OBJECTS["HorizontalPodAutoscaler"]["spec"]["maxReplicas"]
-    pods += OBJECTS["Deployment"]["spec"]["strategy"]["rollingUpdate"]["maxSurge"]
+    pods += spec["strategy"]["rollingUpdate"]["maxSurge"]
+    # A pod that ends is not counted by either. Meanwhile the next ones are replaced.
+    pods += math.ceil(POD["terminationGracePeriodSeconds"] / spec["minReadySeconds"])
     workers = int(CONTAINER["resources"]["limits"]["cpu"])
-    connections = pods * workers * CONNECTIONS
-    page = (ROOT / "docs" / "scale.md").read_text("utf-8")
-    assert f"{connections} for the {pods} pods" in " ".join(page.split())
+    # Each worker has at least one inspection process, which reads uploads.
+    inspections = max(workers, policy.limits.inspection_workers)
+    each = workers * CONNECTIONS + inspections
+    page = " ".join((ROOT / "docs" / "scale.md").read_text("utf-8").split())
+    assert f"{each} connections of each pod, and {pods * each} for the {pods} pods" in page
     autoscaler = (FOLDER / "autoscaler.yaml").read_text("utf-8")
-    assert f"{connections} connections" in autoscaler
+    assert f"{pods} pods, {pods * each} connections" in autoscaler
+    numbers = "four", "five", "six", "seven", "eight"
+    of_process = f"Each process uses up to {numbers[CONNECTIONS - 4]} connections"
+    several = " ".join((ROOT / "docs" / "policy-file.md").read_text("utf-8").split())
+    assert f"{of_process}, {numbers[UPLOAD_CONNECTIONS - 4]} of them for uploads" in several
 
 
 # Numbers that belong together

@@ -143,8 +143,10 @@ def test_the_version_is_that_which_the_project_tests() -> None:
 def test_the_database_allows_the_connections_of_all_pods() -> None:
     (most,) = re.findall(r"max_connections=(\d+)", " ".join(SETTINGS))
     page = (bridge.ROOT / "docs" / "scale.md").read_text("utf-8")
-    (needed,) = re.findall(r"of each worker:\s+(\d+)\s+for the", page)
-    assert int(most) > int(needed)
+    (needed,) = re.findall(r"of each pod,\s+and\s+(\d+)\s+for the", page)
+    (reserved,) = re.findall(r"and\s+(\d+)\s+that\s+PostgreSQL\s+reserves", page)
+    # Some are for commands and the administrator.
+    assert int(most) >= int(needed) + int(reserved) + 10
 
 
 def test_each_file_that_is_named_is_in_the_secret() -> None:
@@ -206,7 +208,9 @@ def test_a_bridge_uses_the_server_with_the_files_of_the_commands(
     with SharedRegistry(state, creates=True) as registry:
         assert registry.add(PC1) == PC1
         shown = registry._database.one("SELECT current_setting('max_connections')")
-        assert shown == ("200",)
+        assert shown == ("250",)
+        shown = registry._database.one("SELECT current_setting('superuser_reserved_connections')")
+        assert shown == ("3",), "as in docs/scale.md"
     password.chmod(0o600)
     password.write_text(re.sub(r":\w+$", ":wrong", password.read_text("ascii").strip()), "ascii")
     with pytest.raises(RegistryError, match="password authentication failed"):
