@@ -20,7 +20,8 @@ from ibcm_bridge.addons.hooks.end_reporting import EndReporting
 from ibcm_bridge.addons.hooks.upload_assembly import UploadAssembly
 from ibcm_bridge.addons.operations.serving import OperationsSetup
 from ibcm_bridge.addons.policy_generation import Generation, SharedState, build_parts
-from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS
+from ibcm_bridge.addons.renewal.file_watch import Problems
+from ibcm_bridge.addons.renewal.renewal import CHECK_SECONDS, Kind
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.addresses import Address
 from ibcm_bridge.policy.message_policy import Enforcement
@@ -85,6 +86,10 @@ class Bridge:
         elsewhere = shared.sources if shared else None
         self.sockets = dict(shared.sockets if shared else sockets or {})
         self.reloads = ReloadState()
+        self.credential_problems = Problems(
+            "certificates and keys", "; the current ones stay in use"
+        )
+        """Why changed certificates and keys are not in use."""
         self.draining = False
         """True from the signal to stop to the end of the process."""
         capacity = Capacity(limits.connections, limits.buffered_bytes, totals)
@@ -118,6 +123,14 @@ class Bridge:
         self.shared.judgement.use(generation)
         keep = any(tls.client_trust is not None for tls in generation.publication_tls)
         self.connections.capacity.keep_for_authenticated(keep=keep)
+
+    def file_problems(self) -> dict[Kind, list[str]]:
+        """Return why new files are not in use, for the operator, by the kind of the files."""
+        found = {kind: list[str]() for kind in Kind}
+        found[Kind.CERTIFICATES] += self.credential_problems.current()
+        for renewal in self.generation.renewals:
+            found[renewal.kind] += renewal.problems()
+        return found
 
     def running(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Use the bindings in this event loop until the exit."""

@@ -44,6 +44,7 @@ class Metric:
     help: str
     labels: tuple[str, ...] = ()
     together: Together = Together.SUM
+    """A counter that is not a sum counts events that every worker sees."""
 
 
 METRICS: dict[str, Metric] = {}
@@ -257,6 +258,20 @@ RELOADED = _metric(
     _GAUGE,
     "0 if the last reload was refused and the previous policy stays in use.",
     together=_SMALLEST,
+)
+RELOADS = _metric(
+    "reloads",
+    _COUNTER,
+    "Reloads of the policy by their outcome, accepted or refused.",
+    "outcome",
+    together=_LARGEST,
+)
+FILE_PROBLEMS = _metric(
+    "file_problems",
+    _GAUGE,
+    "Problems of changed or fetched files, which are not in use: certificates, lists and rules.",
+    "kind",
+    together=_LARGEST,
 )
 WORKERS = _metric("workers", _GAUGE, "Processes that serve clients.")
 READY = _metric("ready", _GAUGE, "1 if /ready responds with 200.", together=_SMALLEST)

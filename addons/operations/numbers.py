@@ -16,6 +16,13 @@ _SUM = len(BOUNDS) + 1
 """The place of the sum in a histogram, after the buckets; the last bucket has no bound."""
 
 
+_COMBINE: Mapping[Together, Callable[[list[float]], float]] = {
+    Together.SUM: sum,
+    Together.LARGEST: max,
+    Together.SMALLEST: min,
+}
+
+
 class Numbers:
     """Counters and histograms of one process."""
 
@@ -41,7 +48,8 @@ class Numbers:
     def add(self, counters: dict[Series, float], histograms: dict[Series, list[float]]) -> None:
         """Add the numbers of another process."""
         for series, value in counters.items():
-            self.counters[series] = self.counters.get(series, 0) + value
+            values = [self.counters.get(series, 0), value]
+            self.counters[series] = _COMBINE[METRICS[series[0]].together](values)
         for series, more in histograms.items():
             buckets = self.histograms.get(series, [0] * (_SUM + 1))
             self.histograms[series] = [a + b for a, b in zip(buckets, more, strict=True)]
@@ -82,13 +90,6 @@ def decode(data: bytes) -> Snapshot:
 
 def _by_series[Value](rows: Iterable[tuple[str, list[str], Value]]) -> dict[Series, Value]:
     return {(name, tuple(labels)): value for name, labels, value in rows}
-
-
-_COMBINE: Mapping[Together, Callable[[list[float]], float]] = {
-    Together.SUM: sum,
-    Together.LARGEST: max,
-    Together.SMALLEST: min,
-}
 
 
 def together(snapshots: Iterable[Snapshot], running_since: float) -> Snapshot:

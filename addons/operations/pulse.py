@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from ibcm_bridge.addons.operations import health, metrics
@@ -25,6 +25,7 @@ from ibcm_bridge.addons.operations.readings import (
 from ibcm_bridge.addons.operations.service_manager import WATCHDOG, notify, watchdog_seconds
 from ibcm_bridge.addons.operations.stored_counts import StoredCounts
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
+from ibcm_bridge.addons.renewal.renewal import Kind
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +39,15 @@ GONE_SECONDS = 10.0
 """A worker that has published nothing for so long has ended, or its event loop is blocked."""
 
 
+_ACCEPTED, _REFUSED = "accepted", "refused"
+
+
 class Reloads(Protocol):
     """The reloads of a bridge."""
 
+    done: int
+    """Policies that were taken after the start."""
+    refused: int
     problems: tuple[str, ...]
     """The problems of the last reload."""
 
@@ -58,6 +65,9 @@ class Observed(Protocol):
     draining: bool
     """True from the signal to stop to the end of the process."""
 
+    def file_problems(self) -> Mapping[Kind, Sequence[str]]:
+        """Return why new files are not in use, for the operator, by the kind of the files."""
+
 
 class Pulse:
     """The checks of one process."""
@@ -73,6 +83,7 @@ class Pulse:
         self._counts = StoredCounts()
         self._clamav = Clamd()
         self._lost = 0
+        self._reloads = {_ACCEPTED: 0, _REFUSED: 0}
         self._lag = 0.0
         if (before := board.before()) is not None:
             # Counters continue, so that they never decrease.
@@ -97,6 +108,7 @@ class Pulse:
         shared.audit.probe()
         numbers.count(metrics.AUDIT_LOST, more=shared.audit.lost - self._lost)
         self._lost = shared.audit.lost
+        self._count_reloads()
         problems = list(health.not_ready(shared, generation))
         self._changes.update(problems)
         if bridge.draining:
@@ -106,7 +118,12 @@ class Pulse:
             degraded.append(self._clamav.problem)
         if bridge.reloads.problems:
             degraded.append("the last reload was refused; the previous policy stays in use")
+        files = bridge.file_problems()
+        # Publications can have the same files.
+        degraded += dict.fromkeys(text for texts in files.values() for text in texts)
         gauges = dict(self._gauges())
+        for kind, texts in files.items():
+            gauges[metrics.FILE_PROBLEMS.name, (kind.value,)] = len(texts)
         gauges[metrics.READY.name, ()] = not problems
         gauges[metrics.DEGRADED.name, ()] = len(degraded)
         snapshot = Snapshot(
@@ -144,6 +161,12 @@ class Pulse:
         yield (metrics.POLICY.name, (generation.digest,)), 1.0
         yield (metrics.RELOADED.name, ()), float(not self._bridge.reloads.problems)
         yield (metrics.LOOP_LAG.name, ()), self._lag
+
+    def _count_reloads(self) -> None:
+        reloads = self._bridge.reloads
+        for outcome, count in ((_ACCEPTED, reloads.done), (_REFUSED, reloads.refused)):
+            self._numbers.count(metrics.RELOADS, outcome, more=count - self._reloads[outcome])
+            self._reloads[outcome] = count
 
     async def _checks(self) -> None:
         watchdog = watchdog_seconds()

@@ -53,11 +53,22 @@ class Problems:
         self._where = where
         self._consequence = consequence
         self._known: set[str] = set()
+        self._silent: set[str] = set()
 
     def update(self, problems: Sequence[str], *, silently: bool = False) -> bool:
         """Log new problems, unless `silently`. Return True if the last problem disappeared."""
         for problem in problems:
-            if problem not in self._known and not silently:
+            if problem in self._known:
+                continue
+            if silently:
+                self._silent.add(problem)
+            else:
                 logger.warning("%s: %s%s", self._where, problem, self._consequence)
         before, self._known = self._known, set(problems)
+        self._silent &= self._known
         return bool(before) and not problems
+
+    def current(self) -> list[str]:
+        """Return the first line of each logged problem that has not ended, sorted."""
+        logged = sorted(self._known - self._silent)
+        return [f"{self._where}: {text.partition('\n')[0]}{self._consequence}" for text in logged]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import Protocol
 
 logger = logging.getLogger(__name__)
@@ -16,14 +18,28 @@ CHECK_SECONDS = 5.0
 """The interval at which files are checked for changes, in seconds."""
 
 
+class Kind(StrEnum):
+    """The kind of files that are taken when they change."""
+
+    CERTIFICATES = "certificates"
+    """Certificates, keys and trusted authorities."""
+    LISTS = "lists"
+    RULES = "rules"
+
+
 class Renewal(Protocol):
-    """Keeps lists or rules current."""
+    """Keeps files of one kind current."""
+
+    kind: Kind
 
     reads_files: bool
     """True if a check only reads files, which takes no time that depends on other machines."""
 
     async def check(self) -> float:
         """Check for changes and apply them. Return the seconds to the next check. Never raises."""
+
+    def problems(self) -> Sequence[str]:
+        """Return why new files are not in use, for the operator."""
 
 
 async def keep_current(renewal: Renewal) -> None:

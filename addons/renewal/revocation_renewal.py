@@ -13,11 +13,11 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from ibcm_bridge.addons.renewal.crl_fetch import Fetch
 from ibcm_bridge.addons.renewal.file_watch import FileWatch, Problems
-from ibcm_bridge.addons.renewal.renewal import Renewal
+from ibcm_bridge.addons.renewal.renewal import Kind, Renewal
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.authentication.list_states import list_states
 from ibcm_bridge.authentication.revocation import RenewedLists, renew
@@ -45,6 +45,7 @@ def crl_renewals(
 class ListsRenewal:
     """Renews the lists of one trust from files and folders."""
 
+    kind = Kind.LISTS
     reads_files = True
 
     def __init__(self, where: str, trust: CurrentTrust, check_seconds: float) -> None:
@@ -68,6 +69,10 @@ class ListsRenewal:
                 self._watch.reset()
                 self._problems.update([f"cannot read the lists ({type(error).__name__})"])
         return self._check_seconds
+
+    def problems(self) -> Sequence[str]:
+        """Return why changed lists are not in use. The start has reported those of the start."""
+        return self._problems.current()
 
     async def _renew(self) -> None:
         found = await asyncio.to_thread(self._read_again)
@@ -98,6 +103,7 @@ class ListsRenewal:
 class FetchedLists:
     """Fetches the lists of one trust into a folder that `ListsRenewal` watches."""
 
+    kind = Kind.LISTS
     reads_files = False
 
     def __init__(self, lists: ListsRenewal, fetch: CrlFetch) -> None:
@@ -118,6 +124,10 @@ class FetchedLists:
                 logger.warning("%s: %s can be fetched again", self._lists.where, fetch.url)
         await self._lists.check()
         return min(self._every, RETRY_SECONDS) if failed else self._every
+
+    def problems(self) -> Sequence[str]:
+        """Return why the last fetches failed."""
+        return [text for _, problems in self._fetches for text in problems.current()]
 
 
 def _dates(trust: CurrentTrust) -> Iterator[str]:

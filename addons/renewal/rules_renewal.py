@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.engines.rule_compiler import compiled_elsewhere
 from ibcm_bridge.addons.renewal.file_watch import FileWatch, Problems
+from ibcm_bridge.addons.renewal.renewal import Kind
 from ibcm_bridge.inspection.engines import CompiledRules
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy_file.rule_files import rule_files
@@ -25,6 +26,7 @@ Renewed = Callable[[EngineSetup, CompiledRules], None]
 class RulesRenewal:
     """Watches the rule files of one policy. It calls `renewed` on the event loop."""
 
+    kind = Kind.RULES
     reads_files = True
 
     def __init__(
@@ -39,23 +41,27 @@ class RulesRenewal:
     async def check(self) -> float:
         """Read changed rules again. Never raises: after a failure the previous rules stay."""
         try:
-            found = await asyncio.to_thread(self._read_again)
+            await self._renew()
         except BaseException as error:  # a panic of YARA-X is not an Exception
             if isinstance(error, asyncio.CancelledError | KeyboardInterrupt | SystemExit):
                 raise
             # Rules are the operator's own: the text may be logged, and names the wrong line.
             self._problems.update([f"{type(error).__name__}: {error}"])
-            return self._check_seconds
-        self._problems.update([])
-        if found is not None:
-            self._current, compiled = found
-            self._renewed(self._current, compiled)
-            logger.info("rules: reloaded %d files", len(self._current.malware_rules))
         return self._check_seconds
 
-    def _read_again(self) -> tuple[EngineSetup, CompiledRules] | None:
-        setup = self._watch.read_if_changed()
-        if setup is None or setup == self._current:
-            return None
-        # Rules that do not compile are not tried again until they change.
-        return setup, compiled_elsewhere(setup.malware_rules)
+    def problems(self) -> Sequence[str]:
+        """Return why changed rules are not in use."""
+        return self._problems.current()
+
+    async def _renew(self) -> None:
+        setup = await asyncio.to_thread(self._watch.read_if_changed)
+        if setup is None:
+            # Rules that do not compile are not tried again until they change: the problem remains.
+            return
+        self._problems.update([])
+        if setup == self._current:
+            return
+        compiled = await asyncio.to_thread(compiled_elsewhere, setup.malware_rules)
+        self._current = setup
+        self._renewed(setup, compiled)
+        logger.info("rules: reloaded %d files", len(setup.malware_rules))

@@ -14,10 +14,11 @@ import asyncio
 import dataclasses
 import datetime
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.renewal.file_watch import Problems
+from ibcm_bridge.addons.renewal.renewal import Kind
 from ibcm_bridge.addons.run.reload import PolicyText, Reload
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.trust import WARN_CERTIFICATE
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 class CredentialFiles:
     """Watches the files of the current policy."""
 
+    kind = Kind.CERTIFICATES
     reads_files = True
 
     def __init__(
@@ -39,7 +41,6 @@ class CredentialFiles:
         self._bridge = bridge
         self._reload = reload
         self._read = read
-        self._problems = Problems("certificates and keys", "; the current ones stay in use")
         self._dates = Problems("certificates")
         self._first = True
 
@@ -56,8 +57,12 @@ class CredentialFiles:
             problems = error.problems
         except Exception as error:  # a defect must not end the watch
             problems = [f"cannot be read ({type(error).__name__})"]
-        self._problems.update(problems)
+        self._bridge.credential_problems.update(problems)
         return self._bridge.shared.check_seconds
+
+    def problems(self) -> Sequence[str]:
+        """Return why changed files are not in use."""
+        return self._bridge.credential_problems.current()
 
     def _read_again(self, policy: Policy) -> Policy:
         return dataclasses.replace(self._read(PolicyText(policy.source)), shadow=policy.shadow)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from cryptography import x509
 
 from ibcm_bridge.authentication.revocation_list import (
+    Age,
     Key,
     RevocationList,
     applies,
@@ -79,12 +80,15 @@ def renew(
 ) -> RenewedLists:
     """Replace lists by newer candidates. Keep the others and report why.
 
-    `candidates` are pairs of a source and a list.
+    `candidates` are pairs of a source and a list. Older lists beside the current one are normal, as
+    in a folder with all that a CA has published.
     """
     held = dict(lists.held)
     claimed = dict(lists.claimed)
     renewed: dict[Key, RevocationList] = {}
     problems = []
+    older: list[tuple[Key, str]] = []
+    seen: set[tuple[Key, Age]] = set()
     early = False
     for source, crl in candidates:
         other = is_of_unknown_issuer(crl, trust)
@@ -94,6 +98,7 @@ def renew(
         if isinstance(candidate, str):
             problems.append(f"{source}: {candidate}")
             continue
+        seen.add((candidate.key, candidate.age))
         before = (
             claimed[candidate.key][0]
             if other and candidate.key in claimed
@@ -111,10 +116,14 @@ def renew(
             text = f"is not valid before {candidate.begins:%Y-%m-%d %H:%M} UTC; keeping the old one"
             problems.append(f"{source}: {candidate.describe()} {text}")
         elif before is not None and candidate.age < before.age:
-            problems.append(f"{source}: {candidate.describe()} is older than the current one")
+            text = f"{source}: {candidate.describe()} is older than the current one"
+            older.append((candidate.key, text))
         elif before is not None and before.revokes_more_than(candidate):
             text = "has the date and number of the current one, and lacks revocations of it"
             problems.append(f"{source}: {candidate.describe()} {text}")
+    ages = {key: listed.age for key, (listed, _) in claimed.items()}
+    ages |= {key: listed.age for key, listed in held.items()}
+    problems += [text for key, text in older if (key, ages[key]) not in seen]
     return RenewedLists(Lists(held, claimed), tuple(renewed.values()), tuple(problems), early)
 
 

@@ -62,6 +62,9 @@ class Scope:
 Key = tuple[Authority, Scope, bool]
 """The authority, the scope, and True for a delta list."""
 
+type Age = tuple[datetime.datetime, int]
+"""The date and the number. Greater is newer."""
+
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
@@ -85,8 +88,8 @@ class RevocationList:
         return self.authority, self.scope, self.base_number is not None
 
     @property
-    def age(self) -> tuple[datetime.datetime, int]:
-        """Greater is newer. The date is compared first, as a restored backup reuses numbers."""
+    def age(self) -> Age:
+        """The date is compared first, as a restored backup reuses numbers."""
         return self.begins, self.number or 0
 
     def revokes_more_than(self, other: RevocationList) -> bool:

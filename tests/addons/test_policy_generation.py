@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import ssl
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from OpenSSL import SSL
 
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.policy_generation import Generation
+from ibcm_bridge.addons.renewal.renewal import Kind
 from ibcm_bridge.addons.tls.current_trust import CurrentTrust
 from ibcm_bridge.lab.protocol.client import HandshakeRefused, Response
 from ibcm_bridge.policy.policy import Policy
@@ -99,13 +100,21 @@ def test_a_tunnel_of_the_first_generation_continues_in_the_second(running: Runni
         assert isinstance(outcome_of(client, *GOOD), Response)
 
 
+class WithoutProblems:
+    """The common part of renewals of nothing."""
+
+    kind = Kind.LISTS
+    reads_files = False
+
+    def problems(self) -> Sequence[str]:
+        return ()
+
+
 def test_a_generation_stops_its_own_workers_and_renewals(lab: Lab, tmp_path: Path) -> None:
     policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
     checks = []
 
-    class Counted:
-        reads_files = False
-
+    class Counted(WithoutProblems):
         async def check(self) -> float:
             checks.append(1)
             return 0.001
@@ -139,9 +148,7 @@ def test_files_are_read_again_before_the_first_connection(lab: Lab, tmp_path: Pa
     """The policy of a worker that replaces another is that of the start."""
     policy = dataclasses.replace(lab.policy, audit_file=tmp_path / "audit.jsonl")
 
-    class Never:
-        reads_files = False
-
+    class Never(WithoutProblems):
         async def check(self) -> float:
             return 600
 

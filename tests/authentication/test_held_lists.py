@@ -72,6 +72,22 @@ def test_a_list_that_is_older_early_or_forged_does_not_replace_the_current_one(
     assert renewal.early is ("before" in problem)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_older_list_beside_the_current_one_is_normal(
+    pki: LabPki, trust: Trust, order: int
+) -> None:
+    """A CA can publish each list as another file of a folder."""
+    old = pki.issuing_crl([], 4, this_update=NOW - DAY)
+    newer = pki.issuing_crl([1], 6, this_update=NOW)
+    files = [("a.crl", old), ("b.crl", newer)][::order]
+    for lists in (loaded_lists(trust, NOW), renew(Lists(), trust, files, NOW).lists):
+        renewal = renew(lists, trust, files, NOW)
+        assert (held_number(pki, renewal.lists), renewal.problems) == (6, ())
+    # Without the current one, a restart would use the older one.
+    (problem,) = renew(renewal.lists, trust, files[:1] if order > 0 else files[1:], NOW).problems
+    assert "a.crl: " in problem
+
+
 def test_the_same_list_again_changes_nothing(pki: LabPki, trust: Trust) -> None:
     again = [("a.crl", crl) for crl in trust.crls]
     renewal = renew(loaded_lists(trust, NOW), trust, again, NOW)

@@ -208,6 +208,30 @@ def test_a_refused_reload_degrades_the_bridge(bridge: Scraped) -> None:
             SOON,
         )
     assert bridge.get("/ready")[0] == 200
+    # Both workers have seen both.
+    for outcome in ("accepted", "refused"):
+        assert bridge.value("ibcm_reloads_total", outcome=outcome) == 1
+
+
+def test_new_files_that_cannot_be_used_degrade_the_bridge(bridge: Scraped, pki: LabPki) -> None:
+    folder = bridge.directory / "pki"
+    certificate = folder / "bridge-server.pem"
+    before = certificate.read_bytes()
+
+    def problems(kind: str) -> float:
+        return bridge.value("ibcm_file_problems", kind=kind)
+
+    certificate.write_bytes(pki.server("bridge.internet.example").chain_pem())
+    until(lambda: problems("certificates") > 0, "the certificate without its key", SOON)
+    status, body = bridge.get("/ready")
+    found = json.loads(body)["degraded"]
+    assert status == 200
+    assert found
+    assert all("does not match the certificate" in problem for problem in found)
+    assert all("the current ones stay in use" in problem for problem in found)
+    certificate.write_bytes(before)
+    until(lambda: json.loads(bridge.get("/ready")[1])["degraded"] == [], "the end of it", SOON)
+    assert problems("certificates") == 0
 
 
 def test_a_deleted_file_of_the_bridge_makes_it_not_ready(bridge: Scraped) -> None:

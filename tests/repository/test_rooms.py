@@ -82,7 +82,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         ),
         "addons.operations": (
             "decisions policy os_errors authentication inspection storage addons.tls "
-            "addons.connections addons.events addons.engines addons.policy_generation"
+            "addons.connections addons.events addons.engines addons.renewal "
+            "addons.policy_generation"
         ),
         "addons.bridge": (
             "policy os_errors sources storage addons.errors addons.clock addons.connections "

@@ -9,6 +9,7 @@ from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot, decode, tog
 
 CONNECTIONS = metrics.CONNECTIONS.name, ("established",)
 LIMIT = metrics.CONNECTIONS_LIMIT.name, ()
+RELOADS = metrics.RELOADS.name, ("accepted",)
 ENDS = metrics.CERTIFICATE_END.name, ("bridge.internet.example", "clients")
 
 
@@ -45,6 +46,12 @@ def test_counters_add_up_and_gauges_combine_as_their_metric_says() -> None:
     assert buckets[:-1] == [0, 5] + [0] * (len(metrics.BOUNDS) - 1)
     assert buckets[-1] == pytest.approx(0.01)
     assert one.gauges == {CONNECTIONS: 5, LIMIT: 1_000, ENDS: -3}
+
+
+def test_an_event_that_every_process_counts_is_counted_once() -> None:
+    # The first process has ended, and another saw one event less.
+    counts = [Snapshot(at, {RELOADS: count}) for at, count in ((1.0, 3.0), (10.0, 2.0))]
+    assert together(counts, 5).counters == {RELOADS: 3}
 
 
 def test_of_an_ended_process_only_the_counters_remain() -> None:

@@ -23,6 +23,8 @@ from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot
 from ibcm_bridge.addons.operations.pulse import Pulse
 from ibcm_bridge.addons.operations.readings import machine_readings
 from ibcm_bridge.addons.operations.stored_counts import StoredCounts
+from ibcm_bridge.addons.renewal.revocation_renewal import ListsRenewal
+from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
 from ibcm_bridge.identity.bindings import Binding, Source
 from ibcm_bridge.policy.policy import ClamAv
 from ibcm_bridge.policy.trust import CrlFetch
@@ -86,6 +88,35 @@ def test_a_refused_reload_degrades_it_until_the_next_one(observed: Observed) -> 
         assert len(state.degraded) == len(problems)
         assert state.gauges[reloaded] == 1 - len(problems)
         assert state.gauges[digest] == 1
+    for outcome in ("accepted", "refused"):
+        assert state.counters[metrics.RELOADS.name, (outcome,)] == 1
+
+
+def test_reloads_are_counted_from_zero(observed: Observed) -> None:
+    found = observed.pulse.state().counters
+    assert {found[metrics.RELOADS.name, (name,)] for name in ("accepted", "refused")} == {0}
+
+
+def test_new_files_that_are_not_in_use_degrade_it(observed: Observed) -> None:
+    def counts(state: Snapshot) -> dict[str, float]:
+        name = metrics.FILE_PROBLEMS.name
+        return {labels[0]: n for (metric, labels), n in state.gauges.items() if metric == name}
+
+    assert counts(observed.pulse.state()) == {"certificates": 0, "lists": 0, "rules": 0}
+    lists, *_, rules = observed.bridge.generation.renewals
+    observed.bridge.credential_problems.update(["a.key does not match"])
+    for renewal, problems in ((lists, ["one", "two"]), (rules, ["three"])):
+        assert isinstance(renewal, ListsRenewal | RulesRenewal)
+        renewal._problems.update(problems)
+    state = observed.pulse.state()
+    assert state.not_ready == ()
+    assert state.degraded == (
+        "certificates and keys: a.key does not match; the current ones stay in use",
+        f"{BRIDGED}: clients.trust: one; the current lists stay in use",
+        f"{BRIDGED}: clients.trust: two; the current lists stay in use",
+        "rules: three; the previous rules stay in use",
+    )
+    assert counts(state) == {"certificates": 1, "lists": 2, "rules": 1}
 
 
 def test_an_audit_that_cannot_be_written_makes_it_not_ready_until_it_can(

@@ -124,3 +124,16 @@ def test_a_problem_recorded_silently_is_not_logged_later(caplog: pytest.LogCaptu
     assert not problems.update(["one"], silently=True)
     assert not problems.update(["one", "two"])
     assert [record.getMessage() for record in caplog.records] == ["a file: two"]
+    assert problems.current() == ["a file: two"]
+
+
+def test_the_current_problems_are_those_that_were_logged_and_have_not_ended() -> None:
+    problems = Problems("a file", "; it stays")
+    problems.update(["known"], silently=True)
+    problems.update(["known", "two\nwith its lines", "one"])
+    assert problems.current() == ["a file: one; it stays", "a file: two; it stays"]
+    problems.update(["known"])
+    assert problems.current() == []
+    problems.update([])
+    problems.update(["known"])
+    assert problems.current() == ["a file: known; it stays"]

@@ -143,10 +143,12 @@ def test_a_worse_file_keeps_the_current_list_and_is_logged_once(
     (line,) = [record.getMessage() for record in caplog.records]
     assert text in line
     assert line.startswith("a: clients.trust: ")
+    assert held.renewal.problems() == [line]
     # Its twin: the corrected file is used.
     write(held.folder / "issuing.crl", held.pki.issuing_crl([], 6, this_update=now))
     held.check()
     assert held.number == 6
+    assert held.renewal.problems() == []
 
 
 def test_a_removed_file_keeps_the_current_list(held: Held) -> None:
@@ -460,9 +462,13 @@ def test_a_failing_fetch_is_logged_once_and_so_is_its_recovery(
     monkeypatch.setattr(Fetch, "run", run)
     fetched = FetchedLists(held.renewal, CrlFetch(("http://pki/a.crl",), HOUR, held.folder))
     caplog.set_level(logging.WARNING)
-    waits = [asyncio.run(fetched.check()) for _ in range(4)]
+    waits, current = [], []
+    for _ in range(4):
+        waits.append(asyncio.run(fetched.check()))
+        current.append(fetched.problems())
     assert waits == [RETRY_SECONDS, RETRY_SECONDS, 3_600, 3_600]
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
     assert "status 404; the current list stays in use" in lines[0]
     assert "can be fetched again" in lines[1]
+    assert current == [lines[:1], lines[:1], [], []]

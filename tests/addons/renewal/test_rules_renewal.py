@@ -49,6 +49,9 @@ class Watched:
     def check(self) -> None:
         asyncio.run(self._renewal.check())
 
+    def problems(self) -> list[str]:
+        return list(self._renewal.problems())
+
 
 @pytest.fixture
 def watched(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
@@ -89,10 +92,23 @@ def test_rules_that_do_not_compile_are_compiled_once_and_logged_once(
             watched.check()
         assert watched.compiled == tries
         assert caplog.text.count("the previous rules stay in use") == tries
+        (problem,) = watched.problems()
+        assert problem.startswith(f"rules: RuleError: {watched.file}: ")
+        assert problem.endswith("; the previous rules stay in use")
+        assert "\n" not in problem
     assert not watched.renewed
     watched.write(RULE.replace("needle", "thread"))
     watched.check()
     assert len(watched.renewed) == 1
+    assert watched.problems() == []
+
+
+def test_the_problem_ends_if_the_previous_rules_return(watched: Watched) -> None:
+    for text, count in (("rule", 1), (RULE, 0)):
+        watched.write(text)
+        watched.check()
+        assert len(watched.problems()) == count
+    assert not watched.renewed
 
 
 def test_removed_rules_keep_the_previous_ones(

@@ -12,6 +12,10 @@ import pytest
 from cryptography import x509
 
 from ibcm_bridge.addons.clock import utc_now
+from ibcm_bridge.addons.operations import metrics
+from ibcm_bridge.addons.operations.board import OwnBoard
+from ibcm_bridge.addons.operations.numbers import Numbers
+from ibcm_bridge.addons.operations.pulse import Pulse
 from ibcm_bridge.addons.run.credential_files import CredentialFiles
 from ibcm_bridge.addons.run.reload import PolicyText
 from ibcm_bridge.lab.protocol.client import Response
@@ -84,9 +88,16 @@ def test_a_new_pair_is_taken_when_both_files_are_there(
         assert line.startswith("certificates and keys: ")
         assert "does not match the certificate" in line
         assert line.endswith("; the current ones stay in use")
+    pulse = Pulse(watched.running.bridge, Numbers(), OwnBoard())
+    problems = metrics.FILE_PROBLEMS.name, ("certificates",)
+    state = pulse.state()
+    assert (state.not_ready, state.degraded) == ((), tuple(sorted(lines)))
+    assert state.gauges[problems] == 2
     (pki / "bridge-server.key").write_bytes(new.key_pem())
     watched.check()
     assert watched.served() == new.certificate
+    state = pulse.state()
+    assert (state.degraded, state.gauges[problems]) == ((), 0)
     assert watched.running.bridge.generation.digest == first.digest
     second = watched.running.bridge.generation
     watched.check()
