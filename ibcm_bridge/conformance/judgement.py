@@ -193,9 +193,9 @@ def names_one_of(exchange: Exchange, authorities: Collection[x509.Name]) -> Judg
     return _about(exchange, _failed(expected, f"the client received {seen(result)}"))
 
 
-def holds(expected: str, difference: str) -> Judgement:
-    """Require something else: a difference, or an empty text."""
-    return _failed(expected, difference) if difference else Judgement(Outcome.PASS, expected)
+def holds(expected: str, difference: str, stop: Stop | None = None) -> Judgement:
+    """Require something else: a difference, or an empty text. `stop`: of a difference."""
+    return _failed(expected, difference, stop) if difference else Judgement(Outcome.PASS, expected)
 
 
 def all_of(*judgements: Judgement) -> Judgement:

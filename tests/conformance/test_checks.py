@@ -7,7 +7,7 @@ from collections import defaultdict
 import pytest
 
 from ibcm_bridge.conformance.collection import all_checks
-from ibcm_bridge.conformance.judgement import Outcome
+from ibcm_bridge.conformance.judgement import Outcome, Stop
 from ibcm_bridge.conformance.runner import Result
 from ibcm_bridge.conformance.subject_file import KIT_LIMITS
 
@@ -62,3 +62,13 @@ def _noticed(result: Result) -> set[Outcome]:
 
 def test_the_twins_are_those_of_checks() -> None:
     assert all_checks().keys() >= checks_with_an_own_twin()
+
+
+def test_an_intranet_name_that_reached_the_client_was_not_stopped(suite_lab: SuiteLab) -> None:
+    suite_lab.break_bridge("replies")
+    try:
+        (broken,) = suite_lab.run("leaks::location_reply")
+    finally:
+        suite_lab.break_bridge("")
+    (whole,) = suite_lab.run("leaks::location_reply")
+    assert [each.judgement.stop for each in (broken, whole)] == [Stop.NOT_AT_ALL, Stop.AT_PERIMETER]

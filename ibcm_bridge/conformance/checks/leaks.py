@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ibcm_bridge.conformance.judgement import Judgement, all_of, holds, kept_back
+from ibcm_bridge.conformance.judgement import Judgement, Stop, all_of, holds, kept_back
 from ibcm_bridge.conformance.subject import Subject
 from ibcm_bridge.lab.cases import messages, requests
 from ibcm_bridge.lab.cases.requests import plain
@@ -39,4 +39,6 @@ def location_reply(subject: Subject) -> Judgement:
         # The reply is compressed.
         text = document(exchange.result)
     leaked = "the client received a name of corp.example" if "corp.example" in text else ""
-    return all_of(kept_back(exchange), holds("the reply has no intranet name", leaked))
+    return all_of(
+        holds("the reply has no intranet name", leaked, Stop.NOT_AT_ALL), kept_back(exchange)
+    )
