@@ -10,7 +10,7 @@ from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_table import BindingTable
 from ibcm_bridge.storage.postgresql import LIMIT_SECONDS, PostgresqlDatabase
 from ibcm_bridge.storage.postgresql_import import import_bindings
-from ibcm_bridge.storage.postgresql_statements import BINDINGS, COUNT_BINDINGS, UPLOADS
+from ibcm_bridge.storage.postgresql_statements import BINDINGS, UPLOADS
 from ibcm_bridge.storage.stores import Imported
 from ibcm_bridge.storage.upload_table import SpoolError, SpoolLimits, UploadTable, read_stored
 from ibcm_bridge.uploads.session import StoredObject
@@ -43,12 +43,6 @@ class SharedRegistry(BindingTable):
         self._shared = database
         self.created = database.created
         """Whether the tables were created here."""
-
-    def count(self) -> int:
-        """Return the number of bindings."""
-        row = self._shared.one(COUNT_BINDINGS)
-        assert row is not None
-        return int(row[0])
 
     def import_all(self, bindings: Iterable[Binding], *, replace: bool = False) -> Imported:
         """Import bindings, all or none. A conflicting stored binding is kept unless `replace`."""

@@ -124,12 +124,8 @@ class SharedBindings:
             self.cache.drop(old.guid)
 
     async def count(self) -> int:
-        """Return the number of bindings. Raise RegistryError."""
-
-        def counted() -> int:
-            return guarded(self._breaker, self._registry.count, RegistryError)
-
-        return await asyncio.get_running_loop().run_in_executor(self._thread, counted)
+        """Return the number of bindings. Raise RegistryError, which is not a failure of reads."""
+        return await self._notifications.count()
 
     async def _change[Result](self, change: Callable[[], Result]) -> Result:
         latest = time.monotonic() + QUEUE_SECONDS

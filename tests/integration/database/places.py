@@ -20,7 +20,7 @@ from ibcm_bridge.identity.bindings import Source
 from ibcm_bridge.lab.namespaces import Namespace
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.storage.binding_rows import row_of
-from ibcm_bridge.storage.postgresql_statements import BINDINGS
+from ibcm_bridge.storage.postgresql_statements import BINDINGS, COUNT_BINDINGS
 from tests.integration.faults import SOON, full
 from tests.integration.reading import until
 from tests.little_room import on_a_disk
@@ -57,10 +57,11 @@ class Place:
             return len(admin.execute(LISTENING).fetchall())
 
 
-# The other query is their heartbeat. Before the first request, no connection for changes has one.
+# The others are their heartbeat, and the count for the metrics. Before the first request, no
+# connection for changes has one.
 LISTENING = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'ibcm-bridge' "
-    "AND (query LIKE 'LISTEN%' OR query = 'SELECT 1') AND state = 'idle'"
+    f"AND (query LIKE 'LISTEN%' OR query IN ('SELECT 1', '{COUNT_BINDINGS}')) AND state = 'idle'"
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ibcm_bridge.addons.hooks.database.notifications import Notifications
 from ibcm_bridge.addons.hooks.database.shared_bindings import SharedBindings
 from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.policy.policy import StateDatabase
@@ -22,6 +23,10 @@ from tests.storage.test_binding_stores import GUID, PC1, PC2, numbered
 pytestmark = pytest.mark.needs("postgresql")
 
 OTHER = numbered(1)
+
+COUNTING = (
+    "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%FROM pg_sleep(60)' AND state = 'active'"
+)
 
 
 class Clock:
@@ -279,5 +284,28 @@ def test_a_change_that_fails_does_not_stop_reads(
         with pytest.raises(RegistryError, match="violates check constraint"):
             await bindings.replace(PC1, replace(PC2, name="pc2"))
         assert await read(bindings, GUID) == PC1
+
+    run(state, work)
+
+
+def test_a_slow_count_delays_neither_reads_nor_changes(
+    state: StateDatabase, postgresql: PostgresqlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(bindings: SharedBindings) -> None:
+        assert await bindings.add(PC1) == PC1
+        monkeypatch.setattr(
+            f"{Notifications.__module__}.COUNT_BINDINGS", "SELECT 1 FROM pg_sleep(60)"
+        )
+        counting = asyncio.create_task(bindings.count())
+        with postgresql.connect(dict(state.parameters)["dbname"]) as admin:
+            await until(lambda: admin.execute(COUNTING).fetchone())
+            assert await bindings.add(OTHER) == OTHER
+            assert await read(bindings, GUID) == PC1
+            assert not counting.done()
+        with pytest.raises(RegistryError, match="cannot count"):
+            await counting
+        # No request is refused for it.
+        assert bindings.shared_problem() is None
+        assert await read(bindings, OTHER.guid) == OTHER
 
     run(state, work)
