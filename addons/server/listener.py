@@ -125,17 +125,18 @@ class BridgeInstance(mode_servers.AsyncioServerInstance[BridgeMode]):
         # Until it has a layer.
         record.give_way = lambda _: writer.abort()
         try:
-            if (admitted := await _admitted(handler, record, reader)) is not Admission.ADMITTED:
-                if admitted is Admission.TURNED_AWAY:
-                    is_tls = isinstance(record.listener, Listener)
-                    record.alert = "internal_error" if is_tls else None
-                    await handler.handle_hook(TurnedAwayHook(record))
-                    if is_tls:
-                        writer.write(alert_record("internal_error"))
-                return
-            record.give_way = handler.give_way
-            handler.layer = generation.front_door(handler.layer.context, handler.hooks)
+            # From now on a bridge that stops waits for it.
             with self.manager.register_connection(client.id, handler):
+                if (admitted := await _admitted(handler, record, reader)) is not Admission.ADMITTED:
+                    if admitted is Admission.TURNED_AWAY:
+                        is_tls = isinstance(record.listener, Listener)
+                        record.alert = "internal_error" if is_tls else None
+                        await handler.handle_hook(TurnedAwayHook(record))
+                        if is_tls:
+                            writer.write(alert_record("internal_error"))
+                    return
+                record.give_way = handler.give_way
+                handler.layer = generation.front_door(handler.layer.context, handler.hooks)
                 await handler.handle_client()
         except BaseException as error:
             handler._fail("connection", error)

@@ -2,8 +2,8 @@
 
 1. Each response ends its connection (`Connection: close`), except a 401: a client would have to
    begin its Windows sign-in again.
-2. Connections without a request have `IDLE_SECONDS`, from the stop or the end of their last
-   request. A request that is on its way then is still served.
+2. Connections without a request, and those that wait for a PROXY header, have `IDLE_SECONDS`, from
+   the stop or the end of their last request. A request that is on its way then is still served.
 3. Requests under way, tunnels, and the ends of responses that are still to be sent have the time of
    the policy. Then all connections are closed.
 """
@@ -20,6 +20,8 @@ from ibcm_bridge.addons.connections import Connections
 
 IDLE_SECONDS = 1.0
 """How long a connection without a request stays open."""
+
+POLL_SECONDS = 0.02
 
 CLOSE_SECONDS = 1.0
 """How long connections may take to close."""
@@ -55,6 +57,8 @@ async def drain(
     began = loop.time()
     connections.end_after_response()
     deadline = began + seconds
+    # A connection that was just accepted has no handler before its task runs.
+    await asyncio.sleep(POLL_SECONDS)
     while (handlers or connections.flushing) and loop.time() < deadline and not at_once.is_set():
         idle_since = loop.time() - IDLE_SECONDS
         if began <= idle_since:
@@ -64,7 +68,7 @@ async def drain(
                 if not (record := connections.of(handler.client)).is_busy
                 and record.idle_since <= idle_since
             )
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(POLL_SECONDS)
     busy = sum(connections.of(handler.client).is_busy for handler in handlers.values())
     return busy + connections.flushing
 
@@ -83,3 +87,5 @@ def _close(handlers: Iterable[ConnectionHandler]) -> None:
         for io in list(handler.transports.values()):
             if io.handler is not None:
                 io.handler.cancel("the bridge is stopping")
+            elif isinstance(io.writer, asyncio.Transport):
+                io.writer.abort()  # it waits for its header

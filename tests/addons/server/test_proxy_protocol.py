@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.addons.server import proxy_protocol
+from ibcm_bridge.addons.server import proxy_protocol, stopping
 from ibcm_bridge.lab.protocol.client import load_credential, request_bytes
+from ibcm_bridge.policy.policy import Policy
 from tests.addons.stand_ins.lab import BRIDGED, GOOD, Lab
 from tests.addons.stand_ins.running import SOON, Running, wait_for
 
@@ -26,13 +27,17 @@ UNRECOGNIZED_NAME = b"\x15\x03\x03\0\x02\x02\x70"
 LOCAL = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"
 
 
+def behind_a_balancer(lab: Lab, audit: Path) -> Policy:
+    listener = lab.policy.listeners[0]
+    listener = dataclasses.replace(listener, balancers=(ipaddress.ip_network(BALANCER),))
+    return dataclasses.replace(lab.policy, listeners=(listener,), audit_file=audit)
+
+
 @pytest.fixture(scope="module")
 def behind(running_lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A bridge behind a load balancer at one address."""
-    policy = running_lab.policy
-    listener = dataclasses.replace(policy.listeners[0], balancers=(ipaddress.ip_network(BALANCER),))
     audit = tmp_path_factory.mktemp("balancer") / "audit.jsonl"
-    policy = dataclasses.replace(policy, listeners=(listener,), audit_file=audit)
+    policy = behind_a_balancer(running_lab, audit)
     with pytest.MonkeyPatch.context() as patch, Running(running_lab, policy) as running:
         # A busy machine may send a header late.
         patch.setattr(proxy_protocol, "HEADER_SECONDS", 3 * SOON)
@@ -209,3 +214,59 @@ def _connects(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), SOON):
         return True
     return False
+
+
+def test_a_connection_that_waits_for_its_header_is_served_while_the_bridge_drains(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "IDLE_SECONDS", SOON)
+    monkeypatch.setattr(proxy_protocol, "HEADER_SECONDS", SOON)
+    policy = behind_a_balancer(lab, tmp_path / "audit.jsonl")
+    with (
+        Running(lab, policy) as running,
+        socket.create_connection(running.address, SOON, (BALANCER, 0)) as connection,
+    ):
+        assert wait_for(lambda: len(running.bridge.connections._records) == 1)
+        running.stop()
+        assert not running.stops(0.5)
+        connection.sendall(HEADER)
+        assert request_through(running, connection) == b"HTTP/1.1 200"
+        assert running.stops()
+        assert record(running)["client_address"] == f"{CLIENT}:51000"
+
+
+def test_a_connection_that_gets_no_header_ends_as_an_idle_one_when_the_bridge_drains(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(proxy_protocol, "HEADER_SECONDS", 3 * SOON)
+    policy = behind_a_balancer(lab, tmp_path / "audit.jsonl")
+    with (
+        Running(lab, policy) as running,
+        socket.create_connection(running.address, SOON, (BALANCER, 0)) as silent,
+    ):
+        assert wait_for(lambda: len(running.bridge.connections._records) == 1)
+        running.stop()
+        with contextlib.suppress(ConnectionResetError):
+            assert not silent.recv(1)
+        assert running.stops()
+        assert not running.audit()
+    assert "defect" not in caplog.text
+
+
+def test_a_second_signal_ends_a_connection_that_waits_for_its_header(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(proxy_protocol, "HEADER_SECONDS", 3 * SOON)
+    policy = behind_a_balancer(lab, tmp_path / "audit.jsonl")
+    with (
+        Running(lab, policy) as running,
+        socket.create_connection(running.address, SOON, (BALANCER, 0)) as silent,
+    ):
+        assert wait_for(lambda: len(running.bridge.connections._records) == 1)
+        for _ in range(2):
+            running.stop()
+        with contextlib.suppress(ConnectionResetError):
+            assert not silent.recv(1)
+        assert running.stops()
+        assert not running.audit()
+    assert "defect" not in caplog.text

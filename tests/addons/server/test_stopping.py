@@ -34,6 +34,14 @@ class Draining:
 
     async def run(self, then: Callable[[Draining], Any]) -> int:
         """Drain, and run `then` meanwhile. Return how many are left."""
+        self.open()
+        meanwhile = asyncio.create_task(then(self))
+        left = await drain(self.handlers, self.connections, asyncio.Event(), SECONDS)
+        await meanwhile
+        return left
+
+    def open(self) -> None:
+        """Serve the connection until it is closed."""
         loop = asyncio.get_running_loop()
         task = asyncio.create_task(asyncio.sleep(SECONDS))
         transports = {self.record.client: ConnectionIO(handler=task)}
@@ -44,10 +52,6 @@ class Draining:
             self.handlers.clear()
 
         task.add_done_callback(closed)
-        meanwhile = asyncio.create_task(then(self))
-        left = await drain(self.handlers, self.connections, asyncio.Event(), SECONDS)
-        await meanwhile
-        return left
 
 
 @pytest.fixture
@@ -70,6 +74,19 @@ def test_a_connection_has_its_time_after_each_response(draining: Draining) -> No
 
     assert asyncio.run(draining.run(request)) == 0
     assert draining.closed_at - ended_at >= 0.2
+
+
+def test_a_connection_whose_task_has_not_run_yet_is_waited_for(draining: Draining) -> None:
+    async def drained() -> bool:
+        asyncio.get_running_loop().call_soon(lambda: accepted.append(asyncio.create_task(opened())))
+        await drain(draining.handlers, draining.connections, asyncio.Event(), SECONDS)
+        return bool(draining.closed_at)
+
+    async def opened() -> None:
+        draining.open()
+
+    accepted: list[asyncio.Task[None]] = []
+    assert asyncio.run(drained())
 
 
 def test_the_ends_of_responses_that_are_still_to_be_sent_are_reported() -> None:
