@@ -5,6 +5,7 @@ A missing right ends one trial, and the others go on. Any other error is of the 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,9 @@ from ibcm_bridge.storage.postgresql_statements import BINDINGS, IMPORT, UPLOADS
 
 _NAME = "ibcm-bridge check"
 """The client GUID of a binding and the name of an upload, which nobody else can see."""
+
+_PIECE = os.urandom(131_072)
+"""More than the pages of a table usually have left: a disk that is full is noticed."""
 
 _BYTES = {"name": _NAME, "first": 0, "end": 1}
 
@@ -69,7 +73,7 @@ TRIALS = (
     ),
     Trial(
         "cannot store the bytes of an upload",
-        ((UPLOADS.keep, (_NAME, 0, b"-")),),
+        ((UPLOADS.keep, (_NAME, 0, _PIECE)),),
     ),
     Trial(
         "cannot read the bytes of an upload",
