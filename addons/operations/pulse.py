@@ -118,9 +118,10 @@ class Pulse:
             degraded.append(self._clamav.problem)
         if bridge.reloads.problems:
             degraded.append("the last reload was refused; the previous policy stays in use")
-        files = bridge.file_problems()
-        # Publications can have the same files.
-        degraded += dict.fromkeys(text for texts in files.values() for text in texts)
+        files = {kind: set(texts) for kind, texts in bridge.file_problems().items()}
+        degraded += [text for texts in files.values() for text in sorted(texts)]
+        # Listeners can have publications of the same name, with the same files.
+        degraded = list(dict.fromkeys(degraded))
         gauges = dict(self._gauges())
         for kind, texts in files.items():
             gauges[metrics.FILE_PROBLEMS.name, (kind.value,)] = len(texts)

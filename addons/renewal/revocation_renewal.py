@@ -26,7 +26,7 @@ from ibcm_bridge.policy_file.crl_files import crl_files, read_crl_files
 
 logger = logging.getLogger(__name__)
 
-_LIST_STAYS = "; the current list stays in use"
+_LIST_STAYS = "; the lists in use do not change"
 
 RETRY_SECONDS = 300.0
 """The time to the next attempt after a failed fetch, in seconds."""

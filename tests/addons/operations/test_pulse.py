@@ -236,6 +236,23 @@ def test_lists_that_are_not_valid_yet_degrade_it(observed: Observed) -> None:
     assert set(current(state).values()) == {0.0}
 
 
+def test_a_problem_of_publications_of_the_same_name_counts_once(lab: Lab, tmp_path: Path) -> None:
+    policy = changed(lab.policy, tmp_path / "audit.jsonl")
+    (listener,) = policy.listeners
+    other = dataclasses.replace(listener, address=("127.0.0.2", 0))
+    policy = dataclasses.replace(policy, listeners=(listener, other))
+    passed = datetime.timedelta(days=-40)
+    with contextlib.closing(Bridge(policy, clock=lambda: utc_now() + passed)) as bridge:
+        for renewal in bridge.generation.renewals:
+            if isinstance(renewal, ListsRenewal):
+                renewal._problems.update(["a problem"])
+        state = Pulse(bridge, Numbers(), OwnBoard()).state()
+    # Two trusts, each with the lists of two authorities.
+    assert len(state.degraded) == 2 * 2 + 2
+    assert state.gauges[metrics.DEGRADED.name, ()] == 6
+    assert state.gauges[metrics.FILE_PROBLEMS.name, ("lists",)] == 2
+
+
 def test_a_bridge_whose_clamd_does_not_respond_is_degraded_and_ready(
     observed: Observed, tmp_path: Path
 ) -> None:

@@ -469,6 +469,6 @@ def test_a_failing_fetch_is_logged_once_and_so_is_its_recovery(
     assert waits == [RETRY_SECONDS, RETRY_SECONDS, 3_600, 3_600]
     lines = [record.getMessage() for record in caplog.records]
     assert len(lines) == 2
-    assert "status 404; the current list stays in use" in lines[0]
+    assert "status 404; the lists in use do not change" in lines[0]
     assert "can be fetched again" in lines[1]
     assert current == [lines[:1], lines[:1], [], []]
