@@ -77,7 +77,11 @@ def _refused(exchange: Exchange, statuses: Collection[int]) -> Judgement:
     stop = _stop(exchange)
     if stop is not Stop.AT_PERIMETER:
         late = "too late: " if stop is Stop.INSIDE else "not refused: "
-        return _failed(_REFUSED, f"{late}{arrival(exchange.received[0])} arrived", stop)
+        arrived = exchange.received[0]
+        itself = ""
+        if not arrived.complete and arrived.status:
+            itself = ", and the site system refused it itself"
+        return _failed(_REFUSED, f"{late}{arrival(arrived)} arrived{itself}", stop)
     why = seen(exchange.result)
     match exchange.result:
         case Response(status=status) if status < 400 or status in _NOT_REFUSALS - {*statuses}:
@@ -107,7 +111,7 @@ def _given_up(exchange: Exchange, limit: str) -> Judgement:
     result = exchange.result
     if isinstance(result, Hang):
         return _with_limit(_hang(expected, exchange), limit)
-    if not exchange.received:
+    if not is_forwarded(exchange):
         return _failed(expected, f"the request was refused: {seen(result)}")
     if isinstance(result, Response) and result.status < 500:
         return _failed(expected, f"the client received {seen(result)}")
@@ -143,6 +147,9 @@ def _passed(
         expected += f", without {', '.join(dropped)}"
     if isinstance(exchange.result, Hang):
         return _hang(expected, exchange)
+    if broken := [request for request in exchange.received if not request.complete]:
+        received = f"the client received {seen(exchange.result)}"
+        return _failed(expected, f"{arrival(broken[0])} arrived; {received}")
     if len(exchange.received) != 1:
         arrived = len(exchange.received) or "nothing"
         return _failed(expected, f"{arrived} arrived; the client received {seen(exchange.result)}")
@@ -167,7 +174,7 @@ def _kept_back(exchange: Exchange, secrets: Collection[bytes]) -> Judgement:
     expected = f"the request is forwarded, and the response does not contain {named}"
     if isinstance(exchange.result, Hang):
         return _hang(expected, exchange)
-    if not exchange.received:
+    if not is_forwarded(exchange):
         # Otherwise, the absence of the secret would prove nothing.
         return _failed(expected, f"the request was refused: {seen(exchange.result)}")
     if isinstance(exchange.result, Response):
@@ -225,9 +232,15 @@ def seen(result: ClientResult) -> str:
     return str(result)
 
 
+def is_forwarded(exchange: Exchange) -> bool:
+    """Return whether a complete request arrived."""
+    return any(request.complete for request in exchange.received)
+
+
 def arrival(received: ReceivedRequest) -> str:
-    """Describe a request that arrived."""
-    return f"{received.method} {received.target[:200]} ({received.site_system})"
+    """Describe a request that arrived, or the bytes that are not one."""
+    named = f"{received.method} {received.target[:200]} ({received.site_system})"
+    return named if received.complete else f"a malformed or unfinished request, {named},"
 
 
 def is_cancellation(received: ReceivedRequest) -> bool:
@@ -254,6 +267,9 @@ def _stop(exchange: Exchange) -> Stop:
     arrived = [request for request in exchange.received if not is_cancellation(request)]
     if not arrived:
         return Stop.AT_PERIMETER
+    if not any(request.complete for request in arrived):
+        # Whatever the client received: the site system cannot have accepted it.
+        return Stop.INSIDE
     result = exchange.result
     good = isinstance(result, Response) and result.status < 400 and result.body != ERROR_PAGE
     # A management point refuses a message with 200 and an empty body (protocol.md 1.7).

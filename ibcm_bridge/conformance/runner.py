@@ -199,7 +199,8 @@ def _run(
         return judgement, exchanges
     if late:
         difference = f"after the response, {arrival(late[0])} arrived"
-        return Judgement(Outcome.FAIL, judgement.expected, difference, Stop.NOT_AT_ALL), exchanges
+        stop = Stop.NOT_AT_ALL if any(request.complete for request in late) else Stop.INSIDE
+        return Judgement(Outcome.FAIL, judgement.expected, difference, stop), exchanges
     return (_failed(f"after the check, {why}") if why else judgement), exchanges
 
 
@@ -213,8 +214,12 @@ def _is_sane(
     exchange = subject.send(sanity.make, to=sanity.to, client=sanity.client, at_most=at_most)
     patience.note(exchange.result)
     assert isinstance(exchange.sent, Request)
-    *before, last = exchange.received or (None,)
-    late = [request for request in before if request and not is_cancellation(request)]
+    last = next((request for request in reversed(exchange.received) if request.complete), None)
+    late = [
+        request
+        for request in exchange.received
+        if request is not last and not is_cancellation(request)
+    ]
     good = isinstance(exchange.result, Response) and exchange.result.status in sanity.statuses
     if good and last is not None and last.target == exchange.sent.target:
         return "", late

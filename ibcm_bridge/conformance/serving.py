@@ -109,6 +109,7 @@ def serving(
         user_authentication=AnyUserOfAConnection,
         namespace=here,
         fixed_ports=fixed_ports,
+        unfinished=True,
     ) as site:
         at = (str(address), RECORDS_PORT if fixed_ports else 0)
         with listening_at(at):

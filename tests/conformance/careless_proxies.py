@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import select
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -24,6 +25,7 @@ type Serve = Callable[[socket.socket, Connect], None]
 
 class _Server(ThreadingTCPServer):
     daemon_threads = True
+    request_queue_size = 100
 
     def handle_error(self, *_: object) -> None:
         """A client that ends its connection is not an error of the server."""
@@ -31,14 +33,14 @@ class _Server(ThreadingTCPServer):
 
 @contextmanager
 def proxy(
-    pki: Path, name: str, site_system: tuple[str, int], serve: Serve
+    pki: Path, certificate: str, site_system: tuple[str, int], serve: Serve
 ) -> Iterator[tuple[str, int]]:
     """Run a proxy with the certificates of a kit; return its address."""
     inside = ssl.create_default_context(cafile=str(pki / "authorities.pem"))
     inside.check_hostname = False
     inside.load_cert_chain(pki / "bridge-client.pem", pki / "bridge-client.key")
     outside = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    outside.load_cert_chain(pki / f"{name}.pem", pki / f"{name}.key")
+    outside.load_cert_chain(pki / f"{certificate}.pem", pki / f"{certificate}.key")
 
     def connect() -> socket.socket:
         return inside.wrap_socket(socket.create_connection(site_system, SECONDS))
@@ -86,3 +88,30 @@ def _head(client: socket.socket) -> bytes:
             return b""
         head += data
     return head
+
+
+def copied_bytes(seconds: float) -> Serve:
+    """Connect at once, and copy bytes in both directions unread, until nothing comes in time."""
+
+    def serve(client: socket.socket, connect: Connect) -> None:
+        with connect() as leg:
+            ends = {client: leg, leg: client}
+            while ready := select.select([*ends], [], [], seconds)[0]:
+                for end in ready:
+                    while (data := _waiting(end)) is not None:
+                        if not data:
+                            return
+                        ends[end].sendall(data)
+
+    return serve
+
+
+def _waiting(end: socket.socket) -> bytes | None:
+    """Read what has arrived; empty at the end of the connection, None if it is nothing."""
+    end.settimeout(0)
+    try:
+        return end.recv(65_536)
+    except ssl.SSLWantReadError:
+        return None
+    finally:
+        end.settimeout(SECONDS)

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from ibcm_bridge.conformance.arrivals import Arrivals
 from ibcm_bridge.lab.site_systems.records import ReceivedRequest, Records
 
 
-def record(target: str) -> ReceivedRequest:
+def record(target: str, port: int = 1, **changes: Any) -> ReceivedRequest:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    return ReceivedRequest(now, "x", "GET", target, (), b"", 0, "", None, None, "", 1, 200)
+    found = ReceivedRequest(now, "x", "GET", target, (), b"", 0, "", None, None, "", port, 200)
+    return replace(found, **changes)
+
+
+class Open:
+    """Records, and requests whose rest may still arrive."""
+
+    def __init__(self) -> None:
+        self.records = Records()
+        self.unfinished: list[ReceivedRequest] = []
+
+    def since(self, position: int) -> tuple[tuple[ReceivedRequest, ...], int]:
+        found, position = self.records.since(position)
+        return (*found, *self.unfinished), position
 
 
 def targets(requests: tuple[ReceivedRequest, ...]) -> list[str]:
@@ -54,3 +69,45 @@ def test_no_request_is_lost_when_old_records_are_removed() -> None:
     records.clear()
     records.add(record("f"))
     assert targets(arrivals.alone().new()) == ["f"]
+
+
+def unfinished(target: str, port: int, *, ended: bool = False) -> ReceivedRequest:
+    return record(target, port, complete=False, ended=ended)
+
+
+def test_an_unfinished_request_arrives_once() -> None:
+    evidence = Open()
+    arrivals = Arrivals(evidence)
+    evidence.unfinished = [unfinished("/half", 1)]
+    assert targets(arrivals.alone().new()) == ["/half"]
+    assert arrivals.alone().new() == ()
+    evidence.unfinished = []
+    evidence.records.add(unfinished("/half", 1, ended=True))
+    assert arrivals.alone().new() == ()
+    # The next one on another connection.
+    evidence.records.add(unfinished("/half", 2, ended=True))
+    assert targets(arrivals.alone().new()) == ["/half"]
+
+
+def test_an_unfinished_request_does_not_belong_to_another_check() -> None:
+    evidence = Open()
+    arrivals = Arrivals(evidence)
+    marked = arrivals.beside("m-1")
+    evidence.unfinished = [unfinished("/m-1/half", 1)]
+    assert arrivals.alone().new() == ()
+    # Its client has now sent the rest.
+    evidence.unfinished = []
+    evidence.records.add(record("/m-1/half"))
+    assert [request.complete for request in marked.new()] == [True]
+    evidence.records.add(unfinished("/m-1/other", 2, ended=True))
+    assert arrivals.alone().new() == ()
+    assert targets(marked.new()) == ["/m-1/other"]
+    evidence.records.add(replace(unfinished("/x", 3, ended=True), body=b"POST /x\r\nx: m-1"))
+    assert arrivals.alone().new() == ()
+    assert targets(marked.new()) == ["/x"]
+
+
+def test_an_unfinished_request_of_an_earlier_run_belongs_to_no_check() -> None:
+    evidence = Open()
+    evidence.unfinished = [unfinished("/earlier", 1)]
+    assert Arrivals(evidence).alone().new() == ()

@@ -249,3 +249,38 @@ def test_the_first_judgement_that_is_not_a_pass_decides() -> None:
     worse = Judgement(Outcome.FAIL, "c", "second")
     assert all_of(good, bad, worse) is bad
     assert all_of(good, good) == good
+
+
+def broken(status: int) -> ReceivedRequest:
+    return arrived(complete=False, status=status, headers=(), body=b"CCM_POST / HTTP/1.1")
+
+
+@pytest.mark.parametrize("result", [response(400), response(200), ConnectionEnded("no response")])
+def test_malformed_bytes_that_arrive_are_too_late(result: ClientResult) -> None:
+    found = refused(exchange(result, broken(400)))
+    assert judged(found) == (Outcome.FAIL, Stop.INSIDE)
+    assert found.difference == (
+        "too late: a malformed or unfinished request, CCM_POST /ccm_system/request "
+        "(management-point), arrived, and the site system refused it itself"
+    )
+
+
+def test_half_a_request_that_arrives_is_too_late() -> None:
+    found = ended(exchange(response(408), broken(0)), "body")
+    assert judged(found) == (Outcome.FAIL, Stop.INSIDE)
+    assert found.difference.endswith("(management-point), arrived")
+
+
+def test_half_a_request_is_not_forwarded() -> None:
+    for judgement in (
+        passed(exchange(response(200), broken(0))),
+        passed(exchange(response(200), arrived(), broken(0))),
+        given_up(exchange(response(504), broken(0)), "response"),
+        kept_back(exchange(response(200), broken(0)), b"corp.example"),
+    ):
+        assert judgement.outcome is Outcome.FAIL
+
+
+def test_an_accepted_request_beside_malformed_bytes_is_not_stopped() -> None:
+    found = refused(exchange(response(200), arrived(), broken(400)))
+    assert judged(found) == (Outcome.FAIL, Stop.NOT_AT_ALL)

@@ -8,7 +8,7 @@ import pytest
 
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.conformance.evidence import RemoteEvidence
-from ibcm_bridge.conformance.kit import records_address
+from ibcm_bridge.conformance.kit import Client, records_address
 from ibcm_bridge.conformance.serving import serving
 from ibcm_bridge.conformance.subject_file import SCHEMA
 from ibcm_bridge.lab.errors import LabError
@@ -40,6 +40,18 @@ def test_only_the_suite_reads_the_records(suite_lab: SuiteLab) -> None:
     requests, position = evidence.since(0)
     assert len(requests) == position
     assert evidence.since(position) == ((), position)
+    sent = b"GET / HTTP/1.1\r\nHost : x\r\n\r\n\xff"
+    with LabClient(
+        suite_lab.site.management_point,
+        "mp01.corp.example",
+        trust=kit.root,
+        credential=kit.clients[Client.COMPUTER],
+    ) as client:
+        client.connect().sendall(sent)
+        client.connect().recv(1)
+    ((malformed,), position) = evidence.since(position)
+    assert ((malformed,), position) == suite_lab.site.since(position - 1)
+    assert (malformed.complete, malformed.ended, malformed.body) == (False, True, sent)
     evidence.close()
 
 

@@ -23,7 +23,8 @@ from ibcm_bridge.lab.protocol.content import PACED_SIZE, Pace, content, paced_na
 from ibcm_bridge.lab.protocol.uploads import Upload
 
 ORDER = Order.BESIDE
-"""These checks mostly wait. Each target has the marker of the check."""
+"""These checks mostly wait. Each request has the marker of the check in its target, or else in a
+field, and in its first piece: a proxy may forward it as it arrives."""
 
 _DP = "distribution-point"
 _MP = "management-point"
@@ -98,7 +99,7 @@ def stalled_head(subject: Subject) -> Judgement:
 
     Requirement: HTTP-1.1. Source: RFC 9110 15.5.9.
     """
-    half = _get(subject)[:60]
+    half, _ = _begun(subject, _get(subject))
     return ended(subject.send_slowly((half,), limit="head", to=_DP), "head")
 
 
@@ -107,7 +108,8 @@ def head_byte_by_byte(subject: Subject) -> Judgement:
 
     Requirement: HTTP-1.1. Source: CVE-2007-6750.
     """
-    return ended(_byte_by_byte(subject, _get(subject), "head", to=_DP), "head")
+    first, rest = _begun(subject, _get(subject))
+    return ended(_byte_by_byte(subject, rest, "head", head=first, to=_DP), "head")
 
 
 def stalled_head_without_tls(subject: Subject) -> Judgement:
@@ -116,7 +118,8 @@ def stalled_head_without_tls(subject: Subject) -> Judgement:
     Requirement: HTTP-1.1. Source: RFC 9110 15.5.9.
     """
     request = requests.state_message(subject.senders(Client.COMPUTER))
-    half = subject.bytes_of(request, _FSP)[:30]
+    marked = replace(request, target=f"{request.target}?{subject.marker}")
+    half, _ = _begun(subject, subject.bytes_of(marked, _FSP))
     exchange = subject.send_slowly((half,), limit="head", to=_FSP, client=Client.NONE, tls=False)
     return ended(exchange, "head")
 
@@ -148,7 +151,8 @@ def slow_head(subject: Subject) -> Judgement:
     Requirement: HTTP-1.1. Source: RFC 9112 2.2.
     """
     request = _head_of(subject)(subject.senders(Client.COMPUTER))
-    pieces = _pieces(subject.bytes_of(request, _DP))
+    first, rest = _begun(subject, subject.bytes_of(request, _DP))
+    pieces = (first, *_pieces(rest, 3))
     return passed(subject.send_slowly(pieces, pause=_PAUSE, limit="head", to=_DP, request=request))
 
 
@@ -158,7 +162,7 @@ def slow_body(subject: Subject) -> Judgement:
     Requirement: HTTP-1.1. Source: RFC 9112 6.3.
     """
     created, fragment = _fragment(subject)
-    pieces = _pieces(subject.bytes_of(fragment, _MP))
+    pieces = _pieces(subject.bytes_of(fragment, _MP), 4)
     sent = subject.send_slowly(pieces, pause=_PAUSE, limit="body", request=fragment)
     return all_of(passed(created), passed(sent))
 
@@ -196,7 +200,10 @@ def body_of_a_terabyte(subject: Subject) -> Judgement:
     Requirement: BRIDGE-INSPECT. Source: RFC 9110 15.5.14.
     """
     message = requests.inventory(subject.senders(Client.COMPUTER))
-    large = replace(message, headers=(*message.headers, _TERABYTE))
+    # The target of a message is fixed.
+    agent = ("User-Agent", f"ccmhttp {subject.marker}")
+    fields = [field for field in message.headers if field[0] != agent[0]]
+    large = replace(message, headers=(agent, *fields, _TERABYTE))
     # It would stop in the middle, too: that is another check.
     return refused(subject.send_bytes(subject.bytes_of(large, _MP)))
 
@@ -216,8 +223,14 @@ def _byte_by_byte(
     return subject.send_slowly(pieces, pause=pause, limit=limit, to=to, tls=tls)
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
-    size = -(-len(data) // 4)
+def _begun(subject: Subject, data: bytes) -> tuple[bytes, bytes]:
+    """Return the beginning of a head, to the marker in its target, and the rest."""
+    end = data.index(subject.marker.encode()) + len(subject.marker)
+    return data[:end], data[end:]
+
+
+def _pieces(data: bytes, number: int) -> Iterator[bytes]:
+    size = -(-len(data) // number)
     return (data[first : first + size] for first in range(0, len(data), size))
 
 

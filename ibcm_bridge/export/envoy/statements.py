@@ -51,7 +51,8 @@ _ROWS: Statements = {
     ExportRule.HEAD_SIZE: yes("max_request_headers_kb, and max_headers_count (431)"),
     ExportRule.SLOW_CLIENT: part(
         "request_headers_timeout and idle_timeout; an idle connection is closed 5 s later, and a "
-        "body that arrives byte by byte does not end"
+        "body that arrives byte by byte does not end; the site system gets the body while it "
+        "arrives"
     ),
     ExportRule.CODING: yes("the Lua filter refuses Transfer-Encoding (411)"),
     ExportRule.CONNECTION: no(

@@ -53,7 +53,8 @@ _ROWS: Statements = {
     ),
     ExportRule.SLOW_CLIENT: part(
         "timeout http-request and http-keep-alive; timeout client is for the time between two "
-        "reads, so a body that arrives byte by byte does not end"
+        "reads, so a body that arrives byte by byte does not end; the site system gets the body "
+        "while it arrives"
     ),
     ExportRule.CODING: yes("Transfer-Encoding is refused (411)"),
     ExportRule.CONNECTION: yes("Connection is compared with the fields of the role (400)"),

@@ -43,6 +43,13 @@ class ReceivedRequest:
     tls_version: str = ""
     """`TLS 1.3`; empty without TLS."""
     tls_resumed: bool = False
+    complete: bool = True
+    """False for bytes that are not a request: malformed, or the beginning of one (`unfinished`).
+
+    Then `time` is that of the first byte, there are no `headers`, and `body` has the first bytes of
+    everything, also of the head; `sha256` refers to these, and `size` to all."""
+    ended: bool = True
+    """False for the beginning of a request whose rest may still arrive."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ How it works:
    site system uses one; its path must end at the lab's root. Directories that require a certificate
    return 403 for other defects, as IIS does (403.7, 403.13, 403.16, 403.17).
 2. If a directory requires a user, the connection's `UserAuthentication` authenticates the user.
-3. It records each ClientHello, and each request just before its response is sent (`records`).
+3. It records each ClientHello, and each request just before its response is sent (`records`). If
+   the lab asks for it, also what arrives and is not a complete request (`unfinished`).
 """
 
 from __future__ import annotations
@@ -63,6 +64,7 @@ from ibcm_bridge.lab.site_systems.stand_ins import (
     StandIn,
 )
 from ibcm_bridge.lab.site_systems.streams import Stream, TlsStream, until_closed, write
+from ibcm_bridge.lab.site_systems.unfinished import UnfinishedRequests
 from ibcm_bridge.lab.site_systems.user_authentication import (
     AnyUserAccepted,
     AuthenticationStep,
@@ -96,12 +98,14 @@ class SiteSystems:
         namespace: Namespace = HERE,
         key_log: Path | None = None,
         fixed_ports: bool = False,
+        unfinished: bool = False,
     ) -> None:
         """With `fixed_ports`, or in a separate namespace, they listen on the ports in `stand_ins`.
 
         `stand_ins`: the site systems, by role. `names`: those in replies. `cloud`: content that is
         elsewhere. `ports`: role -> port, instead of free ones. `key_log`: the file for the TLS
-        secrets of the site systems. Only a `LabPki` can enroll clients.
+        secrets of the site systems. Only a `LabPki` can enroll clients. `unfinished`: also record
+        what is not a complete request.
         """
         self._stand_ins = stand_ins
         self._namespace = namespace
@@ -110,6 +114,7 @@ class SiteSystems:
         self._user_authentication = user_authentication
         self._revoked = {entry.serial_number for crl in pki.crls() for entry in crl}
         self.records = Records()
+        self._unfinished = UnfinishedRequests(self.records) if unfinished else None
         self._tasks: set[asyncio.Future[None]] = set()
         self._contexts = {
             role: server_context(stand_in, pki, key_log, self._noting(role))
@@ -159,8 +164,11 @@ class SiteSystems:
         return self.records.received()
 
     def since(self, position: int) -> tuple[tuple[ReceivedRequest, ...], int]:
-        """Return the recorded requests from a position on, and the next position."""
-        return self.records.since(position)
+        """Return the recorded requests from a position on, and the next position.
+
+        With `unfinished`, then what is not yet a request (`UnfinishedRequests.since`).
+        """
+        return (self._unfinished or self.records).since(position)
 
     def handshakes(self) -> tuple[Handshake, ...]:
         """Return the recorded ClientHellos."""
@@ -226,6 +234,9 @@ class SiteSystems:
 
     def _listen(self, stand_in: StandIn, listener: socket) -> tuple[HTTPServer, Callable[[], None]]:
         def respond(http_request: HTTPServerRequest) -> None:
+            stream = cast(Stream, cast(HTTP1Connection, http_request.connection).stream)
+            if stream.unfinished is not None:
+                stream.unfinished.complete()
             # The event loop has only weak references to tasks.
             task = asyncio.ensure_future(self._respond(stand_in, http_request))
             self._tasks.add(task)
@@ -240,6 +251,9 @@ class SiteSystems:
             stream.peer_port = address[1]
             verifies = verified_users if stand_in.verifies_users else self._user_authentication
             stream.user_authentication = verifies()
+            if self._unfinished is not None:
+                stream.unfinished = self._unfinished.begin(stand_in.role, address[1])
+                stream.ended = self._unfinished.end
             server.handle_stream(stream, address)
 
         server = HTTPServer(respond, max_body_size=MAX_BODY)
