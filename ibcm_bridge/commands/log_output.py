@@ -81,7 +81,10 @@ _format = LogFormat.TEXT
 
 
 def say(text: str, level: int = logging.INFO, prefix: str = "ibcm-bridge: ") -> None:
-    """Print lines about the bridge itself, at every level of the log, in its format."""
+    """Print lines of the command itself, at every level of the log, in its format.
+
+    They have no time: `report` prints those of a bridge that serves.
+    """
     if sys.stderr is None:
         return
     if _format is LogFormat.JSON:
@@ -90,6 +93,19 @@ def say(text: str, level: int = logging.INFO, prefix: str = "ibcm-bridge: ") -> 
         return
     lines = "\n".join(f"{prefix}{line}" for line in text.splitlines())
     print(_for_journal(lines, level) if _is_journal() else lines, file=sys.stderr, flush=True)
+
+
+def report(text: str, level: int = logging.INFO) -> None:
+    """Print lines about a running bridge: as `say`, but with a time where other lines have one."""
+    if _format is LogFormat.JSON or _is_journal():
+        say(text, level)
+        return
+    timed = UtcFormatter()
+    lines = (
+        logging.LogRecord("ibcm-bridge", level, "", 0, line, None, None)
+        for line in text.splitlines()
+    )
+    say("\n".join(map(timed.format, lines)), level, prefix="")
 
 
 def _for_journal(text: str, level: int) -> str:

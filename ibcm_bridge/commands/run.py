@@ -19,7 +19,7 @@ from ibcm_bridge.commands.common import (
     read_policy,
 )
 from ibcm_bridge.commands.early_signals import Hangups, early_signals
-from ibcm_bridge.commands.log_output import LogFormat, say
+from ibcm_bridge.commands.log_output import LogFormat, report, say
 from ibcm_bridge.commands.startup import add_options, make_startup
 from ibcm_bridge.commands.workers import worker_count, workers_refusal
 
@@ -147,21 +147,21 @@ def _read_again(
 
 def _report_reload(digest: str, problems: Sequence[str]) -> None:
     for problem in problems:
-        say(f"reload: {problem}", logging.ERROR)
+        report(f"reload: {problem}", logging.ERROR)
     if problems:
-        say(f"reload refused; the policy in use stays {digest}", logging.ERROR)
+        report(f"reload refused; the policy in use stays {digest}", logging.ERROR)
     else:
-        say(f"reload done; the policy in use is {digest}")
+        report(f"reload done; the policy in use is {digest}")
 
 
 def _print_start(addresses: list[Address], findings: list[Finding]) -> None:
     from ibcm_bridge.policy.addresses import address_text
 
     for address in addresses:
-        say(f"listening on {address_text(address)}")
+        report(f"listening on {address_text(address)}")
     for finding in findings:
         if finding.level == "fact":
-            say(finding_line(finding))
+            report(finding_line(finding))
 
 
 def _read_policies(options: argparse.Namespace) -> Policy | None:
@@ -220,7 +220,7 @@ def _run_bridge(options: argparse.Namespace, hangups: Hangups) -> int:
 
     def ready(addresses: list[Address]) -> None:
         if page is not None:
-            say(f"traffic is shown on {page.url}")
+            report(f"traffic is shown on {page.url}")
         _print_start(addresses, findings)
         notify(READY)
 
@@ -247,9 +247,9 @@ def _run_bridge(options: argparse.Namespace, hangups: Hangups) -> int:
         say(f"cannot start: {error}", logging.ERROR)
         return EXIT_PROBLEM
     except WorkersError as error:
-        say(f"stopped: {error}", logging.ERROR)
+        report(f"stopped: {error}", logging.ERROR)
         return EXIT_PROBLEM
     if drained:
-        say("drained")
-    say("stopped")
+        report("drained")
+    report("stopped")
     return 0

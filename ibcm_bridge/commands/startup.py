@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ibcm_bridge.commands.log_output import say
+from ibcm_bridge.commands.log_output import report, say
 
 if TYPE_CHECKING:
     from ibcm_bridge.addons.run.handover import Inherited
@@ -55,7 +55,7 @@ def make_startup(options: argparse.Namespace, policy: Policy) -> Startup:
     from ibcm_bridge.addons.operations.service_manager import passed_files
     from ibcm_bridge.addons.run.startup import Startup
 
-    startup, path = Startup(say=say), control_path(options)
+    startup, path = Startup(say=report), control_path(options)
     with contextlib.ExitStack() as stack:
         stack.callback(startup.close)
         if passed := passed_files():

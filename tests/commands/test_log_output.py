@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import logging
 import os
@@ -12,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from ibcm_bridge.commands import log_output
 from ibcm_bridge.commands.log_output import (
     JournalFormatter,
     JsonFormatter,
     LogFormat,
     UtcFormatter,
     log_to_standard_error,
+    report,
     say,
 )
 from ibcm_bridge.commands.main import main
@@ -105,6 +108,28 @@ def test_lines_about_the_bridge_have_priorities_for_journald_too(
         "<3>ibcm-bridge: reload refused; the policy in use stays 0123",
         "<6>ibcm-bridge: reload done; the policy in use is 4567",
     ]
+
+
+def test_lines_about_a_running_bridge_have_a_time_as_all_others(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = datetime.datetime.now(datetime.UTC)
+    _report_reload("0123", ["bridge.yaml:3: wrong"])
+    report("drained")
+    printed = [line.split(" ", 2) for line in capsys.readouterr().err.splitlines()]
+    assert [(level, text) for _, level, text in printed] == [
+        ("ERROR", "ibcm-bridge: reload: bridge.yaml:3: wrong"),
+        ("ERROR", "ibcm-bridge: reload refused; the policy in use stays 0123"),
+        ("INFO", "ibcm-bridge: drained"),
+    ]
+    ended = datetime.datetime.now(datetime.UTC)
+    for text, _, _ in printed:
+        time = datetime.datetime.fromisoformat(text)
+        assert begun - datetime.timedelta(milliseconds=1) <= time <= ended
+        assert time.utcoffset() == datetime.timedelta(0)
+    monkeypatch.setattr(log_output, "_format", LogFormat.JSON)
+    report("drained")
+    assert json.loads(capsys.readouterr().err)["message"] == "drained"
 
 
 @pytest.mark.parametrize("stream", [None, "closed"])

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ibcm_bridge.lab.protocol.client import Response
@@ -22,6 +23,14 @@ def until(condition: Callable[[], object], what: str = "it", seconds: float = DE
         assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s"
         threading.Event().wait(0.005)
     return found
+
+
+_SAID = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00 [A-Z]+ ibcm-bridge: (.*)\n?")
+
+
+def said(lines: Iterable[str]) -> list[str]:
+    """What the log says about the running bridge: the texts of lines with a time."""
+    return [found[1] for line in lines if (found := _SAID.fullmatch(line))]
 
 
 def read_to_end(connection: socket.socket) -> bytes:

@@ -28,6 +28,7 @@ from tests.integration.commands import (
 )
 from tests.integration.lab import Lab
 from tests.integration.raw_site_system import Peer, RawSiteSystem
+from tests.integration.reading import said
 
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
 POLICY = "/SMS_MP/.sms_pol?{LAB00001}.1_00"  # streamed to the client
@@ -75,7 +76,7 @@ def test_a_signal_stops_an_idle_bridge_at_once(
         assert lab.read_to_end(silent) == b""
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(bridge.address, 10)
-    assert bridge.lines[-1] == "ibcm-bridge: stopped\n"
+    assert said(bridge.lines[-1:]) == ["stopped"]
     (record,) = bridge.audit()
     assert record["verdict"] == "allow"
 
@@ -136,7 +137,8 @@ def test_a_second_signal_cuts_a_download_off_and_it_is_recorded(
         os.kill(bridge.pid, signal.SIGTERM)
         lab.until(lambda: exit_status(bridge) is not None, "the end")
         assert exit_status(bridge) == 0
-    assert "ibcm-bridge: drained\n" not in bridge.lines
+    assert said(bridge.lines[-1:]) == ["stopped"]
+    assert "drained" not in said(bridge.lines)
     (record,) = bridge.audit()
     assert (record["status"], record["bytes_to_client"]) == (200, 10)
     assert record["note"]
@@ -186,7 +188,7 @@ def test_a_tunnel_and_a_request_are_drained(
         tunneled.close()
         lab.until(lambda: exit_status(bridge) is not None, "the end")
         assert exit_status(bridge) == 0
-    assert bridge.lines[-2:] == ["ibcm-bridge: drained\n", "ibcm-bridge: stopped\n"]
+    assert said(bridge.lines[-2:]) == ["drained", "stopped"]
     request, tunnel = bridge.audit()
     assert (request["status"], tunnel["event"]) == (200, "tunnel")
 
@@ -222,7 +224,7 @@ def test_pki_and_run_with_the_shipped_policy_twice(
                 ": fsp.internet.example: no encryption, no client authentication"
                 in bridge.stderr.readline()
             )
-            assert bridge.stderr.readline() == f"ibcm-bridge: listening on 127.0.0.1:{port}\n"
+            assert said([bridge.stderr.readline()]) == [f"listening on 127.0.0.1:{port}"]
             url = f"https://bridge.internet.example:{port}{MP_LIST}"
             curl = ["curl", "--silent", "--noproxy", "*", "--cacert", "pki/root.pem"]
             curl += ["--resolve", f"bridge.internet.example:{port}:127.0.0.1"]

@@ -42,7 +42,7 @@ from ibcm_bridge.storage.audit_files import read_lines
 from ibcm_bridge.storage.binding_registry import Registry
 from tests.audit.chains import problems, verified
 from tests.integration.credentials import Credentials
-from tests.integration.reading import until
+from tests.integration.reading import said, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers require Linux")
 
@@ -134,8 +134,8 @@ def post(client: LabClient, body: bytes) -> Response:
 def test_the_parent_has_two_workers_and_reports_once(bridge: Workers) -> None:
     assert len(bridge.workers) == 2
     # The last of the lines at the start.
-    number = "ibcm-bridge: workers: 2 processes serve all clients\n"
-    until(lambda: number in bridge.lines, "the number", SOON)
+    number = "workers: 2 processes serve all clients"
+    until(lambda: number in said(bridge.lines), "the number", SOON)
     listening = [
         line for line in bridge.lines if f"listening on 127.0.0.1:{bridge.address[1]}" in line
     ]
@@ -461,7 +461,7 @@ def test_a_signal_stops_all_workers_after_the_requests_under_way(
         os.kill(bridge.pid, number)
         assert bridge.stop() == 0
     assert not any(runs(pid) for pid in workers)
-    assert bridge.lines[-1] == "ibcm-bridge: stopped\n"
+    assert said(bridge.lines[-1:]) == ["stopped"]
     (record,) = bridge.audit()
     assert record["event"] == "tunnel"
     with pytest.raises(ConnectionRefusedError):
@@ -513,7 +513,7 @@ def test_records_on_standard_output_are_whole_lines(
 
 
 def outcomes(bridge: Workers) -> list[str]:
-    return [line for line in bridge.lines if line.startswith("ibcm-bridge: reload ")]
+    return [text for text in said(bridge.lines) if text.startswith("reload ")]
 
 
 def listens(address: tuple[str, int]) -> bool:
@@ -533,7 +533,7 @@ def reloaded(bridge: Workers, text: str) -> str:
     bridge.policy_file.write_text(text, "utf-8")
     os.kill(bridge.pid, signal.SIGHUP)
     until(lambda: len(outcomes(bridge)) > count, "the outcome", SOON)
-    return outcomes(bridge)[-1].strip()
+    return outcomes(bridge)[-1]
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -548,8 +548,8 @@ def test_a_reload_during_a_drain_is_refused(
         until(lambda: not listens(bridge.address), "the end of listening", SOON)
         refused = reloaded(bridge, bridge.policy_file.read_text("utf-8") + "# changed\n")
         assert client.request("GET", MP_LIST).status == 200
-    assert refused == f"ibcm-bridge: reload refused; the policy in use stays {digest}"
-    assert f"ibcm-bridge: reload: {DRAINING}\n" in bridge.lines
+    assert refused == f"reload refused; the policy in use stays {digest}"
+    assert f"reload: {DRAINING}" in said(bridge.lines)
     assert bridge.stop() == 0
 
 
@@ -576,7 +576,7 @@ def test_all_workers_reload_or_none_does(
     with bridge.client(credentials.computer, TUNNELED["management-point"]) as kept:
         assert kept.request("GET", MP_LIST).status == 200
         assert digests() == {one}
-        assert reloaded(bridge, second) == f"ibcm-bridge: reload done; the policy in use is {two}"
+        assert reloaded(bridge, second) == f"reload done; the policy in use is {two}"
         until(lambda: not listens(old), "the end of the first listener", SOON)
         assert kept.request("GET", MP_LIST).status == 200
     # The record of a tunnel is written at its end.
@@ -586,7 +586,7 @@ def test_all_workers_reload_or_none_does(
     assert digests() == {two}
     bridge.kill_a_worker()
     assert digests() == {two}, "a successor has the policy in use"
-    refused = f"ibcm-bridge: reload refused; the policy in use stays {two}"
+    refused = f"reload refused; the policy in use stays {two}"
     assert reloaded(bridge, second.replace("workers: 2", "workers: 3")) == refused
     assert reloaded(bridge, second + "unknown: 1\n") == refused
     assert any(f"{bridge.policy_file}:" in line and "unknown" in line for line in bridge.lines)

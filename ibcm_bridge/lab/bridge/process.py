@@ -260,7 +260,7 @@ class RunningBridge:
                     self.stop()
                     reader.join()
                     return False
-                if line.startswith("ibcm-bridge: listening on "):
+                if "ibcm-bridge: listening on " in line:
                     return True
         except queue.Empty:
             self.stop()
