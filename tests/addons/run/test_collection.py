@@ -27,6 +27,7 @@ gc.freeze = freeze
 from ibcm_bridge.commands.main import main
 sys.exit(main())
 """
+START_SECONDS = 60.0
 FROZEN = "frozen by exclude_from_collection\n"
 
 
@@ -58,7 +59,7 @@ def test_each_process_that_serves_excludes_its_objects(
         subprocess.Popen(command, cwd=tmp_path, stderr=stderr) as bridge,
     ):
         # The parent prints the address when the first worker is ready.
-        wait_for(lambda: printed.read_text("utf-8").count(FROZEN) >= workers)
+        wait_for(lambda: printed.read_text("utf-8").count(FROZEN) >= workers, START_SECONDS)
         bridge.send_signal(signal.SIGTERM)
         assert bridge.wait(SOON) == 0
     assert printed.read_text("utf-8").count(FROZEN) == workers, printed.read_text("utf-8")
