@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -92,11 +91,11 @@ def records(folder: Path) -> Sequence[dict[str, object]]:
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_bridge_survives_signals_while_it_starts_and_then_uses_the_changed_policy(
-    pki: LabPki, pki_files: Path, tmp_path: Path, workers: int
+    pki: LabPki, tmp_path: Path, workers: int
 ) -> None:
     if workers > 1 and sys.platform != "linux":
         pytest.skip("several workers require Linux")
-    shutil.copytree(pki_files, tmp_path / "pki")
+    pki.write(tmp_path / "pki")
     with starting(tmp_path, workers) as bridge:
         # This waits until the bridge reads its policy.
         with bridge.policy_file.open("w", encoding="utf-8") as pipe:

@@ -45,7 +45,9 @@ def test_a_slow_site_system_is_selected_as_often(lab: RunningLab) -> None:
     slow, fast = actions[-2:]
     assert (slow.site_system, fast.site_system) == (INTERNET_ONLY, BOTH)
     milliseconds = [float(action.response.split()[0]) for action in (slow, fast)]
-    assert milliseconds[0] - milliseconds[1] > 500 * SLOW
+    # On a busy machine, the other one is slower too.
+    assert milliseconds[0] >= 1000 * SLOW
+    assert milliseconds[0] > milliseconds[1]
 
 
 def test_a_server_for_both_networks_is_the_same_one(lab: RunningLab, perimeter: Perimeter) -> None:
