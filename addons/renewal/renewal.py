@@ -27,7 +27,14 @@ class Kind(StrEnum):
     RULES = "rules"
 
 
-class Renewal(Protocol):
+class Checking(Protocol):
+    """Checks something again and again."""
+
+    async def check(self) -> float:
+        """Check for changes and apply them. Return the seconds to the next check. Never raises."""
+
+
+class Renewal(Checking, Protocol):
     """Keeps files of one kind current."""
 
     kind: Kind
@@ -35,14 +42,11 @@ class Renewal(Protocol):
     reads_files: bool
     """True if a check only reads files, which takes no time that depends on other machines."""
 
-    async def check(self) -> float:
-        """Check for changes and apply them. Return the seconds to the next check. Never raises."""
-
     def problems(self) -> Sequence[str]:
         """Return why new files are not in use, for the operator."""
 
 
-async def keep_current(renewal: Renewal) -> None:
+async def keep_current(renewal: Checking) -> None:
     """Run a renewal until it is cancelled."""
     while True:
         await asyncio.sleep(await renewal.check())

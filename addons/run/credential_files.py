@@ -14,11 +14,10 @@ import asyncio
 import dataclasses
 import datetime
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.renewal.file_watch import Problems
-from ibcm_bridge.addons.renewal.renewal import Kind
 from ibcm_bridge.addons.run.reload import PolicyText, Reload
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy.trust import WARN_CERTIFICATE
@@ -30,9 +29,6 @@ logger = logging.getLogger(__name__)
 
 class CredentialFiles:
     """Watches the files of the current policy."""
-
-    kind = Kind.CERTIFICATES
-    reads_files = True
 
     def __init__(
         self, bridge: Bridge, reload: Reload, read: Callable[[PolicyText], Policy]
@@ -59,10 +55,6 @@ class CredentialFiles:
             problems = [f"cannot be read ({type(error).__name__})"]
         self._bridge.credential_problems.update(problems)
         return self._bridge.shared.check_seconds
-
-    def problems(self) -> Sequence[str]:
-        """Return why changed files are not in use."""
-        return self._bridge.credential_problems.current()
 
     def _read_again(self, policy: Policy) -> Policy:
         return dataclasses.replace(self._read(PolicyText(policy.source)), shadow=policy.shadow)
