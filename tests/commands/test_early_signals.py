@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,8 +9,9 @@ import sys
 import pytest
 
 from ibcm_bridge.commands.early_signals import early_signals
+from tests.integration.commands import needs_signals
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+pytestmark = needs_signals
 
 NAMES = ("SIGHUP", "SIGUSR1", "SIGUSR2")
 

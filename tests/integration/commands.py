@@ -16,7 +16,7 @@ from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 
 type Command = Callable[..., subprocess.CompletedProcess[str]]
 
-needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows has no such signals")
+needs_signals = pytest.mark.skipif(os.name == "nt", reason="Windows lacks these signals")
 needs_permissions = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read any file"
 )

@@ -235,8 +235,13 @@ def test_a_connection_that_waits_for_its_header_is_served_while_the_bridge_drain
         assert record(running)["client_address"] == f"{CLIENT}:51000"
 
 
-def test_a_connection_that_gets_no_header_ends_as_an_idle_one_when_the_bridge_drains(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("signals", [1, 2], ids=["as an idle one", "at the second signal"])
+def test_a_connection_that_gets_no_header_ends_when_the_bridge_stops(
+    lab: Lab,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    signals: int,
 ) -> None:
     monkeypatch.setattr(proxy_protocol, "HEADER_SECONDS", 3 * SOON)
     policy = behind_a_balancer(lab, tmp_path / "audit.jsonl")
@@ -245,25 +250,7 @@ def test_a_connection_that_gets_no_header_ends_as_an_idle_one_when_the_bridge_dr
         socket.create_connection(running.address, SOON, (BALANCER, 0)) as silent,
     ):
         assert wait_for(lambda: len(running.bridge.connections._records) == 1)
-        running.stop()
-        with contextlib.suppress(ConnectionResetError):
-            assert not silent.recv(1)
-        assert running.stops()
-        assert not running.audit()
-    assert "defect" not in caplog.text
-
-
-def test_a_second_signal_ends_a_connection_that_waits_for_its_header(
-    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(proxy_protocol, "HEADER_SECONDS", 3 * SOON)
-    policy = behind_a_balancer(lab, tmp_path / "audit.jsonl")
-    with (
-        Running(lab, policy) as running,
-        socket.create_connection(running.address, SOON, (BALANCER, 0)) as silent,
-    ):
-        assert wait_for(lambda: len(running.bridge.connections._records) == 1)
-        for _ in range(2):
+        for _ in range(signals):
             running.stop()
         with contextlib.suppress(ConnectionResetError):
             assert not silent.recv(1)
