@@ -25,7 +25,7 @@ class ListState:
     issuer: str
     """The name of the authority, as `RevocationList.issuer`."""
     missing: bool = False
-    """True if there is no base list at all."""
+    """True if it has not even a base list."""
     unusable: tuple[str, ...] = ()
     """Why certificates are refused because of the lists that there are."""
     in_grace: tuple[str, ...] = ()

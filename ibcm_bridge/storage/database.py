@@ -221,7 +221,7 @@ _WORDS = {
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """The file system and the number of a file; None if there is no such file. Raise OSError."""
+    """The file system and the number of a file; None if it does not exist. Raise OSError."""
     try:
         found = path.stat()
     except FileNotFoundError:
