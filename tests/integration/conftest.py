@@ -20,9 +20,10 @@ from tests.integration.credentials import Credentials
 from tests.integration.lab import Lab
 from tests.integration.lab_fixtures import credentials, pki, site_systems
 from tests.integration.raw_site_system import RawSiteSystem
+from tests.integration.worker_bridges import own
 from tests.needs import demand
 
-__all__ = ["credentials", "pki", "site_systems"]
+__all__ = ["credentials", "own", "pki", "site_systems"]
 """Fixtures that the tests here use, too."""
 
 

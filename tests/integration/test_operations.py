@@ -27,7 +27,7 @@ from ibcm_bridge.lab.site_systems.published import BRIDGED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from tests.integration.credentials import Credentials
 from tests.integration.reading import until
-from tests.integration.test_worker_processes import MANY, MP_LIST, SOON, Workers
+from tests.integration.worker_bridges import MANY, MP_LIST, SOON, Workers
 from tests.needs import program
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers require Linux")

@@ -16,7 +16,7 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from tests.integration.credentials import Credentials
 from tests.integration.reading import until
-from tests.integration.test_worker_processes import MP_LIST, SOON, Workers
+from tests.integration.worker_bridges import MP_LIST, SOON, Workers
 from tests.needs import program
 
 pytestmark = [

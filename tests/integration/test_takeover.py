@@ -26,7 +26,7 @@ from ibcm_bridge.lab.site_systems.published import BRIDGED, TUNNELED
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from tests.integration.credentials import Credentials
 from tests.integration.reading import until
-from tests.integration.test_worker_processes import children, runs
+from tests.integration.worker_bridges import children, runs
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a takeover requires Linux")
 

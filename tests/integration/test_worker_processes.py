@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -20,21 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from ibcm_bridge.addons.run.reload import DRAINING
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.decisions.denial import Reason
-from ibcm_bridge.lab.bridge.process import RunningBridge, free_port
 from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.clients.life_cycle import LIFE, REGISTRATION, run_steps
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential
-from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol import ccm, documents
 from ibcm_bridge.lab.protocol.client import ConnectionEnded, HandshakeRefused, LabClient, Response
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
-from ibcm_bridge.lab.site_systems.published import BRIDGED, TLS_PORT, TUNNELED
+from ibcm_bridge.lab.site_systems.published import TUNNELED
 from ibcm_bridge.lab.site_systems.registrations import client_guid
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from ibcm_bridge.messages.client_guid import read_guid
@@ -43,58 +37,9 @@ from ibcm_bridge.storage.binding_registry import Registry
 from tests.audit.chains import problems, verified
 from tests.integration.credentials import Credentials
 from tests.integration.reading import said, until
+from tests.integration.worker_bridges import MANY, MP_LIST, SOON, Workers, children, runs, sockets
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers require Linux")
-
-MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
-SOON = 30.0
-MANY = 24
-"""So many connections that each worker gets some. The probability that one gets none is 2 to the
-power of -23."""
-
-
-class Workers(RunningBridge):
-    """A bridge with two workers."""
-
-    def __init__(self, directory: Path, pki: LabPki, site: SiteSystems, **settings: Any) -> None:
-        policy = yaml.safe_load(shipped_policy()) | {"workers": 2} | settings
-        super().__init__(directory, pki, site, policy=yaml.safe_dump(policy))
-        self.pki = pki
-
-    @property
-    def workers(self) -> list[int]:
-        """The process ids of the workers."""
-        return children(self.pid)
-
-    def client(self, credential: LabCredential, name: str = BRIDGED) -> LabClient:
-        return LabClient(
-            self.address, name, trust=self.pki.root, credential=credential, timeout=SOON
-        )
-
-    def kill_a_worker(self) -> int:
-        """Kill a worker, and wait until it has a successor."""
-        killed = random.choice(self.workers)
-        os.kill(killed, signal.SIGKILL)
-        until(lambda: killed not in self.workers and len(self.workers) == 2, "a successor", SOON)
-        return killed
-
-
-def children(pid: int) -> list[int]:
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii")
-    return [int(number) for number in found.split()]
-
-
-def sockets(pid: int) -> int:
-    """The number of sockets that a process has open."""
-    count = 0
-    for file in Path(f"/proc/{pid}/fd").iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            count += str(file.readlink()).startswith("socket:")
-    return count
-
-
-def runs(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists() and ") Z " not in Path(f"/proc/{pid}/stat").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -107,15 +52,6 @@ def bridge(
         yield bridge
         assert bridge.stop() == 0
     assert "Traceback" not in "".join(bridge.lines)
-
-
-@pytest.fixture
-def own(tmp_path: Path, pki: LabPki, site_systems: SiteSystems) -> Iterator[Callable[..., Workers]]:
-    """Starts a bridge for one test."""
-    with contextlib.ExitStack() as stack:
-        yield lambda **settings: stack.enter_context(
-            Workers(tmp_path, pki, site_systems, **settings)
-        )
 
 
 def report(guid: str = "0a1b2c3d-0000-4000-8000-00000000000f") -> bytes:
@@ -507,101 +443,3 @@ def test_records_on_standard_output_are_whole_lines(
     found = verified(lines)
     assert problems(found) == []
     assert all(writer.ended for writer in found.writers)
-
-
-# Reloading
-
-
-def outcomes(bridge: Workers) -> list[str]:
-    return [text for text in said(bridge.lines) if text.startswith("reload ")]
-
-
-def listens(address: tuple[str, int]) -> bool:
-    try:
-        socket.create_connection(address, SOON).close()
-    except ConnectionRefusedError:
-        return False
-    except ConnectionResetError:
-        # It was accepted by a listener that is being closed.
-        return True
-    return True
-
-
-def reloaded(bridge: Workers, text: str) -> str:
-    """Reload another text of the policy. Return the outcome."""
-    count = len(outcomes(bridge))
-    bridge.policy_file.write_text(text, "utf-8")
-    os.kill(bridge.pid, signal.SIGHUP)
-    until(lambda: len(outcomes(bridge)) > count, "the outcome", SOON)
-    return outcomes(bridge)[-1]
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_reload_during_a_drain_is_refused(
-    own: Callable[..., Workers], credentials: Credentials, workers: int
-) -> None:
-    bridge = own(workers=workers)
-    digest = hashlib.sha256(bridge.policy_file.read_bytes()).hexdigest()[:16]
-    with bridge.client(credentials.computer, TUNNELED["management-point"]) as client:
-        assert client.request("GET", MP_LIST).status == 200
-        os.kill(bridge.pid, signal.SIGTERM)
-        until(lambda: not listens(bridge.address), "the end of listening", SOON)
-        refused = reloaded(bridge, bridge.policy_file.read_text("utf-8") + "# changed\n")
-        assert client.request("GET", MP_LIST).status == 200
-    assert refused == f"reload refused; the policy in use stays {digest}"
-    assert f"reload: {DRAINING}" in said(bridge.lines)
-    assert bridge.stop() == 0
-
-
-def test_all_workers_reload_or_none_does(
-    own: Callable[..., Workers], credentials: Credentials
-) -> None:
-    bridge = own()
-    first = bridge.policy_file.read_text("utf-8")
-    port, old = free_port(), bridge.address
-    listener = yaml.safe_load(first)["publications"][0]["listen"]
-    second = first.replace(listener, f"127.0.0.1:{port}") + "# second\n"
-
-    def digests() -> set[str]:
-        """The policies of new connections, so many that each worker gets some."""
-        before = len(bridge.audit())
-        for _ in range(MANY):
-            with bridge.client(credentials.computer) as client:
-                assert client.request("GET", MP_LIST).status == 200
-        records = bridge.wait_for_records(before + MANY, SOON)
-        return {record["policy"] for record in records[before:]}
-
-    one, two = (hashlib.sha256(text.encode()).hexdigest()[:16] for text in (first, second))
-    # A bridged connection would be refused: the new policy does not publish its name there.
-    with bridge.client(credentials.computer, TUNNELED["management-point"]) as kept:
-        assert kept.request("GET", MP_LIST).status == 200
-        assert digests() == {one}
-        assert reloaded(bridge, second) == f"reload done; the policy in use is {two}"
-        until(lambda: not listens(old), "the end of the first listener", SOON)
-        assert kept.request("GET", MP_LIST).status == 200
-    # The record of a tunnel is written at its end.
-    records = bridge.wait_for_records(MANY + 1, SOON)
-    assert {record["policy"] for record in records} == {one}
-    bridge.addresses[TLS_PORT] = ("127.0.0.1", port)
-    assert digests() == {two}
-    bridge.kill_a_worker()
-    assert digests() == {two}, "a successor has the policy in use"
-    refused = f"reload refused; the policy in use stays {two}"
-    assert reloaded(bridge, second.replace("workers: 2", "workers: 3")) == refused
-    assert reloaded(bridge, second + "unknown: 1\n") == refused
-    assert any(f"{bridge.policy_file}:" in line and "unknown" in line for line in bridge.lines)
-    # One worker cannot answer.
-    stopped = bridge.workers[0]
-    os.kill(stopped, signal.SIGSTOP)
-    bridge.policy_file.write_text(first, "utf-8")
-    count = len(outcomes(bridge))
-    os.kill(bridge.pid, signal.SIGHUP)
-    # The parent listens again at the port that only the first policy has.
-    until(lambda: listens(old), "the reload", SOON)
-    os.kill(stopped, signal.SIGKILL)
-    until(lambda: len(outcomes(bridge)) > count, "the outcome", SOON)
-    assert outcomes(bridge)[-1].strip() == refused
-    until(lambda: stopped not in bridge.workers and len(bridge.workers) == 2, "a successor", SOON)
-    assert digests() == {two}
-    assert bridge.stop() == 0
-    assert "Traceback" not in "".join(bridge.lines)

@@ -19,7 +19,7 @@ from tests.integration.database.computers import Computer
 from tests.integration.database.places import Place, at_a_socket
 from tests.integration.faults import SOON, FaultyBridge
 from tests.integration.reading import until
-from tests.integration.test_worker_processes import children
+from tests.integration.worker_bridges import children
 from tests.newer_schema import BREAKING, COMPATIBLE, newer
 from tests.postgresql_server import DATABASE
 
