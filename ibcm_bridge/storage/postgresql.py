@@ -28,6 +28,9 @@ from ibcm_bridge.storage.postgresql_schema import NO_TABLES, SCHEMA, TablesInUse
 LIMIT_SECONDS = 2.0
 """The time limit of a statement, and of the wait for a connection."""
 
+LOCK_SECONDS = 1.5
+"""How long a statement waits for rows or a table that another transaction has locked."""
+
 _CONNECTION: Mapping[str, object] = {
     # libpq's least timeout.
     "connect_timeout": 2,
@@ -52,7 +55,7 @@ STORED = (
 SESSION = (
     # The server itself ends a statement that takes long, and a transaction of a machine that died.
     "SET statement_timeout = '5s'",
-    "SET lock_timeout = '1500ms'",
+    f"SET lock_timeout = '{LOCK_SECONDS * 1000:.0f}ms'",
     "SET idle_in_transaction_session_timeout = '10s'",
     "SET tcp_user_timeout = '10s'",
     STORED,
@@ -233,14 +236,13 @@ def _is_of_statement(error: psycopg.Error, *, locks_rows: bool) -> bool:
 
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
+# None is about the start of a connection: libpq has no code for that, only the words of the server.
 _WORDS = {
     "25006": "is read-only: a standby, or default_transaction_read_only is set",
     "53100": "cannot grow: the disk is full; free some space",
-    "53300": "has too many connections; raise max_connections",
-    "55P03": "has had these rows locked by another transaction for 1.5 s",
+    "55P03": f"has had these rows locked by another transaction for {LOCK_SECONDS:g} s",
     "57014": "ended a statement that took 5 s",
     "57P01": "is being shut down",
-    "57P03": "is starting, or is being shut down",
 }
 
 

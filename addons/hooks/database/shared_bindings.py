@@ -25,13 +25,14 @@ from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
 from ibcm_bridge.storage.binding_rows import binding_of
+from ibcm_bridge.storage.postgresql import LOCK_SECONDS
 from ibcm_bridge.storage.postgresql_stores import SharedRegistry
 
-QUEUE_SECONDS = 1.5
+QUEUE_SECONDS = LOCK_SECONDS
 """For how long a change waits for those before it.
 
-Each of these can wait as long for a row that another transaction has locked (`lock_timeout`), such
-as an import. That is not a failure of the database, so the breaker does not refuse the others.
+Each of these can wait as long for a row that another transaction has locked, such as an import.
+That is not a failure of the database, so the breaker does not refuse the others.
 """
 
 
