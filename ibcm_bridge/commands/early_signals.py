@@ -21,12 +21,8 @@ class Hangups:
         """Note one. This is a signal handler, which a program that is started does not inherit."""
         self._noted = True
 
-    def forget(self) -> None:
-        """Forget earlier ones: the policy is about to be read."""
-        self._noted = False
-
     def noted(self) -> bool:
-        """Whether there was one since the policy was read."""
+        """Whether there was one, which can be later than the read of the policy."""
         return self._noted
 
 

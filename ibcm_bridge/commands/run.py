@@ -187,7 +187,6 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _run_bridge(options: argparse.Namespace, hangups: Hangups) -> int:
-    hangups.forget()
     policy = _read_policies(options)
     if policy is None:
         return EXIT_PROBLEM
