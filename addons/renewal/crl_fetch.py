@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import os
 import threading
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,6 +27,9 @@ MAX_BYTES = 32 * 1024 * 1024
 
 FETCH_SECONDS = 60.0
 """Limit for one fetch, including the connection, in seconds."""
+
+ABANDONED_SECONDS = 60.0
+"""A file that is still incomplete after this time belongs to a process that was killed."""
 
 
 class FetchError(Exception):
@@ -56,6 +60,7 @@ class Fetch:
         return None
 
     def _keep(self, data: bytes, trust: CurrentTrust) -> None:
+        self._remove_abandoned()
         try:
             lists = parse_crls(data)
         except ValueError as error:
@@ -78,8 +83,21 @@ class Fetch:
         # same URL and folder, writes its own.
         own = f"{os.getpid()}.{threading.get_ident()}"
         partial = self.file.with_name(f".{self.file.name}.{own}")
-        partial.write_bytes(data)
-        partial.replace(self.file)
+        try:
+            partial.write_bytes(data)
+            partial.replace(self.file)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+    def _remove_abandoned(self) -> None:
+        """Remove what killed processes have left. Another worker may write its own file now."""
+        oldest = time.time() - ABANDONED_SECONDS
+        for partial in self.file.parent.glob(f".{self.file.name}.*"):
+            # Another worker may remove the same file.
+            with contextlib.suppress(OSError):
+                if partial.stat().st_mtime < oldest:
+                    partial.unlink()
 
 
 async def _download(url: str) -> bytes:

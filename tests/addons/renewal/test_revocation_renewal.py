@@ -6,8 +6,10 @@ import asyncio
 import dataclasses
 import http.server
 import logging
+import os
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -348,6 +350,40 @@ def test_fetches_at_the_same_time_store_a_whole_list(
     problems = asyncio.run(run_all())
     assert {problem and "is older" in problem for problem in problems} <= {None, True}
     assert fetches[0].file.read_bytes() in lists
+    assert not list(held.folder.glob(".*"))
+
+
+def test_a_fetch_removes_what_a_killed_process_has_left(
+    held: Held, publisher: Publisher, now: datetime
+) -> None:
+    good = held.pki.issuing_crl([7], 6, this_update=now).public_bytes(Encoding.DER)
+    publisher.responses["/good.crl"] = (200, good)
+    stored = Fetch(f"{publisher.url}/good.crl", held.folder).file.name
+    killed, writing, unrelated = (
+        held.folder / name for name in (f".{stored}.1.1", f".{stored}.2.1", ".other.1.1")
+    )
+    for path in (killed, writing, unrelated):
+        path.write_bytes(good[:100])
+    for path in (killed, unrelated):
+        long_ago = time.time() - crl_fetch.ABANDONED_SECONDS - 1
+        os.utime(path, (long_ago, long_ago))
+    assert fetch(held, publisher, "/good.crl") is None
+    assert sorted(held.folder.glob(".*")) == sorted([writing, unrelated])
+
+
+def test_a_list_that_cannot_be_stored_leaves_no_part(
+    held: Held, publisher: Publisher, now: datetime
+) -> None:
+    good = held.pki.issuing_crl([7], 6, this_update=now).public_bytes(Encoding.DER)
+    publisher.responses["/good.crl"] = (200, good)
+
+    async def run() -> str | None:
+        one = Fetch(f"{publisher.url}/good.crl", held.folder)
+        one.file.mkdir()
+        (one.file / "occupied").touch()
+        return await one.run(held.trust)
+
+    assert "cannot be fetched" in str(asyncio.run(run()))
     assert not list(held.folder.glob(".*"))
 
 
