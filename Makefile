@@ -9,6 +9,8 @@ MITMPROXY ?=
 TESTS :=
 # A short soak: make MINUTES=3 soak
 MINUTES ?= 20
+# All commits of a branch, instead of the last one: make BASE=main cost
+BASE :=
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 # One stamp file for each set of packages, and for each MITMPROXY.
@@ -72,8 +74,8 @@ bench: $(READY)  ## compare the bridge with mitmdump and other proxies
 comparison: needs $(READY)  ## check other proxies with exported policies, and write the comparison
 	$(BIN)/python -m tests.repository.comparison_page
 
-cost: needs $(INSTALLED)  ## count instructions, and compare with the parent commit
-	$(BIN)/python -m benchmarks.cost
+cost: needs $(INSTALLED)  ## count instructions, and compare with the parent commit (or BASE)
+	$(BIN)/python -m benchmarks.cost $(BASE)
 
 wheel: $(READY)  ## build the wheel, and unpack it into the environment
 	rm -rf build dist $(VENV)/wheel

@@ -3,8 +3,8 @@
 It counts the instructions of `benchmarks.instructions` in the commit BASE (default: the parent of
 HEAD) and in HEAD, at the same time, with the same interpreter and packages; each commit with its
 own benchmark. It fails if a count grows by more than 3 %, unless the message of a commit after BASE
-has a line `Cost: REASON`. Without BASE, for example in a shallow clone, there is nothing to
-compare, and it succeeds.
+has a line `Cost: REASON`. If HEAD has no parent, as in a shallow clone, there is nothing to
+compare, and it succeeds; a BASE that the clone does not have is an error.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 TOLERANCE = 0.03
+PARENT = "HEAD~1"
 _REASON = re.compile(r"^Cost: *(\S.*)$", re.MULTILINE)
 
 
 def main() -> int:
     """Compare and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cost", description=__doc__)
-    parser.add_argument("base", nargs="?", default="HEAD~1", metavar="BASE")
+    parser.add_argument("base", nargs="?", default=PARENT, metavar="BASE")
     base = parser.parse_args().base
     if not is_commit(ROOT, base):
+        if base != PARENT:
+            parser.error(f"{base} is not a commit of this clone")
         print(f"{base} is not in this clone: nothing to compare.")
         return 0
     with tempfile.TemporaryDirectory(prefix="ibcm-bridge-cost-") as name:

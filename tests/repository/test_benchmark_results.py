@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.repository.benchmark_runs import run_code
+from tests.repository.benchmark_runs import ROOT, run_code
 
 
 def test_the_page_shows_the_kept_run() -> None:
@@ -326,6 +326,19 @@ def test_a_shallow_clone_has_no_parent(repository: Path, tmp_path: Path) -> None
     code = f"{COST}; print(cost.is_commit(path, 'HEAD~1'))"
     assert run_code(code, str(repository)) == "True\n"
     assert run_code(code, str(shallow)) == "False\n"
+
+
+@pytest.mark.needs("git")
+def test_a_base_that_is_named_must_exist() -> None:
+    command = ["make", "--no-print-directory", "-n", "BASE=no-such-commit", "cost"]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    last = done.stdout.splitlines()[-1].split()
+    assert last[1:] == ["-m", "benchmarks.cost", "no-such-commit"]
+    refused = subprocess.run(
+        [sys.executable, *last[1:]], cwd=ROOT, check=False, capture_output=True, text=True
+    )
+    assert refused.returncode == 2
+    assert "no-such-commit is not a commit of this clone" in refused.stderr
 
 
 @pytest.mark.needs("git")
