@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator
 
 from ibcm_bridge.addons.operations.machine import SPARE_MEMORY, available_memory, out_of_files
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
-from ibcm_bridge.authentication.list_states import list_states
 from ibcm_bridge.storage.open_files import open_file_limit
 
 logger = logging.getLogger(__name__)
@@ -37,12 +36,6 @@ def degraded(shared: SharedState, generation: Generation) -> Iterator[str]:
         if problem is not None:
             yield problem
     yield from generation.site_systems.problems()
-    now = shared.clock()
-    for tls in generation.publication_tls:
-        for where, trust in tls.trusts():
-            for state in list_states(trust.trust, trust.lists, now):
-                for problem in state.problems():
-                    yield f"{where}: {problem}"
 
 
 class Changes:

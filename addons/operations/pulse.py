@@ -15,6 +15,7 @@ from typing import Protocol
 from ibcm_bridge.addons.operations import health, metrics
 from ibcm_bridge.addons.operations.board import Board
 from ibcm_bridge.addons.operations.clamd import Clamd
+from ibcm_bridge.addons.operations.list_checks import check_lists
 from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot, together
 from ibcm_bridge.addons.operations.readings import (
     CertificateEnds,
@@ -113,7 +114,9 @@ class Pulse:
         self._changes.update(problems)
         if bridge.draining:
             problems.append("the bridge is stopping")
+        lists = check_lists(generation, shared.clock())
         degraded = list(health.degraded(shared, generation))
+        degraded += [problem for checked in lists for problem in checked.problems()]
         if self._clamav.problem is not None:
             degraded.append(self._clamav.problem)
         if bridge.reloads.problems:
@@ -123,6 +126,7 @@ class Pulse:
         # Listeners can have publications of the same name, with the same files.
         degraded = list(dict.fromkeys(degraded))
         gauges = dict(self._gauges())
+        gauges.update(value for checked in lists for value in checked.readings())
         for kind, texts in files.items():
             gauges[metrics.FILE_PROBLEMS.name, (kind.value,)] = len(texts)
         gauges[metrics.READY.name, ()] = not problems

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterator
+from enum import StrEnum
 
 from ibcm_bridge.addons.operations import metrics
 from ibcm_bridge.addons.operations.machine import open_files
 from ibcm_bridge.addons.operations.metrics import Metric
 from ibcm_bridge.addons.operations.numbers import Series
 from ibcm_bridge.addons.policy_generation import Generation, SharedState
-from ibcm_bridge.addons.tls.current_trust import CurrentTrust
-from ibcm_bridge.authentication.list_states import list_states
 from ibcm_bridge.policy.trust import Credential
 from ibcm_bridge.storage.open_files import open_file_limit
 
 type Reading = tuple[Series, float]
+
+
+class Leg(StrEnum):
+    """The side of a bridged connection, as a label."""
+
+    CLIENTS = "clients"
+    SITE_SYSTEMS = "site-systems"
 
 
 def readings(shared: SharedState, generation: Generation) -> Iterator[Reading]:
@@ -45,33 +51,6 @@ def readings(shared: SharedState, generation: Generation) -> Iterator[Reading]:
     for key, state in generation.site_systems.all():
         yield reading(metrics.SITE_SYSTEM_AVAILABLE, state.is_available, *key)
         yield reading(metrics.SITE_SYSTEM_REFUSES, state.refuses_bridge, *key)
-    yield from _lists(generation, shared.clock())
-
-
-def _lists(generation: Generation, now: datetime.datetime) -> Iterator[Reading]:
-    for tls in generation.publication_tls:
-        trusts = {_CLIENTS: tls.client_trust, _SITE_SYSTEMS: tls.site_system_trust}
-        for leg, trust in trusts.items():
-            ends = dict[tuple[str, str], datetime.datetime]()
-            for crl in trust.lists.held.values() if trust is not None else ():
-                key = crl.issuer, "base" if crl.base_number is None else "delta"
-                ends[key] = min(crl.ends, ends.get(key, crl.ends))
-            for key, end in ends.items():
-                seconds = (end - now).total_seconds()
-                yield reading(metrics.LIST_END, seconds, tls.publication.name, leg, *key)
-            for issuer, current in _are_current(trust, now).items():
-                yield reading(metrics.LIST_CURRENT, current, tls.publication.name, leg, issuer)
-
-
-def _are_current(trust: CurrentTrust | None, now: datetime.datetime) -> dict[str, bool]:
-    """The name of each authority -> whether it has a current list. Two may have the same name."""
-    found = dict[str, bool]()
-    for state in () if trust is None else list_states(trust.trust, trust.lists, now):
-        found[state.issuer] = state.is_current and found.get(state.issuer, True)
-    return found
-
-
-_CLIENTS, _SITE_SYSTEMS = "clients", "site-systems"
 
 
 class CertificateEnds:
@@ -80,11 +59,11 @@ class CertificateEnds:
     def __init__(self, generation: Generation) -> None:
         self.generation = generation
         self._ends = [
-            (publication.name, leg, _end(credential))
+            (publication.name, leg.value, _end(credential))
             for _, publication in generation.policy.bridged()
             for leg, credential in (
-                (_CLIENTS, publication.credential),
-                (_SITE_SYSTEMS, publication.site_system_credential),
+                (Leg.CLIENTS, publication.credential),
+                (Leg.SITE_SYSTEMS, publication.site_system_credential),
             )
         ]
 
