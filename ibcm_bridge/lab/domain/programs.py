@@ -26,6 +26,11 @@ MODULES: Mapping[str, str] = {
 }
 """Python module -> the extra of this package that installs it."""
 
+TO_BUILD: Mapping[str, tuple[str, ...]] = {
+    "ibcm-bridge[kerberos]": ("python3-dev", "libkrb5-dev", "gcc"),
+}
+"""Extra -> the Debian packages with which pip builds it."""
+
 
 def program(name: str) -> str | None:
     """Return the path of a program. Daemons are in sbin, which is not in every user's PATH."""
@@ -35,17 +40,22 @@ def program(name: str) -> str | None:
 def refusal() -> str:
     """Return what is missing for a domain, and what to install; empty if nothing is missing."""
     if sys.platform != "linux":
-        return "a domain needs Linux, with MIT Kerberos"
+        return "a Kerberos domain needs Linux, with MIT Kerberos"
     programs = [name for name in PROGRAMS if program(name) is None]
     modules = [name for name in MODULES if importlib.util.find_spec(name) is None]
     if not programs and not modules:
         return ""
     ways = []
-    if programs:
-        packages = dict.fromkeys(PROGRAMS[name] for name in programs)
-        ways.append(f"apt-get install {' '.join(packages)}")
-    if modules:
-        extras = dict.fromkeys(MODULES[name] for name in modules)
+    extras = dict.fromkeys(MODULES[name] for name in modules)
+    packages = dict.fromkeys(
+        (
+            *(PROGRAMS[name] for name in programs),
+            *(package for extra in extras for package in TO_BUILD.get(extra, ())),
+        )
+    )
+    if packages:
+        ways.append(f"sudo apt-get install {' '.join(packages)}")
+    if extras:
         ways.append(f"pip install {' '.join(map(repr, extras))}")
     lacking = ", ".join((*programs, *modules))
-    return f"a domain needs {lacking}; install with: {' and '.join(ways)}"
+    return f"a Kerberos domain needs {lacking}; install with: {', then '.join(ways)}"

@@ -115,7 +115,7 @@ class Controller:
         self.messages: dict[str, dict[str, Any]] = {}
         """Case -> the request that the bridge read."""
         self.edits = Edits(perimeter, parts.tools, self._plain_result, self.enqueue, publish)
-        self.scenes = SceneRuns(perimeter, self.enqueue, publish)
+        self.scenes = SceneRuns(perimeter, self.enqueue, publish, self._changes)
         self.playground = Playground(
             perimeter.bridge.policy_file,
             parts.control,
@@ -253,6 +253,13 @@ class Controller:
 
     def _active_titles(self) -> list[str]:
         return [FAULTS[fault_id].title for fault_id in self._active_faults]
+
+    def _changes(self) -> Iterator[str]:
+        """Yield in words how this lab differs from the one that it was at its start."""
+        for title in self._active_titles():
+            yield f"A fault is on: {title}; switch it off in Faults."
+        if self.playground.edited:
+            yield "The policy is edited; Reset restores it."
 
     def _run_life_cycle(self) -> None:
         self._life_cycle.clear()

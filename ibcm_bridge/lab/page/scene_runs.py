@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from functools import partial
 from random import Random
@@ -13,6 +13,7 @@ from ibcm_bridge.lab.page.case_view import cited
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage
 from ibcm_bridge.lab.scenes.table import SCENES
+from ibcm_bridge.lab.scenes.time_limit import TooLong
 from ibcm_bridge.lab.simulated.client import ActionResult, Result
 from ibcm_bridge.lab.simulated.running_lab import RunningLab
 from ibcm_bridge.lab.simulated.user import BOTH_ON, ClientSettings
@@ -53,8 +54,16 @@ def scene_cards() -> list[dict[str, Any]]:
 class SceneRuns:
     """Plays scenes in the thread of actions, and keeps the last actions of each."""
 
-    def __init__(self, perimeter: Perimeter, enqueue: Enqueue, publish: Publish) -> None:
+    def __init__(
+        self,
+        perimeter: Perimeter,
+        enqueue: Enqueue,
+        publish: Publish,
+        changes: Callable[[], Iterable[str]],
+    ) -> None:
+        """`changes` returns a sentence for each change of the lab that can fail a scene."""
         self._perimeter = perimeter
+        self._changes = changes
         self._enqueue = enqueue
         self._publish = publish
         self._stopped = threading.Event()
@@ -86,6 +95,8 @@ class SceneRuns:
             end = self._actions(scene, settings, stopped, run)
         except CannotShow as why:
             end = f"This lab does not show it: {why}."
+        except TooLong as why:
+            end = f"The scene was ended: {why}."
         except Exception as error:
             end = f"The scene ended with an error: {str(error) or repr(error)}."
             raise
@@ -113,7 +124,7 @@ class SceneRuns:
                 self._publish("scene", {"name": scene.name, "action": shown})
                 if stopped.is_set():
                     return STOPPED
-        return GOOD if good else FAILED
+        return GOOD if good else " ".join((FAILED, *self._changes()))
 
 
 def action_view(action: ActionResult) -> dict[str, Any]:

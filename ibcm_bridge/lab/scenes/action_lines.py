@@ -12,11 +12,14 @@ from ibcm_bridge.lab.simulated.client import ActionResult, Result
 WIDTH = 80
 """Columns of a terminal."""
 
+_HELD = "\xa0"
+"""A space of Unicode within a mark, at which a line does not end."""
+
 _MARKS = {
     Result.GOOD: "",
-    Result.FELL_BACK: "  (fell back)",
-    Result.AS_REQUIRED: "  (as required)",
-    Result.FAILED: "  FAILED",
+    Result.FELL_BACK: f"(fell{_HELD}back)",
+    Result.AS_REQUIRED: f"(as{_HELD}required)",
+    Result.FAILED: "FAILED",
 }
 
 
@@ -36,13 +39,13 @@ class ActionLines:
             self._place = place
             yield f"  {place}"
         took = f"{1000 * action.seconds:8.1f} ms" if action.seconds else ""
+        response = "  ".join(filter(None, (action.response, _MARKS[action.result])))
         line = f"    {action.action:<36}{took:<11}"
-        response = f"{action.response}{_MARKS[action.result]}".strip()
         if len(line) + 2 + len(response) <= WIDTH:
-            yield f"{line}  {response}".rstrip()
+            yield f"{line}  {response}".rstrip().replace(_HELD, " ")
         else:
             yield line.rstrip()
-            yield wrapped(response, 6)
+            yield wrapped(response, 6).replace(_HELD, " ")
         if action.text:
             yield wrapped(action.text, 6)
 

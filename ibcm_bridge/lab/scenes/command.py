@@ -11,6 +11,7 @@ from random import Random
 from ibcm_bridge.lab.scenes.action_lines import ActionLines, action_json, wrapped
 from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage
 from ibcm_bridge.lab.scenes.table import SCENES
+from ibcm_bridge.lab.scenes.time_limit import TooLong
 from ibcm_bridge.lab.scenes.usual import USUAL
 from ibcm_bridge.lab.simulated.client import Result
 from ibcm_bridge.lab.simulated.command import ClientOptions, in_running_lab
@@ -27,7 +28,7 @@ def lab_scene(options: ClientOptions) -> int:
     name = options.scene
     if name == LIST:
         for scene in SCENES.values():
-            print(f"{scene.name:<24} {scene.title}")
+            print(f"{scene.name:<24}  {scene.title}")
         return 0
     if name not in (None, ALL, *SCENES):
         names = ", ".join((*SCENES, ALL, LIST))
@@ -41,7 +42,7 @@ def lab_scene(options: ClientOptions) -> int:
 
 def _play_usual(lab: RunningLab, options: ClientOptions) -> bool:
     if not options.as_json:
-        print(f"A client; {options.client}.\n")
+        print(f"A client; {options.client}.\n", flush=True)
     return _play(lab, USUAL[options.mode], options)
 
 
@@ -50,22 +51,34 @@ def _play(lab: RunningLab, scenes: Iterable[Scene], options: ClientOptions) -> b
     not_shown, good = [], True
     for scene in scenes:
         if not options.as_json:
-            print(wrapped(f"{scene.title} ({', '.join(scene.requirements)})"))
-            print(wrapped(scene.sentence, 2))
-            if scene.drawing:
-                print(f"\n{textwrap.indent(scene.drawing, '    ')}")
+            # A reader of a pipe sees it before the parts of the scene start.
+            print(_head(scene), flush=True)
         try:
             good = _play_one(lab, scene, random, options) and good
         except CannotShow as why:
             not_shown.append(scene.name)
             text = f"ibcm-bridge lab: {scene.name} is not shown: {why}"
             print(wrapped(text), file=sys.stderr)
+        except TooLong as why:
+            good = False
+            text = f"ibcm-bridge lab: {scene.name} was ended: {why}"
+            print(wrapped(text), file=sys.stderr)
         if not options.as_json:
-            print()
+            print(flush=True)
     if not options.as_json:
         print(wrapped(_verdict(good, not_shown, all_scenes=options.scene == ALL)))
     # One scene that was named and is not shown is a failure; of all scenes, it is reported.
     return good and not (not_shown and options.scene != ALL)
+
+
+def _head(scene: Scene) -> str:
+    lines = [
+        wrapped(f"{scene.title} ({', '.join(scene.requirements)})"),
+        wrapped(scene.sentence, 2),
+    ]
+    if scene.drawing:
+        lines += ["", textwrap.indent(scene.drawing, "    ")]
+    return "\n".join(lines)
 
 
 def _verdict(good: bool, not_shown: Sequence[str], *, all_scenes: bool) -> str:

@@ -11,6 +11,7 @@ from ibcm_bridge.lab.domain.domain import Domain
 from ibcm_bridge.lab.domain.files import applied
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.scenes.refusals import BridgeRefusal, Refusals
+from ibcm_bridge.lab.scenes.time_limit import TimeLimit
 from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
 from ibcm_bridge.lab.simulated.failure import Cause
 from ibcm_bridge.lab.simulated.installation import Installation, Mode, NotInstallable
@@ -36,6 +37,7 @@ class Stage:
     mode: Mode = Mode.BOTH
     """The mode of the client, in a scene that shows any."""
     settings: ClientSettings = BOTH_ON
+    limit: TimeLimit = field(default_factory=TimeLimit)
     _cleanup: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -82,7 +84,8 @@ class Stage:
     def installed(
         self, installation: Installation, network: Network | None = None
     ) -> SimulatedClient:
-        """Create a client with this installation."""
+        """Create a client with this installation. TooLong."""
+        self.limit.check()
         name = f"pc-{self.random.randrange(16**6):06x}.corp.example"
         client = self.lab.installed(name, installation, self.random, own_key=self.own_key)
         self._cleanup.enter_context(closing(client))
@@ -112,8 +115,22 @@ class Scene:
         return self.requirement, *self.other_requirements
 
     def actions(self, stage: Stage) -> Generator[ActionResult]:
-        """Play the scene. Closing the generator ends all parts that the scene has started."""
-        yield from self.play(stage)
+        """Play the scene. TooLong after the limit of the stage.
+
+        Closing the generator ends all parts that the scene has started.
+        """
+        actions = self.play(stage)
+        try:
+            while True:
+                with stage.limit.counted():
+                    action = next(actions, None)
+                if action is None:
+                    return
+                yield action
+                stage.limit.check()
+        finally:
+            if isinstance(actions, Generator):
+                actions.close()
 
 
 def _required(

@@ -106,6 +106,7 @@ def _slow_site_system(stage: Stage) -> Iterator[ActionResult]:
         yield from client.run(REGISTRATION)
         seconds: dict[str, list[float]] = {name: [] for name in SECOND_PUBLISHED}
         for _ in range(_CHOICES):
+            stage.limit.check()
             client.move(stage.lab.internet)
             for action in client.run(POLICY_REQUEST):
                 if action.result is Result.GOOD:

@@ -191,7 +191,9 @@ def _intercepted(stage: Stage) -> Iterator[ActionResult]:
         client = stage.client(Mode.INTERNET_ONLY, network)
         yield from stage.must_fail(Failure.UNTRUSTED, [client.connect(PUBLISHED[0])])
         # Where the organization has installed the proxy's CA on the computer:
-        client.move(replace(network, name="trusted", trust=authority.certificate))
+        client.move(
+            replace(network, name="web proxy with a trusted CA", trust=authority.certificate)
+        )
         yield client.connect(PUBLISHED[0])
         registration = client.device.registration()
         refused = client.attempt("registration", registration)

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -305,12 +306,19 @@ def _status_line(response: Response) -> str:
 
 
 def _text(response: Response) -> str:
-    """Return the text of a response in one line."""
-    return " ".join(response.text.split())
+    """Return the text of a response in one line, with a mark where a line has none at its end."""
+    lines = (" ".join(line.split()) for line in response.text.splitlines())
+    return re.sub(r"(?<![.:;,])\n", "; ", "\n".join(filter(None, lines))).replace("\n", " ")
 
 
 def _error_text(why: Exception) -> str:
-    return str(why) or type(why).__name__
+    if isinstance(why, ssl.SSLCertVerificationError):
+        return f"the certificate is not accepted: {why.verify_message.rstrip('.')}"
+    # OpenSSL's own words, without the name of its library and the line in Python's source.
+    return _PYTHON_SSL.sub("", str(why)) or type(why).__name__
+
+
+_PYTHON_SSL = re.compile(r"^\[SSL[^\]]*\] | \(_ssl\.c:\d+\)$")
 
 
 def _accepted(response: Response) -> str:

@@ -251,8 +251,10 @@ def test_a_scene_without_its_programs_says_what_to_install(monkeypatch: pytest.M
     with contextlib.redirect_stderr(output):
         assert main(["lab", "client", "--scene", "one-way-trust"]) == 1
     line = " ".join(output.getvalue().split())
-    assert line.startswith("ibcm-bridge lab: one-way-trust is not shown: a domain needs krb5kdc, ")
-    assert "install with: apt-get install krb5-kdc " in line
+    assert line.startswith(
+        "ibcm-bridge lab: one-way-trust is not shown: a Kerberos domain needs krb5kdc, "
+    )
+    assert "install with: sudo apt-get install krb5-kdc " in line
 
 
 @pytest.mark.usefixtures("lab")

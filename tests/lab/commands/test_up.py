@@ -103,6 +103,25 @@ def test_a_signal_stops_it_and_removes_its_files(
         assert text in out
 
 
+def test_no_part_of_a_scene_runs_before_the_scene(lab: Started, runtime: Path) -> None:
+    """So a lab with scenes starts as fast as one without them."""
+    state = Runtime(runtime_folder()).read()
+    assert len(state["on_demand"]) == 3, "a second site, and a secondary one"
+    for address, port in state["on_demand"].values():
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address, port))
+    assert not (runtime / "lab" / "domain").exists()
+    commands = [
+        Path(f"/proc/{pid}/cmdline").read_text().split("\0") for pid in children(lab.process.pid)
+    ]
+    assert {command[command.index("-m") + 1] for command in commands} == {
+        "ibcm_bridge.commands.child_process",
+        "ibcm_bridge.addons.engines.inspection_worker",
+    }
+    lab.process.send_signal(signal.SIGINT)
+    lab.ended()
+
+
 def test_a_signal_during_the_start_removes_its_files(runtime: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "ibcm_bridge", "lab", "up"],

@@ -53,6 +53,12 @@ def test_a_long_response_is_wrapped(shown: ActionResult) -> None:
     assert "".join(shown.text.split()) in together
 
 
+@pytest.mark.parametrize("length", range(56, 76))
+def test_no_line_ends_within_a_mark(length: int) -> None:
+    *_, last = ActionLines().of(action("x" * length, Result.AS_REQUIRED)).splitlines()
+    assert last.endswith("(as required)")
+
+
 @pytest.mark.parametrize("scene", SCENES.values(), ids=SCENES)
 def test_the_texts_of_a_scene_fit(scene: object) -> None:
     title = f"{scene.title} ({scene.requirement})"  # type: ignore[attr-defined]
