@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,24 +12,26 @@ from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE, Subcommands
 
 if TYPE_CHECKING:
     from ibcm_bridge.commands.init.inputs import Inputs
+    from ibcm_bridge.commands.init.plan import Plan
 
 
 def add(commands: Subcommands) -> None:
-    from ibcm_bridge.commands.init.questions import QUESTIONS
+    from ibcm_bridge.commands.init.questions import OPTIONS
 
     parser = commands.add_parser(
         "init",
         help="write a first policy from names, addresses and certificates",
         description="Write a policy that `check` passes. If the options do not say everything, "
         "ask on the terminal. If the policy has a problem, print it and write nothing. URL is "
-        "https://NAME or https://NAME:PORT, followed by ,ADDRESS:PORT if the name does not "
-        "resolve to the site system. "
+        "https://HOST or https://HOST:PORT, followed by ,ADDRESS:PORT if HOST does not resolve "
+        "to the site system. NAME is the Internet FQDN, if it is not that of --name. A site "
+        "system with the same role and NAME as another one is for its failure. "
         "Exit status: 0 written, 1 not written, 2 usage error.",
         epilog="Example: ibcm-bridge init policy.yaml --name cm.example.com",
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="policy file to write")
     parser.add_argument("--replace", action="store_true", help="replace FILE if it exists")
-    for question in QUESTIONS:
+    for question in OPTIONS:
         default = f" (default: {question.default})" if question.default else ""
         parser.add_argument(
             f"--{question.key}",
@@ -41,36 +44,38 @@ def add(commands: Subcommands) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from ibcm_bridge.commands.init.inputs import Terminal, read_inputs
-    from ibcm_bridge.commands.init.questions import QUESTIONS, InputError
+    from ibcm_bridge.commands.init.plan import plan
+    from ibcm_bridge.commands.init.questions import OPTIONS
+    from ibcm_bridge.commands.init.readers import InputError
 
     path: Path = options.file
     if path.exists() and not options.replace:
         return _complain(f"{path} exists; use --replace, or name another file", EXIT_USAGE)
     given = {
-        question.key: getattr(options, question.key.replace("-", "_")) or ()
-        for question in QUESTIONS
+        question.key: getattr(options, question.key.replace("-", "_")) or () for question in OPTIONS
     }
-    for question in QUESTIONS:
+    for question in OPTIONS:
         if len(given[question.key]) > 1 and not question.many:
             return _complain(f"--{question.key}: only one is possible", EXIT_USAGE)
     terminal = Terminal(input, print) if sys.stdin is not None and sys.stdin.isatty() else None
     try:
         inputs = read_inputs(given, terminal)
+        plans = plan(inputs)
     except InputError as error:
         return _complain(str(error), EXIT_USAGE)
     except EOFError:
         print()
         return _complain("not written, because the input ended", EXIT_PROBLEM)
-    return _write(path, inputs)
+    return _write(path, inputs, plans)
 
 
-def _write(path: Path, inputs: Inputs) -> int:
+def _write(path: Path, inputs: Inputs, plans: Sequence[Plan]) -> int:
     """Check the policy, and write it if it has no problem."""
     from ibcm_bridge.commands.init.policy_text import LISTS_FOLDER, downloads_lists, policy_text
 
     if not path.parent.is_dir():
         return _complain(f"there is no folder {path.parent}; create it", EXIT_USAGE)
-    text = policy_text(inputs, path)
+    text = policy_text(inputs, plans, path)
     lists = path.parent / LISTS_FOLDER
     new_folder = downloads_lists(inputs) and not lists.exists()
     if new_folder:
@@ -88,9 +93,9 @@ def _write(path: Path, inputs: Inputs) -> int:
 
 
 def _passes(path: Path, text: str) -> bool:
-    """Print what `check` says of the policy; whether it has no problem."""
+    """Print what `check` says of the policy: all, or its problems. Return whether it has none."""
     from ibcm_bridge.commands.check.command import finding_line, policy_findings
-    from ibcm_bridge.commands.check.findings import Level
+    from ibcm_bridge.commands.check.findings import Finding, Level
     from ibcm_bridge.policy_file import PolicyError, load_policy
 
     try:
@@ -98,10 +103,14 @@ def _passes(path: Path, text: str) -> bool:
     except PolicyError as error:
         print(error, file=sys.stderr)
         return False
-    findings = policy_findings(policy)
-    for finding in findings:
+    findings: dict[str, Finding] = {}
+    for finding in policy_findings(policy):
+        # All publications have the same certificates and CAs: their texts appear once.
+        findings.setdefault(finding.text, finding)
+    problems = [finding for finding in findings.values() if finding.level is Level.PROBLEM]
+    for finding in problems or findings.values():
         print(finding_line(finding))
-    return not any(finding.level is Level.PROBLEM for finding in findings)
+    return not problems
 
 
 def _complain(text: str, status: int) -> int:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ibcm_bridge.commands.init.questions import (
+    MORE,
     ONLY_FOR_PEM,
     ONLY_WITH,
     PFX_SUFFIXES,
     PUBLISHED,
     QUESTIONS,
-    InputError,
+    Name,
     Question,
 )
+from ibcm_bridge.commands.init.readers import InputError, Reader, fqdn
 
 type Inputs = Mapping[str, tuple[str, ...]]
-"""The inputs by question, as the policy has them. A question without input is missing."""
+"""The inputs by question, as the policy has them. A question without input is missing. Each site
+system has its Internet FQDN: `NAME=URL`, `NAME=URL,ADDRESS:PORT` or `NAME=ADDRESS:PORT`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,20 +47,24 @@ def read_inputs(given: Mapping[str, Sequence[str]], terminal: Terminal | None) -
     if missing and terminal is None:
         raise InputError(f"missing: {', '.join(missing)}")
     for question in QUESTIONS:
-        if question.key in inputs or not _is_asked(question, inputs):
+        if question.key in inputs or not _is_possible(question, inputs):
             continue
-        if missing and terminal is not None:
-            inputs[question.key] = _of_terminal(question, terminal)
+        if missing and terminal is not None and (not question.rare or _asks_more(inputs)):
+            inputs[question.key] = _of_terminal(question, inputs, terminal)
         elif question.default:
             inputs[question.key] = (question.default,)
     if not any(inputs.get(key) for key in PUBLISHED):
         raise InputError("nothing to publish; name at least one site system")
-    return {key: text for key, text in inputs.items() if text}
+    for key in PUBLISHED:
+        inputs[key] = tuple(
+            text if "=" in text else f"{inputs['name'][0]}={text}" for text in inputs.get(key, ())
+        )
+    return {key: texts for key, texts in inputs.items() if texts}
 
 
 def _missing(inputs: Inputs) -> Iterator[str]:
     for question in QUESTIONS:
-        needed = _is_needed(question) and _is_asked(question, inputs)
+        needed = _is_needed(question, inputs) and _is_possible(question, inputs)
         if needed and question.key not in inputs:
             yield f"--{question.key} {question.metavar}"
     if not any(key in inputs for key in PUBLISHED):
@@ -71,55 +78,80 @@ def _of_options(given: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]
         texts = given.get(question.key, ())
         try:
             if texts:
-                inputs[question.key] = tuple(map(question.read, texts))
+                inputs[question.key] = tuple(_of_option(question, text) for text in texts)
         except InputError as error:
             problems.append(f"--{question.key}: {error}")
     for key, certificate in ONLY_FOR_PEM.items():
         if key in inputs and is_pfx(inputs.get(certificate, ("",))[0]):
             problems.append(f"--{key}: a PFX file has its own key; omit this option")
-    for key, role in ONLY_WITH.items():
-        if key in inputs and role not in inputs:
-            problems.append(f"--{key}: only with --{role}")
+    for key, roles in ONLY_WITH.items():
+        if key in inputs and not any(given.get(role) for role in roles):
+            problems.append(f"--{key}: only with {' or '.join(f'--{role}' for role in roles)}")
     if problems:
         raise InputError("\n".join(problems))
     return inputs
 
 
-def _is_asked(question: Question, inputs: Inputs) -> bool:
+def _of_option(question: Question, text: str) -> str:
+    if question.name is Name.OWN and "=" not in text:
+        raise InputError(f"{text!r} is not {question.metavar}; NAME is its Internet FQDN")
+    return question.read(text)
+
+
+def _is_possible(question: Question, inputs: Inputs) -> bool:
     if certificate := ONLY_FOR_PEM.get(question.key):
         return certificate in inputs and not is_pfx(inputs[certificate][0])
-    role = ONLY_WITH.get(question.key)
-    return role is None or bool(inputs.get(role))
+    roles = ONLY_WITH.get(question.key)
+    return roles is None or any(inputs.get(role) for role in roles)
 
 
-def _is_needed(question: Question) -> bool:
+def _is_needed(question: Question, inputs: Inputs) -> bool:
+    if question.key == "name":
+        site_systems = [text for key in PUBLISHED for text in inputs.get(key, ())]
+        return not site_systems or any("=" not in text for text in site_systems)
     return question.default is None or question.key in ONLY_FOR_PEM
 
 
-def _of_terminal(question: Question, terminal: Terminal) -> tuple[str, ...]:
+def _asks_more(inputs: Inputs) -> bool:
+    return inputs.get(MORE.key) == ("yes",)
+
+
+def _of_terminal(question: Question, inputs: Inputs, terminal: Terminal) -> tuple[str, ...]:
     """Ask until the input can be used. An empty line ends a list."""
+    needed = _is_needed(question, inputs)
+    # A common interview is short: one site system of each role.
+    many = question.many and (question.name is None or _asks_more(inputs))
+    default = question.default or ""
+    end = f" [{default}]" if default else "" if needed else " (empty: none)"
+    prompt = f"{question.text[0].upper()}{question.text[1:]}{end}: "
     found: list[str] = []
+    while text := _line(prompt, question.read, terminal, default, needed):
+        found.append(_with_name(question, text, inputs, terminal))
+        if not many:
+            break
+        prompt, default, needed = "  another one (empty: no more): ", "", False
+    return tuple(found)
+
+
+def _with_name(question: Question, text: str, inputs: Inputs, terminal: Terminal) -> str:
+    """Return a site system with its Internet FQDN, if a person chooses it."""
+    shared = inputs.get("name") if question.name is Name.SHARED else None
+    if question.name is None or "=" in text or (shared and not _asks_more(inputs)):
+        return text
+    default = shared[0] if shared else ""
+    end = f" [{default}]" if default else ""
+    return f"{_line(f'  its Internet FQDN{end}: ', fqdn, terminal, default, True)}={text}"
+
+
+def _line(prompt: str, read: Reader, terminal: Terminal, default: str, needed: bool) -> str:
+    """Ask until a line can be used. Return the default, or "", for an empty line."""
     while True:
-        line = terminal.ask(_prompt(question, len(found))).strip()
-        if not line and question.default:
-            return (question.default,)
-        if not line and (found or not _is_needed(question)):
-            return tuple(found)
+        line = terminal.ask(prompt).strip() or default
+        if not line and not needed:
+            return ""
         try:
             if not line:
                 raise InputError("a value is needed")
-            found.append(question.read(line))
+            return read(line)
         except InputError as error:
             terminal.say(f"  {error}")
-            continue
-        if not question.many:
-            return tuple(found)
-
-
-def _prompt(question: Question, number: int) -> str:
-    if number:
-        return "  another one (empty: no more): "
-    end = f" [{question.default}]" if question.default else ""
-    if not end and not _is_needed(question):
-        end = " (empty: none)"
-    return f"{question.text[0].upper()}{question.text[1:]}{end}: "

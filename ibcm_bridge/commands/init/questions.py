@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from enum import Enum, auto
+
+from ibcm_bridge.commands.init import readers
+from ibcm_bridge.commands.init.readers import Reader, named
 
 PFX_SUFFIXES = frozenset({".pfx", ".p12"})
 """Files with these endings have the certificate and its key (`certificate.pfx`)."""
 
 
-class InputError(ValueError):
-    """Why an input cannot be used, for the person who typed it."""
+class Name(Enum):
+    """The Internet FQDN of a site system."""
+
+    SHARED = auto()
+    """The name that all site systems share, unless the input has its own (`NAME=`)."""
+    OWN = auto()
+    """Always its own: no client uses it together with a management point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,168 +30,200 @@ class Question:
     text: str
     """The question on the terminal, and the help of the option."""
     metavar: str
-    read: Callable[[str], str]
-    """Return the input as the policy has it. InputError if it cannot be used."""
+    read: Reader
     default: str | None = None
     """Used if the input is empty. None: the question needs an input."""
     many: bool = False
     """Whether several inputs are possible."""
+    name: Name | None = None
+    """Of a question for site systems: how they get their Internet FQDN."""
+    rare: bool = False
+    """Asked on the terminal only if `MORE` is. The option is always possible."""
 
-
-def _matching(name: str, example: str) -> Callable[[str], str]:
-    """Return a reader for a type of the policy file, by its name in `policy_file.rows.values`."""
-
-    def read(text: str) -> str:
-        # Not at the top: the help of every command would load pydantic.
-        from pydantic import TypeAdapter, ValidationError
-
-        from ibcm_bridge.policy_file.rows import values
-
-        adapter: TypeAdapter[str] = TypeAdapter(getattr(values, name))
-        try:
-            return adapter.validate_python(text)
-        except ValidationError:
-            title = adapter.json_schema()["title"]
-            raise InputError(f"{text!r} is not {title}, such as {example}") from None
-
-    return read
-
-
-def _file(text: str) -> str:
-    path = Path(text).expanduser()
-    try:
-        with path.open("rb"):
-            return str(path)
-    except OSError as error:
-        raise InputError(f"{text} cannot be read: {error.strerror}") from error
-
-
-_fetch_url = _matching("FetchUrl", "http://pki.corp.example/issuing.crl")
-
-
-def is_url(text: str) -> bool:
-    """Return whether a revocation list is downloaded, and is not a file."""
-    return "://" in text
-
-
-def _revocation_list(text: str) -> str:
-    return _fetch_url(text) if is_url(text) else _file(text)
-
-
-_address = _matching("HostPort", "10.0.0.7:443")
-
-
-def _site_system(name: str, example: str) -> Callable[[str], str]:
-    """Return a reader for `URL`, or `URL,ADDRESS:PORT` if the name does not resolve."""
-    read_url = _matching(name, example)
-
-    def read(text: str) -> str:
-        url, comma, address = text.partition(",")
-        return read_url(url.strip()) + (f",{_address(address.strip())}" if comma else "")
-
-    return read
-
-
-_https = _site_system("HttpsUrl", "https://mp01.corp.example")
-_fqdn = _matching("Fqdn", "cm.example.com")
-
-
-def _tunnel(text: str) -> str:
-    name, equals, address = text.partition("=")
-    if not equals:
-        raise InputError(f"{text!r} is not NAME=ADDRESS:PORT, such as {_TUNNEL}")
-    return f"{_fqdn(name.strip())}={_address(address.strip())}"
-
-
-_TUNNEL = "enroll.example.com=10.0.0.9:443"
 
 MANAGEMENT_POINT = "management-point"
 DISTRIBUTION_POINT = "distribution-point"
 UPDATE_POINT = "software-update-point"
 STATUS_POINT = "fallback-status-point"
+CATALOG = "application-catalog-website-point"
+POLICY_MODULE = "policy-module"
+ENROLLMENT = "enrollment-proxy-point"
+TUNNEL = "tunnel"
+
+MORE = Question(
+    "more",
+    "separate names, several site systems of a role, or other roles? yes or no",
+    "",
+    readers.one_of("yes", "no"),
+    "no",
+)
+"""Only on the terminal: whether the rest of the interview is the long one."""
 
 QUESTIONS = (
-    Question("name", "Internet FQDN of the site systems", "FQDN", _fqdn),
+    Question("name", "Internet FQDN that the site systems share", "FQDN", readers.fqdn),
     Question(
         "listen",
         "address and port to listen on",
         "ADDRESS:PORT",
-        _matching("Listen", "0.0.0.0:443"),
+        readers.matching("Listen", "0.0.0.0:443"),
         "0.0.0.0:443",
     ),
     Question(
-        "certificate", "server certificate with its intermediates: PEM, or PFX", "FILE", _file
+        "certificate",
+        "server certificate with its intermediates: PEM, or PFX",
+        "FILE",
+        readers.file,
     ),
-    Question("key", "private key of the server certificate, if it is PEM", "FILE", _file, ""),
+    Question(
+        "key", "private key of the server certificate, if it is PEM", "FILE", readers.file, ""
+    ),
     Question(
         "passphrase-file",
         "file with the passphrase of the server certificate's key, if it has one",
         "FILE",
-        _file,
+        readers.file,
         "",
     ),
     Question(
         "client-certificate",
         "certificate that the bridge presents to site systems: PEM, or PFX",
         "FILE",
-        _file,
+        readers.file,
     ),
-    Question("client-key", "private key of that certificate, if it is PEM", "FILE", _file, ""),
+    Question(
+        "client-key", "private key of that certificate, if it is PEM", "FILE", readers.file, ""
+    ),
     Question(
         "client-passphrase-file",
         "file with the passphrase of that certificate's key, if it has one",
         "FILE",
-        _file,
+        readers.file,
         "",
     ),
-    Question("root", "root CA of clients and site systems: PEM or DER", "FILE", _file, many=True),
-    Question("issuing", "issuing CA: PEM or DER", "FILE", _file, "", many=True),
+    Question(
+        "root", "root CA of clients and site systems: PEM or DER", "FILE", readers.file, many=True
+    ),
+    Question("issuing", "issuing CA: PEM or DER", "FILE", readers.file, "", many=True),
     Question(
         "crl",
         "revocation list of each CA: a file, or an http:// URL to download it",
         "FILE|URL",
-        _revocation_list,
+        readers.revocation_list,
         many=True,
     ),
-    Question(MANAGEMENT_POINT, "management point, if there is one", "URL", _https, ""),
-    Question(DISTRIBUTION_POINT, "distribution point, if there is one", "URL", _https, ""),
-    Question(UPDATE_POINT, "software update point, if there is one", "URL", _https, ""),
+    MORE,
+    Question(
+        MANAGEMENT_POINT,
+        "management point, if there is one",
+        "[NAME=]URL",
+        named(readers.https_url),
+        "",
+        many=True,
+        name=Name.SHARED,
+    ),
+    Question(
+        DISTRIBUTION_POINT,
+        "distribution point, if there is one",
+        "[NAME=]URL",
+        named(readers.https_url),
+        "",
+        many=True,
+        name=Name.SHARED,
+    ),
+    Question(
+        "clients",
+        "certificate of clients: computer, user (legacy mobile devices) or either",
+        "[NAME=]KIND",
+        named(readers.one_of("computer", "user", "either")),
+        "computer",
+        many=True,
+        rare=True,
+    ),
+    Question(
+        UPDATE_POINT,
+        "software update point, if there is one",
+        "[NAME=]URL",
+        named(readers.https_url),
+        "",
+        many=True,
+        name=Name.SHARED,
+    ),
     Question(
         "update-listen",
-        "address and port for the software update point; it needs its own",
+        "address and port for the software update point; it needs its own, or its own name",
         "ADDRESS:PORT",
-        _matching("Listen", "0.0.0.0:8531"),
+        readers.matching("Listen", "0.0.0.0:8531"),
         "0.0.0.0:8531",
     ),
     Question(
         STATUS_POINT,
         "fallback status point, over plain HTTP, if there is one",
-        "URL",
-        _site_system("HttpUrl", "http://fsp01.corp.example"),
+        "[NAME=]URL",
+        named(readers.url("HttpUrl", "http://fsp01.corp.example")),
         "",
+        many=True,
+        name=Name.SHARED,
     ),
     Question(
         "status-listen",
         "address and port for the fallback status point",
         "ADDRESS:PORT",
-        _matching("Listen", "0.0.0.0:80"),
+        readers.matching("Listen", "0.0.0.0:80"),
         "0.0.0.0:80",
     ),
     Question(
-        "tunnel",
-        "a name whose TLS is forwarded without inspection, and its site system",
-        "NAME=ADDRESS:PORT",
-        _tunnel,
+        CATALOG,
+        "application catalog website point, if there is one",
+        "NAME=URL",
+        named(readers.https_url),
         "",
         many=True,
+        name=Name.OWN,
+        rare=True,
+    ),
+    Question(
+        POLICY_MODULE,
+        "NDES with the policy module: ADDRESS:PORT for a tunnel, or a URL to bridge it",
+        "NAME=ADDRESS:PORT|URL",
+        named(readers.url_or_address),
+        "",
+        many=True,
+        name=Name.OWN,
+        rare=True,
+    ),
+    Question(
+        ENROLLMENT,
+        "enrollment proxy point, only as a tunnel",
+        "NAME=ADDRESS:PORT",
+        named(readers.address),
+        "",
+        many=True,
+        name=Name.OWN,
+        rare=True,
+    ),
+    Question(
+        TUNNEL,
+        "another site system whose TLS is forwarded without inspection",
+        "NAME=ADDRESS:PORT",
+        named(readers.address),
+        "",
+        many=True,
+        name=Name.OWN,
+        rare=True,
     ),
 )
 
-PUBLISHED = (MANAGEMENT_POINT, DISTRIBUTION_POINT, UPDATE_POINT, STATUS_POINT, "tunnel")
-"""At least one of these questions needs an input."""
+OPTIONS = tuple(question for question in QUESTIONS if question is not MORE)
 
-ONLY_WITH = {"update-listen": UPDATE_POINT, "status-listen": STATUS_POINT}
-"""A question that is asked only if another one has an input."""
+PUBLISHED = tuple(question.key for question in QUESTIONS if question.name is not None)
+"""The questions for site systems. At least one of them needs an input."""
+
+ONLY_WITH = {
+    "clients": (MANAGEMENT_POINT, DISTRIBUTION_POINT),
+    "update-listen": (UPDATE_POINT,),
+    "status-listen": (STATUS_POINT,),
+}
+"""A question that is asked only if one of the others has an input."""
 
 ONLY_FOR_PEM = {"key": "certificate", "client-key": "client-certificate"}
 """A question that is asked, and then needs an input, only if that certificate is not PFX."""

@@ -3,59 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 from ibcm_bridge.commands.init import inputs as inputs_module
-from ibcm_bridge.commands.init.inputs import Terminal, read_inputs
-from ibcm_bridge.commands.init.questions import PUBLISHED, QUESTIONS, InputError
+from ibcm_bridge.commands.init.inputs import read_inputs
+from ibcm_bridge.commands.init.questions import PUBLISHED, QUESTIONS, TUNNEL
+from ibcm_bridge.commands.init.readers import InputError
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.policy.publications import PlaintextListener
-from ibcm_bridge.policy_file import load_policy
-
-NAME = "bridge.internet.example"
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Certificates that are valid now: `init` checks with the current time."""
-    folder = tmp_path_factory.mktemp("init")
-    LabPki.make(now=datetime.datetime.now(datetime.UTC)).write(folder / "pki")
-    return folder
-
-
-@pytest.fixture
-def home(lab: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The current folder, without a policy before and after."""
-    monkeypatch.chdir(lab)
-    yield lab
-    for left in (lab / "policy.yaml", lab / ".policy.yaml.new"):
-        left.unlink(missing_ok=True)
-
-
-def options(**changed: str | Iterable[str] | None) -> list[str]:
-    """The command line for a management point, with other options."""
-    given: dict[str, str | Iterable[str] | None] = {
-        "name": NAME,
-        "certificate": "pki/bridge-server.pem",
-        "key": "pki/bridge-server.key",
-        "client-certificate": "pki/bridge-client.pem",
-        "client-key": "pki/bridge-client.key",
-        "root": "pki/root.pem",
-        "issuing": "pki/issuing.pem",
-        "crl": ["pki/root.crl", "pki/issuing.crl"],
-        "management-point": "https://mp01.corp.example,127.0.0.1:9443",
-        **{key.replace("_", "-"): value for key, value in changed.items()},
-    }
-    line = ["init", "policy.yaml"]
-    for key, value in given.items():
-        for text in [value] if isinstance(value, str) else value or ():
-            line += [f"--{key}", text]
-    return line
+from ibcm_bridge.policy_file import load_policy, shipped_roles
+from tests.commands.init.options import NAME, options
 
 
 def test_options_make_a_policy_that_check_passes(
@@ -196,61 +157,6 @@ def test_it_replaces_a_policy_only_with_the_option(
     assert "version: 1" in (home / "policy.yaml").read_text()
 
 
-def terminal(*lines: str) -> tuple[Terminal, list[str]]:
-    """A terminal on which these lines are typed, and what it shows."""
-    typed, shown = iter(lines), list[str]()
-
-    def ask(prompt: str) -> str:
-        shown.append(prompt)
-        return next(typed)
-
-    return Terminal(ask, shown.append), shown
-
-
-def test_a_terminal_is_asked_for_everything_that_is_missing(home: Path) -> None:
-    asked, shown = terminal(
-        "bridge",  # no FQDN: asked again
-        NAME,
-        "",  # the default address
-        "pki/bridge-server.pem",
-        "",  # a key is needed
-        "pki/bridge-server.key",
-        "",  # no passphrase
-        "pki/bridge-client.pem",
-        "pki/bridge-client.key",
-        "",
-        "pki/root.pem",
-        "",  # no other root
-        "pki/issuing.pem",
-        "",
-        "pki/root.crl",
-        "pki/issuing.crl",
-        "",
-        "https://mp01.corp.example",
-        "",  # no distribution point
-        "",  # no software update point, so its address is not asked for
-        "",  # no fallback status point
-        "",  # no tunnel
-    )
-    inputs = read_inputs({}, asked)
-    assert inputs["name"] == (NAME,)
-    assert inputs["listen"] == ("0.0.0.0:443",)
-    assert inputs["crl"] == ("pki/root.crl", "pki/issuing.crl")
-    assert "update-listen" not in inputs
-    assert "  'bridge' is not a fully qualified domain name, such as cm.example.com" in shown
-    assert "  a value is needed" in shown
-
-
-def test_a_terminal_is_not_asked_if_the_options_say_everything(home: Path) -> None:
-    asked, shown = terminal()
-    given = {"name": [NAME], "certificate": ["pki/bridge-server.pem"]}
-    given |= {"key": ["pki/bridge-server.key"], "client-certificate": ["pki/bridge-client.pem"]}
-    given |= {"client-key": ["pki/bridge-client.key"], "root": ["pki/root.pem"]}
-    given |= {"crl": ["pki/root.crl"], "management-point": ["https://mp01.corp.example"]}
-    assert read_inputs(given, asked)["listen"] == ("0.0.0.0:443",)
-    assert not shown
-
-
 def test_a_key_beside_a_pfx_file_is_refused(home: Path) -> None:
     (home / "a.pfx").write_bytes(b"")
     with pytest.raises(InputError, match="--key: a PFX file has its own key"):
@@ -269,7 +175,11 @@ def test_a_path_with_special_characters_is_quoted(home: Path) -> None:
 def test_the_questions_agree_with_each_other() -> None:
     keys = [question.key for question in QUESTIONS]
     assert len(keys) == len(set(keys))
-    assert {*PUBLISHED} <= {*keys}
-    for table in (inputs_module.ONLY_WITH, inputs_module.ONLY_FOR_PEM):
-        for key, before in table.items():
-            assert keys.index(before) < keys.index(key)
+    for key, roles in inputs_module.ONLY_WITH.items():
+        assert max(keys.index(role) for role in roles) < keys.index(key)
+    for key, certificate in inputs_module.ONLY_FOR_PEM.items():
+        assert keys.index(certificate) < keys.index(key)
+
+
+def test_each_role_of_the_role_table_is_a_question() -> None:
+    assert {*shipped_roles().modes} | {TUNNEL} == {*PUBLISHED}
