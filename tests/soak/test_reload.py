@@ -18,7 +18,7 @@ from ibcm_bridge.addons.run.control_client import reload_bridge
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
 from tests.integration.credentials import Credentials
-from tests.integration.test_takeover import Bridge, Load
+from tests.integration.under_load import Bridge, Load
 
 SECONDS = 60.0
 PAUSE = 0.1
