@@ -23,16 +23,17 @@ from tests.integration.reading import until
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 UNIT = DEPLOY / "systemd" / "ibcm-bridge.service"
+TEMPLATE = DEPLOY / "systemd" / "ibcm-bridge@.service"
 SOCKETS = DEPLOY / "systemd" / "ibcm-bridge.socket"
 POLICY = DEPLOY / "bridge.yaml"
 EXPOSURE = 20
 """In tenths: `systemd-analyze security` calls more than 50 unsafe."""
 
 
-def directives() -> dict[str, list[str]]:
-    """Every directive of the unit -> its values, in order."""
+def directives(unit: Path = UNIT) -> dict[str, list[str]]:
+    """Every directive of a unit -> its values, in order."""
     found: dict[str, list[str]] = {}
-    for name, value in re.findall(r"^(\w+)=(.*)$", UNIT.read_text("utf-8"), re.MULTILINE):
+    for name, value in re.findall(r"^(\w+)=(.*)$", unit.read_text("utf-8"), re.MULTILINE):
         found.setdefault(name, []).append(value)
     return found
 
@@ -42,22 +43,31 @@ def analyzed(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """The unit with a program that this machine has."""
-    text = UNIT.read_text("utf-8")
-    copy = tmp_path / UNIT.name
+@pytest.fixture(params=[UNIT, TEMPLATE], ids=lambda unit: unit.name)
+def unit(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A unit with a program that this machine has; an instance of a template."""
+    text = request.param.read_text("utf-8")
+    copy = tmp_path / request.param.name.replace("@", "@a")
     copy.write_text(text.replace("/opt/ibcm-bridge/bin/ibcm-bridge", sys.executable), "utf-8")
     return copy
 
 
 @pytest.mark.needs("systemd-analyze")
 def test_systemd_verifies_the_unit(unit: Path) -> None:
-    sockets = shutil.copy(SOCKETS, unit.parent)
-    done = analyzed("verify", str(unit), str(sockets))
+    done = analyzed("verify", str(unit))
     assert (done.returncode, done.stderr) == (0, "")
     unit.write_text(unit.read_text("utf-8").replace("KillMode=mixed", "KillMode=some"), "utf-8")
     assert "kill mode" in analyzed("verify", str(unit)).stderr
+
+
+@pytest.mark.needs("systemd-analyze")
+@pytest.mark.parametrize("unit", [UNIT], indirect=True)
+def test_systemd_verifies_the_socket_unit(unit: Path) -> None:
+    sockets = Path(shutil.copy(SOCKETS, unit.parent))
+    done = analyzed("verify", str(unit), str(sockets))
+    assert (done.returncode, done.stderr) == (0, "")
+    sockets.write_text(sockets.read_text("utf-8").replace("0.0.0.0:443", "0.0.0.0:x"), "utf-8")
+    assert "0.0.0.0:x" in analyzed("verify", str(sockets)).stderr
 
 
 @pytest.mark.needs("systemd-analyze")
@@ -72,6 +82,14 @@ def test_the_exposure_of_the_unit_is_low(unit: Path) -> None:
 def test_the_unit_starts_the_bridge_with_the_policy_of_the_service() -> None:
     (command,) = directives()["ExecStart"]
     assert command == "/opt/ibcm-bridge/bin/ibcm-bridge run --config /etc/ibcm-bridge/bridge.yaml"
+
+
+def test_the_template_differs_from_the_unit_only_by_the_takeover() -> None:
+    service, template = directives(), directives(TEMPLATE)
+    assert template.pop("ExecStart") == [f"{service.pop('ExecStart')[0]} --take-over"]
+    assert template.pop("Description") == [f"{service.pop('Description')[0]}, instance %i"]
+    assert template == service
+    assert service["RuntimeDirectoryPreserve"] == ["yes"], "the control socket of the successor"
 
 
 def test_the_socket_unit_has_the_listeners_of_the_policy() -> None:
@@ -210,8 +228,37 @@ def test_a_removed_package_leaves_no_unit_enabled(tmp_path: Path, fails: str) ->
     subprocess.run(command, env={**os.environ, "PATH": path}, check=True)
     assert called.read_text("utf-8").splitlines() == [
         "--quiet disable --now ibcm-bridge.socket",
-        "--quiet disable --now ibcm-bridge.service",
+        "--quiet disable --now ibcm-bridge.service ibcm-bridge@a.service ibcm-bridge@b.service",
     ]
+
+
+@pytest.mark.parametrize(
+    ("active", "started"),
+    [
+        ("none", []),
+        ("ibcm-bridge@a.service", ["start ibcm-bridge@b.service"]),
+        ("ibcm-bridge@b.service", ["start ibcm-bridge@a.service"]),
+    ],
+)
+def test_an_upgrade_of_the_package_replaces_what_runs(
+    tmp_path: Path, active: str, started: list[str]
+) -> None:
+    called = tmp_path / "called"
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(
+        f"#!/bin/sh\ncase $* in *is-active*) [ $3 = {active} ];; *) echo $* >>{called};; esac\n"
+    )
+    systemctl.chmod(0o755)
+    for name in ("getent", "chown", "chmod", "install"):
+        (tmp_path / name).symlink_to("/bin/true")
+    script = (DEBIAN / "postinst").read_text("utf-8")
+    script = script.replace("/run/systemd/system", str(tmp_path))
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    for version, then in (("0.0.9", ["try-restart ibcm-bridge.service", *started]), ("", [])):
+        command = ["sh", "-c", script, "postinst", "configure", version]
+        subprocess.run(command, env={**os.environ, "PATH": path}, check=True)
+        assert called.read_text("utf-8").splitlines() == ["daemon-reload", *then]
+        called.unlink()
 
 
 def test_the_package_installs_the_files_that_it_names() -> None:

@@ -1,212 +1,164 @@
-"""The unit under a systemd that runs: readiness, the watchdog, and two instances that take over.
+"""The shipped units under a systemd that runs: restarts and takeovers under load, and the watchdog.
 
-It is a user instance of systemd in namespaces of its own. Settings of the unit that only the system
-instance applies, such as the user and the restrictions, are left out (`test_service`).
+It is a system instance that applies each setting of the units. `test_restrictions.py` shows which.
 """
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from ipaddress import IPv4Address
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from ibcm_bridge.lab.bridge.process import Listen, free_ports, with_listen_address
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.files import shipped_policy
-from ibcm_bridge.lab.protocol.client import LabClient
-from ibcm_bridge.lab.site_systems.published import BRIDGED
+from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from tests.integration.credentials import Credentials
 from tests.integration.reading import until
-from tests.needs import own_cgroups
+from tests.integration.under_load import FILE_BYTES, MP_LIST, TUNNEL, Bridge, Download, Load
+from tests.soak.systemd_instance import SOON, Installed, Manager
 
 pytestmark = pytest.mark.needs("root", "systemd-analyze", "cgroups")
 
-UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "ibcm-bridge.service"
-SYSTEMD = "/lib/systemd/systemd"
-SOON = 90.0
-
-BOOT = f"""
-for group; do
-    mkdir "$group"
-    echo $$ >"$group/cgroup.procs"
-done
-mount -t tmpfs tmpfs /run
-mkdir -p /run/systemd/system /run/user
-chmod 700 /run/user
-export XDG_RUNTIME_DIR=/run/user
-exec {SYSTEMD} --user --unit=test.target
-"""
-KEPT = (
-    *("Type", "WatchdogSec", "Restart", "RestartSec", "KillMode", "TimeoutStopSec"),
-    *("OOMPolicy", "UMask", "RuntimeDirectory", "RuntimeDirectoryMode", "NoNewPrivileges"),
-)
-"""The settings of the shipped unit that a user instance applies."""
+OPERATING = Path(__file__).parents[2] / "docs" / "operating.md"
+SERVICE = "ibcm-bridge.service"
+SOCKET = "ibcm-bridge.socket"
+A, B = "ibcm-bridge@a.service", "ibcm-bridge@b.service"
 
 
-class Manager:
-    """A systemd with the units of a folder, in its own cgroups, whose processes it moves."""
-
-    def __init__(self, units: Path) -> None:
-        self._units = units
-        self._groups = [group / f"ibcm-bridge-test-{os.getpid()}" for group in own_cgroups()]
-
-    def __enter__(self) -> Manager:
-        (self._units / "test.target").write_text("[Unit]\nDefaultDependencies=no\n", "ascii")
-        self._process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-ec", BOOT, "sh", *map(str, self._groups)],
-            env={**os.environ, "SYSTEMD_UNIT_PATH": str(self._units)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        until(lambda: self._run("list-units").returncode == 0, "systemd", SOON)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._run("stop", "bridge@*.service")
-        finally:
-            self._process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(5)
-            self._process.kill()
-            self._process.wait()
-            self._remove_groups()
-
-    def _remove_groups(self) -> None:
-        for group in self._groups:
-            for folder, _, _ in os.walk(group, topdown=False):
-                Path(folder).rmdir()
-
-    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        enter = ["nsenter", f"--mount=/proc/{self._process.pid}/ns/mnt"]
-        command = [*enter, "env", "XDG_RUNTIME_DIR=/run/user", "systemctl", "--user", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=SOON, check=False)
-
-    def must(self, *arguments: str) -> None:
-        done = self._run(*arguments)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def property(self, unit: str, name: str) -> str:
-        return self._run("show", unit, "--value", "--property", name).stdout.strip()
+@pytest.fixture
+def site_systems(pki: LabPki, credentials: Credentials) -> Iterator[SiteSystems]:
+    with SiteSystems(pki, download_bytes=FILE_BYTES) as site:
+        yield site
 
 
-class Installed:
-    """A policy, and a template unit that starts the bridge with it."""
-
-    def __init__(self, folder: Path, before_it: int = 0, **changes: str) -> None:
-        """With seconds `before_it`: a process that handles no signal begins, as Python itself."""
-        self._pki = LabPki.make(now=datetime.now(UTC))
-        self._pki.write(folder / "pki")
-        self._credential = self._pki.computer("pc1.corp.example")
-        tls, updates, plaintext = free_ports(3)
-        listen = Listen(IPv4Address("127.0.0.1"), (tls, updates, plaintext))
-        self._address = ("127.0.0.1", tls)
-        policy = shipped_policy() + (
-            "workers: 2\nuploads: {spool: uploads.sqlite}\nmessages: {bindings: bindings.sqlite}\n"
-        )
-        config = folder / "bridge.yaml"
-        config.write_text(with_listen_address(policy, listen), "utf-8")
-        lines = [line for line in UNIT.read_text("utf-8").splitlines() if "=" in line]
-        shipped = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
-        program = f"{sys.executable} -P -m ibcm_bridge"
-        run = f"{program} run --config {config} --take-over"
-        settings = {name: shipped[name] for name in KEPT} | {
-            "ExecStart": f"/bin/sh -c 'sleep {before_it}; exec {run}'" if before_it else run,
-            "ExecReload": f"{program} reload --control %t/ibcm-bridge/control.sock",
-            "RuntimeDirectoryPreserve": "yes",
-            **changes,
-        }
-        text = "".join(f"{name}={value}\n" for name, value in settings.items())
-        self.units = folder / "units"
-        self.units.mkdir()
-        unit = self.units / "bridge@.service"
-        unit.write_text(f"[Unit]\nDefaultDependencies=no\n[Service]\n{text}", "utf-8")
-        self.config = config
-
-    def ask(self) -> int:
-        """Return the status of the response to a new client. There are no site systems: 502."""
-        with LabClient(
-            self._address, BRIDGED, trust=self._pki.root, credential=self._credential, timeout=SOON
-        ) as client:
-            return client.request("GET", "/SMS_MP/.sms_aut?MPLIST").status
+@pytest.fixture
+def bridge(tmp_path: Path, pki: LabPki, site_systems: SiteSystems) -> Bridge:
+    """A bridge that nothing has started: its policy, addresses and clients."""
+    (tmp_path / "policy").mkdir()
+    return Bridge(tmp_path / "policy", pki, site_systems, workers=2)
 
 
-@contextlib.contextmanager
-def asked_all_the_time(installed: Installed) -> Iterator[list[object]]:
-    """New clients, one after the other: the status of each, or how it failed."""
-    ended, outcomes = threading.Event(), list[object]()
+@pytest.fixture
+def boot(tmp_path: Path, bridge: Bridge) -> Iterator[Callable[..., Manager]]:
+    """Start a systemd; arguments are settings of the units."""
+    with ExitStack() as stack:
 
-    def ask() -> None:
-        while not ended.wait(0.02):
-            try:
-                outcomes.append(installed.ask())
-            except Exception as error:
-                outcomes.append(error)
+        def booted(**settings: str) -> Manager:
+            installed = Installed(tmp_path / "installed", bridge)
+            for unit in (SERVICE, "ibcm-bridge@.service"):
+                installed.drop_in(unit, **settings)
+            return stack.enter_context(Manager(installed))
 
-    thread = threading.Thread(target=ask)
-    thread.start()
-    try:
-        yield outcomes
-    finally:
-        ended.set()
-        thread.join(SOON)
+        yield booted
 
 
-def test_two_instances_of_a_template_unit_take_over_from_each_other(tmp_path: Path) -> None:
-    installed = Installed(tmp_path)
-    with Manager(installed.units) as manager:
-        manager.must("start", "bridge@a")
-        assert installed.ask() == 502, "`start` returns when the bridge serves"
-        with asked_all_the_time(installed) as outcomes:
-            for old, new in (("a", "b"), ("b", "a")):
-                manager.must("start", f"bridge@{new}")
-                until(
-                    lambda: manager.property(f"bridge@{old}", "ActiveState") == "inactive",  # noqa: B023
-                    "the end of the other instance",
-                    SOON,
-                )
-                assert manager.property(f"bridge@{old}", "Result") == "success"
-                assert manager.property(f"bridge@{new}", "ActiveState") == "active"
-                count = len(outcomes)
-                until(lambda: len(outcomes) > count + 3, "more clients", SOON)  # noqa: B023
-        assert {*outcomes} == {502}, "none was refused or cut off"
-        # The control socket is that of the last one.
-        installed.config.write_text(installed.config.read_text("utf-8") + "# new\n", "utf-8")
-        manager.must("reload", "bridge@a")
-        installed.config.write_text(installed.config.read_text("utf-8") + "new: 1\n", "utf-8")
-        with pytest.raises(AssertionError):
-            manager.must("reload", "bridge@a")
-        assert installed.ask() == 502
+def documented(section: str) -> list[str]:
+    """The blocks of shell commands in a section of docs/operating.md."""
+    text = OPERATING.read_text("utf-8").split(f"### {section}\n")[1]
+    return re.findall(r"^```sh\n(.*?)^```$", re.split("^##", text, flags=re.M)[0], re.M | re.S)
 
 
-def test_the_watchdog_restarts_a_bridge_that_hangs(tmp_path: Path) -> None:
+def ask(bridge: Bridge, credentials: Credentials) -> int:
+    with bridge.client(credentials) as client:
+        return client.request("GET", MP_LIST).status
+
+
+def ended_well(manager: Manager, unit: str) -> None:
+    until(lambda: manager.property(unit, "ActiveState") == "inactive", "the end", SOON)
+    assert manager.property(unit, "Result") == "success"
+
+
+def test_a_restart_with_the_socket_unit_refuses_and_cuts_nobody(
+    boot: Callable[..., Manager], bridge: Bridge, credentials: Credentials
+) -> None:
+    change, again = documented("Keep the sockets in systemd")
+    manager = boot()
+    manager.must("start", SERVICE)
+    manager.type(change)
+    before = manager.property(SERVICE, "MainPID")
+    with (
+        Load(bridge, credentials) as load,
+        Download(bridge, credentials) as download,
+        ThreadPoolExecutor() as pool,
+    ):
+        restart = pool.submit(manager.type, again)
+        until(lambda: manager.property(SERVICE, "ActiveState") == "deactivating", "the drain", SOON)
+        load.goes_on(TUNNEL)
+        assert not restart.done(), "a download and a tunnel are open"
+        download.finish()
+        load.end_tunnel()
+        restart.result(SOON)
+        assert manager.property(SERVICE, "MainPID") != before
+        load.goes_on()
+        load.stop()
+    assert manager.log().count("ibcm-bridge: drained") == 2, "with the change to the sockets"
+    assert "cut off" not in manager.log()
+    assert manager.property(SOCKET, "ActiveState") == "active"
+    assert manager.property(SOCKET, "UnitFileState") == "enabled"
+
+
+def test_two_instances_take_over_from_each_other_and_from_the_service(
+    boot: Callable[..., Manager], bridge: Bridge, credentials: Credentials
+) -> None:
+    first, again = documented("Replace a running bridge")
+    manager = boot()
+    manager.must("enable", "--now", SERVICE)
+    assert ask(bridge, credentials) == 200, "`start` returns when the bridge serves"
+    with Load(bridge, credentials) as load:
+        for old, new, commands in (
+            (SERVICE, A, first),
+            (A, B, again),
+            (B, A, again.replace("@b", "@a")),
+        ):
+            with Download(bridge, credentials) as download:
+                manager.type(commands)
+                assert manager.property(new, "ActiveState") == "active"
+                load.goes_on()
+                assert manager.property(old, "ActiveState") == "active", "a download is open"
+                download.finish()
+                load.end_tunnel()
+                ended_well(manager, old)
+        load.goes_on()
+        load.stop()
+    assert manager.log().count("ibcm-bridge: drained") == 3
+    assert "cut off" not in manager.log()
+    states = [manager.property(unit, "UnitFileState") for unit in (SERVICE, A, B)]
+    assert states == ["disabled", "enabled", "disabled"]
+    # The control socket is that of the last one.
+    policy = manager.root / "etc/ibcm-bridge/bridge.yaml"
+    policy.write_text(policy.read_text("utf-8") + "# new\n", "utf-8")
+    manager.must("reload", A)
+    policy.write_text(policy.read_text("utf-8") + "new: 1\n", "utf-8")
+    assert manager.systemctl("reload", A).returncode != 0
+    assert ask(bridge, credentials) == 200
+
+
+def test_the_watchdog_restarts_a_bridge_that_hangs(
+    boot: Callable[..., Manager], bridge: Bridge, credentials: Credentials
+) -> None:
     # A stopped process takes no SIGABRT, so that systemd kills it after this time.
-    installed = Installed(tmp_path, WatchdogSec="3", TimeoutAbortSec="1")
-    with Manager(installed.units) as manager:
-        manager.must("start", "bridge@a")
-        before = manager.property("bridge@a", "MainPID")
-        os.kill(int(before), signal.SIGSTOP)
-        until(lambda: manager.property("bridge@a", "NRestarts") == "1", "a restart", SOON)
-        until(lambda: manager.property("bridge@a", "ActiveState") == "active", "the bridge", SOON)
-        assert manager.property("bridge@a", "MainPID") != before
-        assert installed.ask() == 502
+    manager = boot(WatchdogSec="10", TimeoutAbortSec="1")
+    manager.must("start", SERVICE)
+    before = manager.property(SERVICE, "MainPID")
+    manager.must("kill", "--kill-whom=main", "--signal=STOP", SERVICE)
+    until(lambda: manager.property(SERVICE, "NRestarts") == "1", "a restart", SOON)
+    until(lambda: manager.property(SERVICE, "ActiveState") == "active", "the bridge", SOON)
+    assert manager.property(SERVICE, "MainPID") != before
+    assert ask(bridge, credentials) == 200
 
 
-def test_a_hangup_before_the_bridge_handles_signals_restarts_it(tmp_path: Path) -> None:
-    installed = Installed(tmp_path, before_it=2)
-    with Manager(installed.units) as manager:
-        # An end by SIGHUP is a success, except for Type=notify before the service is ready.
-        manager.must("start", "--no-block", "bridge@a")
-        until(lambda: manager.property("bridge@a", "MainPID") != "0", "the process", SOON)
-        os.kill(int(manager.property("bridge@a", "MainPID")), signal.SIGHUP)
-        until(lambda: manager.property("bridge@a", "NRestarts") == "1", "a restart", SOON)
-        until(lambda: manager.property("bridge@a", "ActiveState") == "active", "the bridge", SOON)
-        assert installed.ask() == 502
+def test_a_hangup_before_the_bridge_handles_signals_restarts_it(
+    boot: Callable[..., Manager], bridge: Bridge, credentials: Credentials
+) -> None:
+    run = "/opt/ibcm-bridge/bin/ibcm-bridge run --config /etc/ibcm-bridge/bridge.yaml"
+    manager = boot(ExecStart=f"/bin/sh -c 'sleep 2; exec {run}'")
+    # An end by SIGHUP is a success, except for Type=notify before the service is ready.
+    manager.must("start", "--no-block", SERVICE)
+    until(lambda: manager.property(SERVICE, "MainPID") != "0", "the process", SOON)
+    manager.must("kill", "--kill-whom=main", "--signal=HUP", SERVICE)
+    until(lambda: manager.property(SERVICE, "NRestarts") == "1", "a restart", SOON)
+    until(lambda: manager.property(SERVICE, "ActiveState") == "active", "the bridge", SOON)
+    assert ask(bridge, credentials) == 200
