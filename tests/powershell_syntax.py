@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import tree_sitter_pwsh
@@ -25,3 +26,19 @@ def _wrong(node: Node) -> Iterator[Node]:
     elif node.has_error:
         for child in node.children:
             yield from _wrong(child)
+
+
+_WORD = re.compile(r"'((?:[^']|'')*)'|([A-Za-z0-9_./\\:-]+)")
+
+
+def words_of(line: str) -> list[str]:
+    """Split a line as PowerShell does; fail for characters with another meaning."""
+    words, at = [], 0
+    while at < len(line):
+        found = _WORD.match(line, at)
+        assert found, line[at:]
+        words.append(found[2] or found[1].replace("''", "'"))
+        at = found.end()
+        assert at == len(line) or line[at] == " ", line[at:]
+        at += 1
+    return words

@@ -18,7 +18,7 @@ from typing import Any, Protocol, cast
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from ibcm_bridge.conformance.kit import SUITE, Kit
+from ibcm_bridge.conformance.kit import SUITE, Kit, serve_line
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.protocol.client import (
     ConnectionEnded,
@@ -118,7 +118,7 @@ class RemoteEvidence:
             self._client.close()
             raise LabError(
                 f"cannot read the records of the site systems at {address_text(self._address)}: "
-                f"{error}; start: ibcm-bridge conformance serve --kit {self._kit.folder}"
+                f"{error}; start: {serve_line(self._kit.folder)}"
             ) from error
         assert isinstance(found, dict)
         return found

@@ -27,6 +27,7 @@ from ibcm_bridge.conformance.revocation_lists import renew_lists
 from ibcm_bridge.lab.cases.policy import write_more
 from ibcm_bridge.lab.cases.requests import Senders
 from ibcm_bridge.lab.clients.device import Device
+from ibcm_bridge.lab.command_line import pasted
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.authority_files import (
@@ -201,8 +202,7 @@ def read_kit(folder: Path) -> Kit:
         suite = LabCredential.read(folder, "suite")
     except OSError as error:
         raise LabError(
-            f"{error.filename}: {error.strerror}; make the kit with: "
-            f"ibcm-bridge conformance serve --kit {folder}"
+            f"{error.filename}: {error.strerror}; make the kit with: {serve_line(folder)}"
         ) from error
     other = clients[Client.OTHER]
     assert other is not None
@@ -215,6 +215,11 @@ def read_kit(folder: Path) -> Kit:
         root_file=folder / "pki" / "root.pem",
         other=other,
     )
+
+
+def serve_line(folder: Path) -> str:
+    """Return the command line that makes or uses the kit in a folder."""
+    return pasted(["ibcm-bridge", "conformance", "serve", "--kit", folder])
 
 
 def write_addresses(

@@ -112,8 +112,12 @@ def _check(report: Values, result: Values) -> str:
         f"<p>{_text(result['text'])}</p>",
         _terms({name: text for name, text in terms.items() if text}),
     ]
-    if result["reproduction"]:
-        parts.append(f"<h2>Send it again</h2><pre>{_text(result['reproduction'])}</pre>")
+    for title, line in (
+        ("Run the check again", result["repetition"]),
+        ("Send its request again, in a POSIX shell", result["reproduction"]),
+    ):
+        if line:
+            parts.append(f"<h2>{title}</h2><pre>{_text(line)}</pre>")
     for number, exchange in enumerate(result["exchanges"], 1):
         parts += _exchange(number, exchange)
     return _page(f"{result['id']}, {_product(report)}", parts)

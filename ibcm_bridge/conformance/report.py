@@ -20,7 +20,7 @@ from ibcm_bridge.conformance.collection import Level
 from ibcm_bridge.conformance.exchange import Exchange
 from ibcm_bridge.conformance.judgement import Outcome, seen
 from ibcm_bridge.conformance.kit import Kit
-from ibcm_bridge.conformance.reproduction import reproduction, sent_bytes
+from ibcm_bridge.conformance.reproduction import repetition, reproduction, sent_bytes
 from ibcm_bridge.conformance.runner import Result
 from ibcm_bridge.lab.protocol.client import Response
 from ibcm_bridge.policy.addresses import address_text
@@ -42,6 +42,8 @@ class Report:
     gap_problems: Sequence[str]
     """Known gaps that passed or that match no check."""
     kit: Kit
+    words: Sequence[str]
+    """The words of a command that run the checks again."""
     complete: bool
     """True if all checks have run."""
 
@@ -135,12 +137,16 @@ class Report:
                 suite, "testcase", classname=topic, name=name, time=f"{result.seconds:.3f}"
             )
             if result in self.failures:
-                text = f"{result.check.text}\n\n{reproduction(result, self.kit)}"
+                lines = (self._again(result), reproduction(result, self.kit))
+                text = "\n\n".join(filter(None, (result.check.text, *lines)))
                 ET.SubElement(case, "failure", message=difference(result)).text = text
             elif _is_skipped(result):
                 ET.SubElement(case, "skipped", message=_skipped(result))
         ET.indent(suite)
         return str(ET.tostring(suite, encoding="unicode")).encode()
+
+    def _again(self, result: Result) -> str:
+        return repetition(result, self.words) if result.is_failure else ""
 
     def _result(self, result: Result) -> dict[str, Any]:
         stop = result.judgement.stop
@@ -156,6 +162,7 @@ class Report:
             "stopped": stop.value if stop else None,
             "known_gap": result.known_gap or None,
             "seconds": round(result.seconds, 3),
+            "repetition": self._again(result),
             "reproduction": reproduction(result, self.kit),
             "exchanges": [_exchange(exchange) for exchange in result.exchanges],
         }

@@ -1,5 +1,7 @@
 """Commands that send the requests of a failed check again, with curl or with openssl.
 
+They are for a POSIX shell. `repetition` is a line for any shell, which runs the whole check.
+
 curl sends what it can send unchanged. Everything else goes from files through `openssl s_client`:
 several requests in one, malformed heads, and names that curl changes. The files are in the kit.
 """
@@ -19,6 +21,7 @@ from ibcm_bridge.conformance.kit import Client, Kit
 from ibcm_bridge.conformance.results import AuthorityNames, Hang
 from ibcm_bridge.conformance.runner import Result
 from ibcm_bridge.lab.cases.case import Destination
+from ibcm_bridge.lab.command_line import WINDOWS, pasted
 from ibcm_bridge.lab.comparison.curl import CurlContext, line, why_not
 from ibcm_bridge.lab.protocol.client import Request, request_bytes
 from ibcm_bridge.policy.addresses import address_text
@@ -42,6 +45,19 @@ def reproduction(result: Result, kit: Kit) -> str:
     """
     exchange = _failed(result)
     return "" if exchange is None else _command(exchange, _file(result, kit), kit)
+
+
+def repeated(subject: Path, *, yes: bool) -> Sequence[str]:
+    """Return the words that run the checks of a subject file; `yes` as it was given."""
+    return ("ibcm-bridge", "conformance", "run", str(subject), *(["--yes"] if yes else ()))
+
+
+def repetition(result: Result, words: Sequence[str], *, windows: bool = WINDOWS) -> str:
+    """Return the command line that runs this check again, for the shell of this system.
+
+    It needs only this package. `words` are those of `repeated`.
+    """
+    return pasted((*words, "--only", result.check.id), windows=windows)
 
 
 def write_requests(result: Result, kit: Kit) -> None:

@@ -23,7 +23,12 @@ from ibcm_bridge.conformance.kit import (
 )
 from ibcm_bridge.conformance.pages import pages
 from ibcm_bridge.conformance.report import Report, difference
-from ibcm_bridge.conformance.reproduction import reproduction, write_requests
+from ibcm_bridge.conformance.reproduction import (
+    repeated,
+    repetition,
+    reproduction,
+    write_requests,
+)
 from ibcm_bridge.conformance.revocation import Revocation
 from ibcm_bridge.conformance.runner import Result, run_checks
 from ibcm_bridge.conformance.subject import Subject
@@ -35,6 +40,7 @@ from ibcm_bridge.conformance.subject_file import (
     template,
 )
 from ibcm_bridge.lab.cases.policy import CATALOG, SCEP, USERS
+from ibcm_bridge.lab.command_line import WINDOWS, pasted
 from ibcm_bridge.lab.demo.terminal import Progress, Terminal
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.site_systems.published import (
@@ -104,7 +110,7 @@ def conformance_init(file: Path, kit: Path, product: str = "") -> int:
         return _problem(f"{file}: {error.strerror}")
     change = "" if product else " Change the product, names and addresses."
     print(f"Created {file}.{change} Next:")
-    print(f"  ibcm-bridge conformance run {file}")
+    print(f"  {pasted(['ibcm-bridge', 'conformance', 'run', file])}")
     return 0
 
 
@@ -138,12 +144,13 @@ def conformance_run(file: Path, options: RunOptions) -> int:
                 time_limits=row.time_limits.model_dump(exclude_none=True),
                 revocation=revocation(row, kit, file.parent),
             )
-            results = _run(checks, subject, row, kit, failures_only=options.failures_only)
+            words = repeated(file, yes=options.yes)
+            results = _run(checks, subject, row, kit, words, failures_only=options.failures_only)
     except LabError as error:
         return _problem(str(error))
     except OSError as error:
         return _problem(f"{error.filename}: {error.strerror}")
-    report = _report(file, row, kit, results, complete=not options.only)
+    report = _report(file, row, kit, results, words, complete=not options.only)
     try:
         if options.json is not None:
             options.json.write_text(json.dumps(report.as_json(), indent=1) + "\n", "utf-8")
@@ -195,7 +202,13 @@ def _selected(only: Sequence[str]) -> list[Check]:
 
 
 def _run(
-    checks: Sequence[Check], subject: Subject, row: SubjectRow, kit: Kit, *, failures_only: bool
+    checks: Sequence[Check],
+    subject: Subject,
+    row: SubjectRow,
+    kit: Kit,
+    words: Sequence[str],
+    *,
+    failures_only: bool,
 ) -> list[Result]:
     gaps = {gap.check: gap.because for gap in row.known_gaps}
     progress = Progress(len(checks), Terminal.found(sys.stderr).width)
@@ -209,14 +222,18 @@ def _run(
             results.append(result)
             write_requests(result, kit)
             if result.is_failure or not failures_only:
-                print(describe(result, kit), flush=True)
+                print(describe(result, kit, words), flush=True)
     finally:
         progress.clear()
     return results
 
 
-def describe(result: Result, kit: Kit) -> str:
-    """Return a result as text: one line, and for a failure how it differs."""
+def describe(result: Result, kit: Kit, words: Sequence[str], *, windows: bool = WINDOWS) -> str:
+    """Return a result as text: one line, and for a failure how it differs.
+
+    `words` run the checks. A line for a POSIX shell sends only the failed request; PowerShell has
+    no such line, and runs the check.
+    """
     word = result.judgement.outcome.value
     if result.is_failure and result.known_gap:
         word = "known gap"
@@ -228,15 +245,23 @@ def describe(result: Result, kit: Kit) -> str:
         return text
     if result.judgement.outcome is Outcome.NOT_APPLICABLE:
         return f"{text}: {difference(result)}"
+    sends = "" if windows else reproduction(result, kit)
+    again = sends or repetition(result, words, windows=windows)
     return (
         f"{text}{stop}\n    {result.check.requirement}: {result.check.text}\n"
         f"    expected: {result.judgement.expected}\n    seen: {difference(result)}\n"
-        f"    again: {reproduction(result, kit)}"
+        f"    again: {again}"
     )
 
 
 def _report(
-    file: Path, row: SubjectRow, kit: Kit, results: Sequence[Result], *, complete: bool
+    file: Path,
+    row: SubjectRow,
+    kit: Kit,
+    results: Sequence[Result],
+    words: Sequence[str],
+    *,
+    complete: bool,
 ) -> Report:
     return Report(
         product=row.product,
@@ -246,6 +271,7 @@ def _report(
         results=results,
         gap_problems=gap_problems(row, results),
         kit=kit,
+        words=words,
         complete=complete,
     )
 

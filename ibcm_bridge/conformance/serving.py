@@ -25,6 +25,7 @@ from ibcm_bridge.lab.bridge.process import (
     with_site_systems,
 )
 from ibcm_bridge.lab.cases.policy import demo_policy
+from ibcm_bridge.lab.command_line import pasted
 from ibcm_bridge.lab.commands.signals import end_on_signals
 from ibcm_bridge.lab.errors import LabError, error_message
 from ibcm_bridge.lab.namespaces import Namespace
@@ -147,6 +148,6 @@ files for the proxy, in {folder / "pki"}:
   bridge-client.pem, .key            client certificate for the site systems
   root.pem, issuing.pem, *.crl       authorities of the clients and site systems, and their CRLs
 {own}{policy}\
-Next: ibcm-bridge conformance init SUBJECT.yaml --kit {folder}
+Next: {pasted(["ibcm-bridge", "conformance", "init", "SUBJECT.yaml", "--kit", folder])}
 Ctrl-C stops the site systems.""")
     sys.stdout.flush()

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from ibcm_bridge import __version__
+from ibcm_bridge.lab.command_line import pasted
 from ibcm_bridge.policy_file.reading import PolicyError, Reading, why
 from ibcm_bridge.policy_file.rows.values import Because, Fqdn, Row, optional, required
 from ibcm_bridge.policy_file.yaml_tree import read_yaml
@@ -214,7 +215,7 @@ TEMPLATE = """\
 # The proxy to check. docs/conformance.md explains every key.
 #
 #   ibcm-bridge conformance serve              runs site systems for the proxy, and writes the kit
-#   ibcm-bridge conformance run {file}
+#   {run}
 version: 1
 product: {product}
 product_version: "{version}"
@@ -260,7 +261,7 @@ def template(
         for role, (name, address) in addresses.items()
     ]
     return TEMPLATE.format(
-        file=file,
+        run=pasted(["ibcm-bridge", "conformance", "run", file]),
         kit=kit,
         schema=kit / SCHEMA,
         publications="".join(lines),

@@ -52,6 +52,7 @@ def result(name: str, **changed: Any) -> dict[str, Any]:
         "stopped": "at the perimeter",
         "known_gap": None,
         "seconds": 0.1,
+        "repetition": "",
         "reproduction": "",
         "exchanges": [EXCHANGE],
         **changed,
@@ -77,6 +78,7 @@ REPORT: dict[str, Any] = {
             difference="not refused: GET /x arrived",
             stopped="not at all",
             known_gap="a ticket is open",
+            repetition="ibcm-bridge conformance run 'my subject.yaml' --only verbs::put",
             reproduction="curl 'https://x'",
             exchanges=[{**EXCHANGE, "arrived": [ARRIVED]}],
         ),
@@ -122,6 +124,7 @@ def test_the_page_of_a_check_has_both_ends() -> None:
     assert "port 12345, TLS 1.3" in page
     assert "Host: mp01.corp.example" in page
     assert "curl &#x27;https://x&#x27;" in page
+    assert "run &#x27;my subject.yaml&#x27; --only verbs::put" in page
     assert "Nothing arrived" in dict(pages(REPORT))["verbs-delete.html"]
 
 

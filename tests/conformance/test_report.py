@@ -15,13 +15,20 @@ from ibcm_bridge.conformance.exchange import Exchange, Pieces, Place
 from ibcm_bridge.conformance.judgement import Judgement, Outcome
 from ibcm_bridge.conformance.kit import Client, Kit, make_kit, now
 from ibcm_bridge.conformance.report import Report
-from ibcm_bridge.conformance.reproduction import reproduction, write_requests
+from ibcm_bridge.conformance.reproduction import (
+    repeated,
+    repetition,
+    reproduction,
+    write_requests,
+)
 from ibcm_bridge.conformance.results import Hang
 from ibcm_bridge.conformance.runner import Result
+from ibcm_bridge.conformance.running import describe
 from ibcm_bridge.conformance.serving import CHECKED, serving
 from ibcm_bridge.lab.protocol.client import ConnectionEnded
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS
 from tests.needs import demand
+from tests.powershell_syntax import syntax_errors, words_of
 
 REPORT = (
     b"POST /SMS_FSP/.sms_fsp HTTP/1.1\r\nHost: fsp\r\nContent-Length: 1\r\n"
@@ -37,6 +44,27 @@ def failed(exchange: Exchange) -> Result:
 @pytest.fixture(scope="module")
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Kit:
     return make_kit(tmp_path_factory.mktemp("report") / "kit", None, now())[0]
+
+
+def test_a_failure_has_a_line_for_each_shell(kit: Kit) -> None:
+    place = Place("fsp", ("192.0.2.1", 8080))
+    exchange = Exchange(b"x", "x", place, Client.NONE, ConnectionEnded("end"), (), tls=False)
+    result = failed(exchange)
+    words = repeated(Path("C:/O'Neil/subject.yaml"), yes=True)
+    posix = describe(result, kit, words, windows=False).splitlines()[-1]
+    assert posix == f"    again: {reproduction(result, kit)}"
+    again = describe(result, kit, words, windows=True).splitlines()[-1]
+    line = again.removeprefix("    again: ")
+    assert line == repetition(result, words, windows=True)
+    # A POSIX shell would have `cat`, `sleep` and `curl` here.
+    assert words_of(line) == [
+        *("ibcm-bridge", "conformance", "run", "C:/O'Neil/subject.yaml", "--yes"),
+        *("--only", "limits::stalled_head_without_tls"),
+    ]
+    assert syntax_errors(line) == []
+    # Without a request, there is only the check to repeat.
+    empty = describe(replace(result, exchanges=()), kit, words, windows=False)
+    assert empty.endswith("    again: " + repetition(result, words, windows=False))
 
 
 @pytest.mark.parametrize("tls", [True, False])
@@ -120,6 +148,6 @@ def test_a_known_gap_excuses_the_run_and_not_the_subject(
     ok: bool,
 ) -> None:
     date = datetime(2026, 1, 1, tzinfo=UTC)
-    report = Report("proxy", "1", None, date, results, gap_problems, kit, complete)
+    report = Report("proxy", "1", None, date, results, gap_problems, kit, (), complete)
     assert (report.verdict(), report.is_ok) == (verdict, ok)
     assert report.is_conformant == (verdict == "conformant")

@@ -108,7 +108,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "addons.ccm_views": "messages",
         "lab.errors": "os_errors",
         "lab.namespaces": "",
-        "lab.pki": "policy os_errors",
+        "lab.command_line": "",
+        "lab.pki": "policy os_errors lab.command_line",
         "lab.protocol": "lab.namespaces lab.pki",
         "lab.site_systems": "os_errors lab.errors lab.namespaces lab.pki lab.protocol",
         "lab.clients": "lab.pki lab.protocol",
@@ -119,8 +120,8 @@ ROOMS: Mapping[str, frozenset[str]] = {
         "lab.capture": "lab.site_systems",
         "lab.cases": "decisions policy lab.pki lab.protocol lab.site_systems lab.clients",
         "lab.comparison": (
-            "decisions policy export storage lab.errors lab.namespaces lab.pki lab.protocol "
-            "lab.site_systems lab.bridge lab.capture lab.cases"
+            "decisions policy export storage lab.errors lab.namespaces lab.command_line lab.pki "
+            "lab.protocol lab.site_systems lab.bridge lab.capture lab.cases"
         ),
         "lab.wire": "lab.capture",
         "lab.picture": "lab.cases lab.comparison",
@@ -147,15 +148,16 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "lab.site_systems lab.bridge lab.domain lab.cases lab.perimeter lab.simulated lab.page"
         ),
         "conformance": (
-            "policy os_errors policy_file lab.errors lab.namespaces lab.pki lab.protocol "
-            "lab.site_systems lab.clients lab.bridge lab.cases lab.comparison lab.demo lab.commands"
+            "policy os_errors policy_file lab.errors lab.namespaces lab.command_line lab.pki "
+            "lab.protocol lab.site_systems lab.clients lab.bridge lab.cases lab.comparison "
+            "lab.demo lab.commands"
         ),
         "commands": (
             "decisions messages policy os_errors routing authentication "
             "policy_file export request inspection identity site_system_leg audit storage "
             "addons.errors addons.tested_mitmproxy addons.clock addons.tls addons.engines "
-            "addons.operations addons.web addons.run addons.workers lab.pki lab.demo "
-            "lab.simulated lab.scenes lab.page lab.commands conformance"
+            "addons.operations addons.web addons.run addons.workers lab.command_line lab.pki "
+            "lab.demo lab.simulated lab.scenes lab.page lab.commands conformance"
         ),
     }.items()
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ibcm_bridge.commands.common import EXIT_PROBLEM, EXIT_USAGE, Subcommands
+from ibcm_bridge.lab.command_line import pasted
 
 if TYPE_CHECKING:
     from ibcm_bridge.commands.init.inputs import Inputs
@@ -88,7 +89,8 @@ def _write(path: Path, inputs: Inputs, plans: Sequence[Plan]) -> int:
     new = path.with_name(f".{path.name}.new")
     new.write_text(text, "utf-8", newline="\n")
     new.replace(path)
-    print(f"\nWritten: {path}\nNext: ibcm-bridge run --config {path}")
+    run = pasted(["ibcm-bridge", "run", "--config", path])
+    print(f"\nWritten: {path}\nNext: {run}")
     return 0
 
 

@@ -7,17 +7,13 @@ pass a double quote in an argument in different ways (about_Parsing, native comm
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from ibcm_bridge.lab.cases.case import Destination
+from ibcm_bridge.lab.command_line import powershell
 from ibcm_bridge.lab.comparison.curl import CurlContext
 from ibcm_bridge.lab.protocol.client import Request
 from ibcm_bridge.policy.addresses import address_text
-
-_BARE = re.compile(r"[A-Za-z0-9_./\\][A-Za-z0-9_./\\:-]*|--[a-z-]+")
-"""Words that PowerShell passes unchanged; any other is quoted."""
 
 
 def why_not(request: Request) -> str:
@@ -55,14 +51,4 @@ def line(
         words += ["--body", str(body)]
     words += [request.method] * (request.method != "GET")
     words.append(f"https://{destination.name}:{context.address[1]}{request.target}")
-    command = quoted(["ibcm-bridge", "lab", "request", *words])
-    return " ".join(filter(None, (quoted(context.command), command)))
-
-
-def quoted(words: Sequence[str]) -> str:
-    """Return words as arguments. A double quote has no form that both versions pass unchanged."""
-    return " ".join(map(_quoted, words))
-
-
-def _quoted(word: str) -> str:
-    return word if _BARE.fullmatch(word) else "'" + word.replace("'", "''") + "'"
+    return powershell([*context.command, "ibcm-bridge", "lab", "request", *words])

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from ibcm_bridge.lab.command_line import pasted
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.os_errors import cannot_write
 from ibcm_bridge.policy.addresses import address_text
@@ -52,5 +53,5 @@ def make_pki(directory: Path) -> int:
         print(f"ibcm-bridge pki: {why}", file=sys.stderr)
         return 1
     print(f"Created {directory / 'pki'}: certificates for a lab, not for production.")
-    print(f"Next: ibcm-bridge check --config {policy}")
+    print(f"Next: {pasted(['ibcm-bridge', 'check', '--config', policy])}")
     return 0

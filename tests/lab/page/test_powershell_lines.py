@@ -8,7 +8,6 @@ Windows PowerShell 5.1 removes them (about_Parsing, "Passing arguments that cont
 from __future__ import annotations
 
 import datetime
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,29 +28,15 @@ from ibcm_bridge.lab.comparison.curl import CurlContext
 from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.protocol.client import Request
 from tests.lab.page.running import Up
-from tests.powershell_syntax import syntax_errors
+from tests.powershell_syntax import syntax_errors, words_of
 
 FILES = Path("C:/O'Neil/lab")
 PLACE = CurlContext(("127.0.0.1", 8443), FILES / "root.pem", FILES / "clients/computer")
-WORD = re.compile(r"'((?:[^']|'')*)'|([A-Za-z0-9_./\\:-]+)")
 
 
 @pytest.fixture(scope="module")
 def senders_by_client() -> dict[ClientCertificate, Senders]:
     return senders(credentials(LabPki.make(now=datetime.datetime.now(datetime.UTC))))
-
-
-def words_of(line: str) -> list[str]:
-    """Split a line as PowerShell does; fail for characters with another meaning."""
-    words, at = [], 0
-    while at < len(line):
-        found = WORD.match(line, at)
-        assert found, line[at:]
-        words.append(found[2] or found[1].replace("''", "'"))
-        at = found.end()
-        assert at == len(line) or line[at] == " ", line[at:]
-        at += 1
-    return words
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
@@ -87,27 +72,6 @@ def test_a_line_has_the_request_of_its_case(
 )
 def test_a_request_that_the_command_would_change_has_no_line(request_: Request, why: str) -> None:
     assert why in powershell.why_not(request_)
-
-
-@pytest.mark.parametrize(
-    ("word", "written"),
-    [
-        ("C:\\lab\\root.pem", "C:\\lab\\root.pem"),
-        ("a b", "'a b'"),
-        ("O'Neil", "'O''Neil'"),
-        ("SMS_DP_SMSPKG$", "'SMS_DP_SMSPKG$'"),
-        ("", "''"),
-        ("--root", "--root"),
-        ("-x:y", "'-x:y'"),
-        ("@file", "'@file'"),
-        ("a;b", "'a;b'"),
-        ("a|b&c>d", "'a|b&c>d'"),
-        ("$(x)`n", "'$(x)`n'"),
-    ],
-)
-def test_a_word_is_quoted_where_powershell_would_change_it(word: str, written: str) -> None:
-    assert powershell.quoted([word]) == written
-    assert words_of(written) == [word]
 
 
 def test_a_line_of_each_kind_has_the_same_result_as_the_button(
