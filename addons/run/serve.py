@@ -198,7 +198,7 @@ async def _serve(
             await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             left = await _drain(master, stop.at_once)
-            cut_off = f"{left} requests and tunnels were cut off"
+            cut_off = f"requests and tunnels cut off: {left}"
             bridge.shared.audit.outcome = cut_off if left else "drained"
         await close_all(master.servers.connections)
         generations.release()

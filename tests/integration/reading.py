@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import http.client
 import io
+import json
 import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from ibcm_bridge.lab.protocol.client import Response
+from tests.whole_lines import whole_lines
 
 DEADLINE = 10.0
 
@@ -74,3 +77,9 @@ def read_responses(data: bytes, methods: Sequence[str]) -> list[Response]:
         responses.append(Response(response.status, response.reason, fields, body))
     assert connection.tell() == len(data), data[connection.tell() :][:200]
     return responses
+
+
+def writer_ends(audit: Path) -> list[str]:
+    """Return the notes of the last records that the writers of an audit file have left."""
+    records = map(json.loads, whole_lines(audit))
+    return [record["note"] for record in records if record["event"] == "writer-ended"]

@@ -28,7 +28,7 @@ from tests.integration.commands import (
 )
 from tests.integration.lab import Lab
 from tests.integration.raw_site_system import Peer, RawSiteSystem
-from tests.integration.reading import said
+from tests.integration.reading import said, writer_ends
 
 MP_LIST = "/SMS_MP/.sms_aut?MPLIST"
 POLICY = "/SMS_MP/.sms_pol?{LAB00001}.1_00"  # streamed to the client
@@ -139,6 +139,7 @@ def test_a_second_signal_cuts_a_download_off_and_it_is_recorded(
         assert exit_status(bridge) == 0
     assert said(bridge.lines[-1:]) == ["stopped"]
     assert "drained" not in said(bridge.lines)
+    assert writer_ends(bridge.audit_file) == ["requests and tunnels cut off: 1"]
     (record,) = bridge.audit()
     assert (record["status"], record["bytes_to_client"]) == (200, 10)
     assert record["note"]
@@ -189,6 +190,7 @@ def test_a_tunnel_and_a_request_are_drained(
         lab.until(lambda: exit_status(bridge) is not None, "the end")
         assert exit_status(bridge) == 0
     assert said(bridge.lines[-2:]) == ["drained", "stopped"]
+    assert writer_ends(bridge.audit_file) == ["drained"]
     request, tunnel = bridge.audit()
     assert (request["status"], tunnel["event"]) == (200, "tunnel")
 

@@ -36,7 +36,7 @@ from ibcm_bridge.storage.audit_files import read_lines
 from ibcm_bridge.storage.binding_registry import Registry
 from tests.audit.chains import problems, verified
 from tests.integration.credentials import Credentials
-from tests.integration.reading import said, until
+from tests.integration.reading import said, until, writer_ends
 from tests.integration.worker_bridges import MANY, MP_LIST, SOON, Workers, children, runs, sockets
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="several workers require Linux")
@@ -400,6 +400,9 @@ def test_a_signal_stops_all_workers_after_the_requests_under_way(
     assert said(bridge.lines[-1:]) == ["stopped"]
     (record,) = bridge.audit()
     assert record["event"] == "tunnel"
+    # `stop` is a second signal: it cuts the tunnel off.
+    drained = ["drained"] * (len(workers) - 1)
+    assert sorted(writer_ends(bridge.audit_file)) == [*drained, "requests and tunnels cut off: 1"]
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(bridge.address, SOON)
 
