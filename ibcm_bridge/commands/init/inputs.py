@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from ibcm_bridge.commands.init.questions import (
     MORE,
     ONLY_FOR_PEM,
     ONLY_WITH,
-    PFX_SUFFIXES,
     PUBLISHED,
     QUESTIONS,
     Name,
     Question,
 )
-from ibcm_bridge.commands.init.readers import InputError, Reader, fqdn
+from ibcm_bridge.commands.init.readers import InputError, Reader, fqdn, is_pfx
 
 type Inputs = Mapping[str, tuple[str, ...]]
 """The inputs by question, as the policy has them. A question without input is missing. Each site
@@ -30,10 +28,6 @@ class Terminal:
     ask: Callable[[str], str]
     """Prints a prompt and returns the line that was typed."""
     say: Callable[[str], None]
-
-
-def is_pfx(file: str) -> bool:
-    return Path(file).suffix.lower() in PFX_SUFFIXES
 
 
 def read_inputs(given: Mapping[str, Sequence[str]], terminal: Terminal | None) -> Inputs:

@@ -18,7 +18,7 @@ from ibcm_bridge.commands.init.questions import (
     TUNNEL,
     UPDATE_POINT,
 )
-from ibcm_bridge.commands.init.readers import InputError
+from ibcm_bridge.commands.init.readers import InputError, is_pfx
 
 
 class Clients(StrEnum):
@@ -54,6 +54,15 @@ class SiteSystem:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """The files of a certificate. "" for the key of a PFX file, and for no passphrase."""
+
+    file: str
+    key: str
+    passphrase: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A publication of the policy."""
 
@@ -62,6 +71,8 @@ class Plan:
     clients: Clients
     roles: Mapping[str, Sequence[SiteSystem]]
     """By question. A tunnel has one."""
+    certificate: Certificate | None = None
+    """The server certificate for this name only; None: the one for all names, or no TLS."""
 
 
 _LISTEN = {
@@ -76,6 +87,9 @@ _LISTEN = {
 }
 """Question -> the question for its port, in the order of the policy."""
 
+NOT_BRIDGED = frozenset({Clients.PLAINTEXT, Clients.TUNNELED})
+"""All others are bridged, with a server certificate."""
+
 _CLIENTS_OF_SCHEME = {"http": Clients.PLAINTEXT, "": Clients.TUNNELED}
 
 _PRESENT_A_CERTIFICATE = (MANAGEMENT_POINT, DISTRIBUTION_POINT)
@@ -83,7 +97,7 @@ _PRESENT_A_CERTIFICATE = (MANAGEMENT_POINT, DISTRIBUTION_POINT)
 
 def plan(inputs: Inputs) -> Sequence[Plan]:
     """Return the publications. InputError, with all problems, if they cannot be published."""
-    kinds = _kinds(inputs)
+    kinds, certificates = _kinds(inputs), _certificates(inputs)
     found: dict[tuple[str, str, Clients, str], Plan] = {}
     problems: dict[str, None] = {}
     for role, listen_key in _LISTEN.items():
@@ -94,14 +108,15 @@ def plan(inputs: Inputs) -> Sequence[Plan]:
             clients = _clients(role, site_system, kinds.get(name.lower(), kinds[""]))
             # The bridge cannot select a role within a tunnel.
             key = (name.lower(), listen, clients, role if clients is Clients.TUNNELED else "")
-            planned = found.setdefault(key, Plan(name, listen, clients, {}))
+            certificate = None if clients in NOT_BRIDGED else certificates.get(name.lower())
+            planned = found.setdefault(key, Plan(name, listen, clients, {}, certificate))
             others = planned.roles.get(role, ())
             if any(other.key == site_system.key for other in others):
                 problems[f"--{role}: {site_system.key} is named twice for {name}"] = None
             roles = {**planned.roles, role: (*others, site_system)}
             found[key] = replace(planned, roles=roles)
     plans = tuple(found.values())
-    problems |= dict.fromkeys([*_conflicts(plans), *_unused_kinds(kinds, plans)])
+    problems |= dict.fromkeys([*_conflicts(plans), *_unused(kinds, certificates, plans)])
     if problems:
         raise InputError("\n".join(problems))
     return plans
@@ -118,6 +133,19 @@ def _kinds(inputs: Inputs) -> Mapping[str, Clients]:
             )
         kinds[name.lower()] = Clients(kind)
     return {"": Clients.COMPUTER, **kinds}
+
+
+def _certificates(inputs: Inputs) -> Mapping[str, Certificate]:
+    """Return the server certificates for one name only, by name in lower case."""
+    certificates: dict[str, Certificate] = {}
+    for text in inputs.get("certificate-of", ()):
+        name, _, files = text.partition("=")
+        file, *others = files.split(",")
+        key = "" if is_pfx(file) else others.pop(0)
+        if name.lower() in certificates:
+            raise InputError(f"--certificate-of: {name} can have one certificate")
+        certificates[name.lower()] = Certificate(file, key, "".join(others))
+    return certificates
 
 
 def _clients(role: str, site_system: SiteSystem, kind: Clients) -> Clients:
@@ -142,13 +170,13 @@ def _conflicts(plans: Sequence[Plan]) -> Iterator[str]:
                 yield f"{here} {later.name} on {there}; write another name (NAME=) or port"
 
 
-def _unused_kinds(kinds: Mapping[str, Clients], plans: Sequence[Plan]) -> Iterator[str]:
-    names = {
-        publication.name.lower()
-        for publication in plans
-        if any(role in publication.roles for role in _PRESENT_A_CERTIFICATE)
-    }
-    for name in kinds:
-        if name and name not in names:
+def _unused(
+    kinds: Mapping[str, Clients], certificates: Mapping[str, Certificate], plans: Sequence[Plan]
+) -> Iterator[str]:
+    bridged = {each.name.lower(): each.roles for each in plans if each.clients not in NOT_BRIDGED}
+    for name in kinds.keys() - {""}:
+        if not any(role in bridged.get(name, ()) for role in _PRESENT_A_CERTIFICATE):
             roles = " or ".join(f"--{role}" for role in _PRESENT_A_CERTIFICATE)
             yield f"--clients: no {roles} has the name {name}"
+    for name in certificates.keys() - bridged.keys():
+        yield f"--certificate-of: no bridged site system has the name {name}"

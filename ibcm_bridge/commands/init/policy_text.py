@@ -7,8 +7,14 @@ from pathlib import Path
 
 import yaml
 
-from ibcm_bridge.commands.init.inputs import Inputs, is_pfx
-from ibcm_bridge.commands.init.plan import Clients, Plan, SiteSystem
+from ibcm_bridge.commands.init.inputs import Inputs
+from ibcm_bridge.commands.init.plan import (
+    NOT_BRIDGED,
+    Certificate,
+    Clients,
+    Plan,
+    SiteSystem,
+)
 from ibcm_bridge.commands.init.questions import CATALOG, ENROLLMENT, POLICY_MODULE, UPDATE_POINT
 from ibcm_bridge.commands.init.readers import is_url
 
@@ -24,6 +30,8 @@ _MORE_KEYS = {
     )
 }
 """Role -> what else it needs."""
+
+_SERVER = "# server certificate: serverAuth, the FQDN in its SAN"
 
 _HEAD = """\
 # Written by `ibcm-bridge init`. docs/policy-file.md explains every key.
@@ -57,7 +65,7 @@ _COMMENTS = {
 }
 
 _MODES = {Clients.PLAINTEXT: "plaintext", Clients.TUNNELED: "tunnel"}
-"""All others are bridged."""
+"""The modes of those that are not bridged."""
 
 
 def policy_text(inputs: Inputs, plans: Sequence[Plan], path: Path) -> str:
@@ -86,7 +94,7 @@ def _publication(one: Plan, shared: _Shared) -> Iterator[str]:
     if one.clients is Clients.PLAINTEXT:
         yield f"    because: {_WHY_PLAINTEXT}"
     else:
-        yield from shared.server("    ")
+        yield from shared.server("    ", one)
         yield "    clients:"
         if one.clients is not Clients.COMPUTER:
             yield f"      certificate: {one.clients}"
@@ -144,10 +152,10 @@ class _Shared:
 
     def __init__(self, inputs: Inputs, plans: Sequence[Plan], folder: Path) -> None:
         self._inputs, self._folder = inputs, folder
-        bridged = [publication for publication in plans if publication.clients not in _MODES]
+        bridged = [publication for publication in plans if publication.clients not in NOT_BRIDGED]
         requested = [each for each in bridged if each.clients is not Clients.NONE]
         self._uses: Mapping[str, int] = {
-            "server": len(bridged),
+            "server": len([each for each in bridged if each.certificate is None]),
             "site_systems": len(bridged),
             "pki": len(requested) + bool(bridged),
         }
@@ -157,9 +165,10 @@ class _Shared:
     def has_aliases(self) -> bool:
         return max(self._uses.values()) > 1
 
-    def server(self, indent: str) -> Iterator[str]:
-        comment = "# server certificate: serverAuth, the FQDN in its SAN"
-        return self._once("server", indent, "certificate", self._server, comment)
+    def server(self, indent: str, one: Plan) -> Iterator[str]:
+        if one.certificate is None:
+            return self._once("server", indent, "certificate", self._server, _SERVER)
+        return self._own_server(indent, one.certificate)
 
     def trust(self, indent: str) -> Iterator[str]:
         return self._once("pki", indent, "trust", self._trust)
@@ -179,25 +188,34 @@ class _Shared:
         yield from part(f"{indent}  ")
 
     def _server(self, indent: str) -> Iterator[str]:
-        return self._credential(indent, "certificate", "key", "passphrase-file")
+        return self._credential(self._certificate("certificate", "key", "passphrase-file"), indent)
+
+    def _own_server(self, indent: str, certificate: Certificate) -> Iterator[str]:
+        yield f"{indent}certificate:                {_SERVER}"
+        yield from self._credential(certificate, f"{indent}  ")
 
     def _site_systems(self, indent: str) -> Iterator[str]:
         yield f"{indent}certificate:              # client certificate for site systems: clientAuth"
-        yield from self._credential(
-            f"{indent}  ", "client-certificate", "client-key", "client-passphrase-file"
+        certificate = self._certificate(
+            "client-certificate", "client-key", "client-passphrase-file"
         )
+        yield from self._credential(certificate, f"{indent}  ")
         yield from self.trust(indent)
 
-    def _credential(self, indent: str, file: str, key: str, passphrase: str) -> Iterator[str]:
-        name = self._inputs[file][0]
-        if is_pfx(name):
-            yield f"{indent}pfx: {self._path(name)}"
+    def _certificate(self, *keys: str) -> Certificate:
+        """Return a certificate from its questions."""
+        file, key, passphrase = (self._inputs.get(each, ("",))[0] for each in keys)
+        return Certificate(file, key, passphrase)
+
+    def _credential(self, certificate: Certificate, indent: str) -> Iterator[str]:
+        if certificate.key:
+            yield f"{indent}chain: {self._path(certificate.file)}"
+            yield f"{indent}key: {self._path(certificate.key)}"
         else:
-            yield f"{indent}chain: {self._path(name)}"
-            yield f"{indent}key: {self._path(self._inputs[key][0])}"
-        if passphrase in self._inputs:
+            yield f"{indent}pfx: {self._path(certificate.file)}"
+        if certificate.passphrase:
             yield f"{indent}passphrase:"
-            yield f"{indent}  file: {self._path(self._inputs[passphrase][0])}"
+            yield f"{indent}  file: {self._path(certificate.passphrase)}"
 
     def _trust(self, indent: str) -> Iterator[str]:
         yield from self._files(f"{indent}anchors", self._inputs["root"])

@@ -8,9 +8,6 @@ from enum import Enum, auto
 from ibcm_bridge.commands.init import readers
 from ibcm_bridge.commands.init.readers import Reader, named
 
-PFX_SUFFIXES = frozenset({".pfx", ".p12"})
-"""Files with these endings have the certificate and its key (`certificate.pfx`)."""
-
 
 class Name(Enum):
     """The Internet FQDN of a site system."""
@@ -209,6 +206,16 @@ QUESTIONS = (
         "",
         many=True,
         name=Name.OWN,
+        rare=True,
+    ),
+    Question(
+        "certificate-of",
+        "server certificate for one name only: PFX, or PEM and its key; then a file with its "
+        "passphrase, if it has one",
+        "NAME=FILE[,KEY][,FILE]",
+        readers.certificate_of,
+        "",
+        many=True,
         rare=True,
     ),
 )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+PFX_SUFFIXES = frozenset({".pfx", ".p12"})
+"""Files with these endings have the certificate and its key (`certificate.pfx`)."""
+
 type Reader = Callable[[str], str]
 """Returns the input as the policy has it. InputError if it cannot be used."""
 
@@ -57,6 +60,20 @@ def is_url(text: str) -> bool:
     return "://" in text
 
 
+def is_pfx(name: str) -> bool:
+    return Path(name).suffix.lower() in PFX_SUFFIXES
+
+
+def certificate_of(text: str) -> str:
+    """Read a certificate for one name: `NAME=FILE`, with its key if it is PEM, and a passphrase."""
+    name, _, files = text.partition("=")
+    certificate, *others = files.split(",")
+    least = 0 if is_pfx(certificate.strip()) else 1
+    if not certificate or not least <= len(others) <= least + 1:
+        raise InputError(f"{text!r} is not NAME=FILE.pfx or NAME=FILE.pem,KEY")
+    return f"{fqdn(name.strip())}={','.join(file(one.strip()) for one in (certificate, *others))}"
+
+
 _fetch_url = matching("FetchUrl", "http://pki.corp.example/issuing.crl")
 
 
@@ -91,7 +108,7 @@ def named(read: Reader) -> Reader:
     """Return a reader for `NAME=VALUE`, or `VALUE` for the name that all share."""
 
     def read_named(text: str) -> str:
-        name, equals, value = text.rpartition("=")
+        name, equals, value = text.partition("=")
         return f"{fqdn(name.strip())}={read(value.strip())}" if equals else read(text)
 
     return read_named

@@ -5,9 +5,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 from ibcm_bridge.lab.pki.authorities import LabPki
-from tests.commands.init.options import NAMES
+from ibcm_bridge.lab.pki.certificates import LabCredential
+from tests.commands.init.options import NAMES, OWN
+
+PASSPHRASE = "secret"
+
+
+def pfx(credential: LabCredential) -> bytes:
+    return pkcs12.serialize_key_and_certificates(
+        b"server",
+        credential.key,
+        credential.certificate,
+        credential.issuers,
+        BestAvailableEncryption(PASSPHRASE.encode()),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +30,10 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pki = LabPki.make(now=datetime.datetime.now(datetime.UTC))
     pki.write(folder / "pki")
     pki.server(*NAMES).write(folder / "pki", "names")
+    own = pki.server(OWN)
+    own.write(folder / "pki", "own")
+    (folder / "pki" / "own.pfx").write_bytes(pfx(own))
+    (folder / "pki" / "pass.txt").write_text(f"{PASSPHRASE}\n")
     return folder
 
 

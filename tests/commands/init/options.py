@@ -7,6 +7,8 @@ from collections.abc import Iterable
 NAME = "bridge.internet.example"
 NAMES = (NAME, "mp2.internet.example", "dp.internet.example", "cat.internet.example")
 """The names of the certificate `pki/names.pem`."""
+OWN = "own.internet.example"
+"""The name of `pki/own.pem` and `pki/own.pfx`, whose passphrase is in `pki/pass.txt`."""
 MANY = {"certificate": "pki/names.pem", "key": "pki/names.key"}
 
 MP = "https://mp01.corp.example,127.0.0.1:9443"

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
 from ibcm_bridge.commands.init import inputs as inputs_module
 from ibcm_bridge.commands.init.inputs import read_inputs
 from ibcm_bridge.commands.init.questions import PUBLISHED, QUESTIONS, TUNNEL
 from ibcm_bridge.commands.init.readers import InputError
 from ibcm_bridge.commands.main import main
-from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.policy.publications import PlaintextListener
 from ibcm_bridge.policy_file import load_policy, shipped_roles
-from tests.commands.init.options import NAME, options
+from tests.commands.init.options import OWN, options
 
 
 def test_options_make_a_policy_that_check_passes(
@@ -58,33 +55,15 @@ def test_every_role_and_a_tunnel(home: Path) -> None:
     }
 
 
-def test_a_pfx_file_needs_no_key(home: Path, pki: LabPki) -> None:
-    now = datetime.datetime.now(datetime.UTC)
-    own = LabPki.make(now=now)
-    folder = home / "other"
-    own.write(folder)
-    server = own.server(NAME, NAME)
-    data = pkcs12.serialize_key_and_certificates(
-        b"server",
-        server.key,
-        server.certificate,
-        server.issuers,
-        BestAvailableEncryption(b"secret"),
-    )
-    (folder / "server.pfx").write_bytes(data)
-    (folder / "pass.txt").write_text("secret\n")
+def test_a_pfx_file_needs_no_key(home: Path) -> None:
     line = options(
-        certificate="other/server.pfx",
+        name=OWN,
+        certificate="pki/own.pfx",
         key=None,
-        passphrase_file="other/pass.txt",  # noqa: S106: a file name
-        client_certificate="other/bridge-client.pem",
-        client_key="other/bridge-client.key",
-        root="other/root.pem",
-        issuing="other/issuing.pem",
-        crl=["other/root.crl", "other/issuing.crl"],
+        passphrase_file="pki/pass.txt",  # noqa: S106: a file name
     )
     assert main(line) == 0
-    assert "pfx: other/server.pfx" in (home / "policy.yaml").read_text()
+    assert "pfx: pki/own.pfx" in (home / "policy.yaml").read_text()
     assert "secret" not in (home / "policy.yaml").read_text()
 
 

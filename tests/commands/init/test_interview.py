@@ -104,6 +104,8 @@ def test_site_systems_have_their_own_names_if_a_person_says_so(home: Path) -> No
         "",
         "",  # no enrollment proxy point
         "",  # no tunnel
+        "dp.internet.example=pki/own.pem, pki/own.key",
+        "",
     )
     inputs = read_inputs(GIVEN, asked)
     assert inputs["management-point"] == (
@@ -118,6 +120,7 @@ def test_site_systems_have_their_own_names_if_a_person_says_so(home: Path) -> No
         "cat.internet.example=https://cat01.corp.example",
     )
     assert inputs["policy-module"] == ("ndes.internet.example=10.0.0.9:443",)
+    assert inputs["certificate-of"] == ("dp.internet.example=pki/own.pem,pki/own.key",)
     assert not {"enrollment-proxy-point", "tunnel", "update-listen"} & {*inputs}
     assert "  'perhaps' is not yes or no" in shown
     assert shown.count(f"  its Internet FQDN [{NAME}]: ") == 3  # one of them twice

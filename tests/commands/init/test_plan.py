@@ -11,7 +11,7 @@ from ibcm_bridge.commands.main import main
 from ibcm_bridge.policy.publications import BridgePublication, TunnelPublication
 from ibcm_bridge.policy.roles import CertificatePolicy
 from ibcm_bridge.policy_file import load_policy
-from tests.commands.init.options import MANY, MP, NAME, options
+from tests.commands.init.options import MANY, MP, NAME, OWN, options
 
 MP2 = "https://mp02.corp.example,127.0.0.1:9543"
 DP = "https://dp01.corp.example,127.0.0.1:9444"
@@ -157,6 +157,28 @@ def test_shared_certificates_are_written_once(
     assert capsys.readouterr().out.count("the revocation list of CN=Lab Root CA") == 1
 
 
+@pytest.mark.parametrize("files", ["own.pem,pki/own.key", "own.pfx, pki/pass.txt"])
+def test_a_name_can_have_its_own_certificate(files: str, home: Path) -> None:
+    line = options(
+        distribution_point=f"{OWN}={DP}",
+        software_update_point=f"{OWN}={SUP}",
+        certificate_of=f"{OWN}=pki/{files}",
+    )
+    assert main(line) == 0
+    listeners = load_policy(home / "policy.yaml").listeners
+    found = {
+        (listener.address[1], publication.name): str(publication.credential.chain[0].subject)
+        for listener in listeners
+        for publication in listener.published
+        if isinstance(publication, BridgePublication)
+    }
+    assert {key: OWN in subject for key, subject in found.items()} == {
+        (443, NAME): False,
+        (443, OWN): True,
+        (8531, OWN): True,
+    }
+
+
 def test_a_policy_without_aliases_does_not_explain_them(home: Path) -> None:
     line = options(management_point=None, software_update_point=SUP)
     assert main(line) == 0
@@ -207,6 +229,30 @@ REFUSED = {
     "user certificates without a role": (
         {"clients": "user", "management_point": None, "software_update_point": SUP},
         "--clients: only with --management-point or --distribution-point",
+    ),
+    "a certificate for a name without a site system": (
+        {"certificate_of": f"{OWN}=pki/own.pem,pki/own.key"},
+        f"--certificate-of: no bridged site system has the name {OWN}",
+    ),
+    "a certificate for a tunnel": (
+        {"certificate_of": f"{OWN}=pki/own.pem,pki/own.key", "tunnel": f"{OWN}=10.0.0.8:443"},
+        f"--certificate-of: no bridged site system has the name {OWN}",
+    ),
+    "two certificates for a name": (
+        {"certificate_of": [f"{NAME}=pki/own.pem,pki/own.key"] * 2},
+        f"--certificate-of: {NAME} can have one certificate",
+    ),
+    "a PEM certificate without its key": (
+        {"certificate_of": f"{NAME}=pki/own.pem"},
+        "is not NAME=FILE.pfx or NAME=FILE.pem,KEY",
+    ),
+    "a key that is not there": (
+        {"certificate_of": f"{NAME}=pki/own.pem,pki/no.key"},
+        "--certificate-of: pki/no.key cannot be read: No such file",
+    ),
+    "a PFX certificate with a key": (
+        {"certificate_of": f"{NAME}=pki/own.pfx,pki/own.key,pki/pass.txt"},
+        "is not NAME=FILE.pfx or NAME=FILE.pem,KEY",
     ),
     "a name that is not one": (
         {"distribution_point": f"dp={DP}"},

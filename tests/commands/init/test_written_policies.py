@@ -9,11 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ibcm_bridge.commands.main import main
-from tests.commands.init.options import MANY, NAMES, options
+from tests.commands.init.options import MANY, NAMES, OWN, options
 
-OTHER = "other.internet.example"
-"""A name that the certificate does not have."""
-NAME_PREFIXES = ("", *(f"{name}=" for name in (*NAMES, OTHER)))
+NAME_PREFIXES = ("", *(f"{name}=" for name in (*NAMES, OWN)))
 PORTS = ("0.0.0.0:443", "0.0.0.0:8531", "0.0.0.0:80")
 
 
@@ -29,7 +27,7 @@ CHANGES = {
     "management_point": site_systems("https://", *NAME_PREFIXES),
     "distribution_point": site_systems("https://", *NAME_PREFIXES),
     "software_update_point": site_systems("https://", *NAME_PREFIXES),
-    "fallback_status_point": site_systems("http://", "", f"{OTHER}="),
+    "fallback_status_point": site_systems("http://", "", f"{OWN}="),
     "application_catalog_website_point": site_systems("https://", *NAME_PREFIXES[1:]),
     "policy_module": site_systems("https://", *NAME_PREFIXES[1:])
     | site_systems("", *NAME_PREFIXES[1:]),
@@ -37,6 +35,10 @@ CHANGES = {
     "tunnel": site_systems("", *NAME_PREFIXES[1:]),
     "clients": st.lists(
         st.sampled_from(["computer", "user", f"{NAMES[0]}=user", f"{NAMES[1]}=either"]), max_size=2
+    ),
+    "certificate_of": st.lists(
+        st.sampled_from([f"{OWN}=pki/own.pfx,pki/pass.txt", f"{NAMES[0]}=pki/own.pem,pki/own.key"]),
+        max_size=2,
     ),
     "listen": st.sampled_from(PORTS[:1] * 4 + PORTS),
     "update_listen": st.sampled_from(PORTS),
