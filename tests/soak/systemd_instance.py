@@ -128,12 +128,12 @@ class Manager:
 
     def __init__(self, installed: Installed) -> None:
         self._files = installed.folder
-        self._groups = [group / f"ibcm-bridge-test-{os.getpid()}" for group in own_cgroups()]
+        self.groups = [group / f"ibcm-bridge-test-{os.getpid()}" for group in own_cgroups()]
 
     def __enter__(self) -> Manager:
         with (self._files / "boot").open("wb") as output:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "sh", "-ec", BOOT, "sh", *map(str, self._groups)],
+                ["unshare", "--mount", "sh", "-ec", BOOT, "sh", *map(str, self.groups)],
                 env={
                     **os.environ,
                     "FILES": str(self._files),
@@ -165,7 +165,7 @@ class Manager:
         # Its only child is killed with it, and all processes with process 1 of their namespace.
         self._process.kill()
         self._process.wait()
-        for group in self._groups:
+        for group in self.groups:
             until(lambda: not _processes(group), "the end of all processes")  # noqa: B023
             for folder, _, _ in os.walk(group, topdown=False):
                 Path(folder).rmdir()
