@@ -254,7 +254,7 @@ class ExchangeEnded:
     inspection_seconds: float | None = None
     """The time to decide on the body; None if that was not reached."""
     shadow: Outcome | None = None
-    """The outcome of another policy, if it differs."""
+    """The outcome of another policy, if it differs, or is not known."""
     reply_would_refuse: tuple[Observed, ...] = ()
     """The refusals of the response that only the publication's `observe` does not enforce."""
     site_system_seconds: float | None = None
@@ -275,7 +275,7 @@ class ShadowJudge(Protocol):
     def judge(
         self, connection: ConnectionRecord, head: RequestHead, body: bytes, judged: Judged
     ) -> Outcome | None:
-        """Return the outcome if it differs from that of the policy in use. Never raises."""
+        """Return the outcome if it differs, or is not known. Never raises."""
 
 
 class UnderWay(Protocol):

@@ -27,7 +27,7 @@ from ibcm_bridge.addons.engines.inspection_workers import InspectionWorkers
 from ibcm_bridge.addons.engines.rule_compiler import compiled_elsewhere
 from ibcm_bridge.addons.errors import StartError
 from ibcm_bridge.addons.events import ScanObserver, TrafficObserver
-from ibcm_bridge.addons.hooks.bindings import Bindings, LocalBindings
+from ibcm_bridge.addons.hooks.bindings import Bindings
 from ibcm_bridge.addons.hooks.body_inspection import BodyInspection
 from ibcm_bridge.addons.hooks.client_authentication import CALLBACKS, ClientAuthentication
 from ibcm_bridge.addons.hooks.client_identification import ClientIdentification
@@ -128,7 +128,7 @@ class Generation:
             RulesRenewal(policy, setup, self._renew_rules, shared.check_seconds),
         )
         self._connections = shared.connections
-        self._shadow = _shadow(policy, shared)
+        self._shadow = ShadowJudgement.of(policy, shared.bindings, shared.clock)
         # In calling order. The audit comes before the addons that decide on a head.
         self.hooks = Hooks(
             [
@@ -207,14 +207,6 @@ def _scan_observer(observers: Sequence[TrafficObserver]) -> Scanned | None:
             observer.scanned(engine, seconds)
 
     return scanned
-
-
-def _shadow(policy: Policy, shared: SharedState) -> ShadowJudgement | None:
-    if policy.shadow is None:
-        return None
-    # `run` refuses it with `state`.
-    assert isinstance(shared.bindings, LocalBindings)
-    return ShadowJudgement.of(policy, shared.bindings.registry, shared.clock)
 
 
 def _publication_tls(policy: Policy, clock: Clock) -> list[PublicationTls]:

@@ -7,7 +7,7 @@ stage's hook decide. Values are immutable, and a decision is stored nowhere else
         a client that must be judged again: ClientDue -> Client, before this and before sending
         a packet of an upload: PacketAnnounced -> Considered, PacketRead -> UploadPart
     BodyRead -> Inspected
-    BodyInspected -> Approved
+    BodyInspected -> Identified, with Approved
         the packet's response: PacketResponseRead -> Acknowledgement
     ReplyCollected -> InspectedReply
     ReplyAllowed -> Learned
@@ -29,7 +29,7 @@ from ibcm_bridge.addons.connections import ConnectionRecord
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.decisions.observing import Observed
-from ibcm_bridge.identity.approval import Approved
+from ibcm_bridge.identity.approval import Approved, FoundBindings
 from ibcm_bridge.inspection.error_page import ErrorPage
 from ibcm_bridge.inspection.response import InspectedReply
 from ibcm_bridge.inspection.verdict import Inspected
@@ -125,7 +125,16 @@ class BodyRead(Stage[Inspected]):
 
 
 @dataclass(frozen=True, slots=True)
-class BodyInspected(Stage[Approved]):
+class Identified:
+    """The decision on an inspected request, and what it is made from."""
+
+    decision: Approved | Deny
+    bindings: FoundBindings | Deny
+    """The bindings before the request, or why they are unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyInspected(Stage[Identified]):
     """No malicious content was found. Decides whether this client may send the request."""
 
     hook = "body_inspected"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ibcm_bridge.addons.hooks.binding_writes import BindingWrites
-from ibcm_bridge.identity.approval import FindBinding
+from ibcm_bridge.identity.approval import FoundBindings
 from ibcm_bridge.identity.bindings import Binding
-from ibcm_bridge.storage.binding_registry import Registry
+from ibcm_bridge.storage.binding_registry import Registry, RegistryError
 from ibcm_bridge.storage.database import row_count
 
 
@@ -29,11 +29,14 @@ class Bindings(Protocol):
 
     def find(
         self, guid: str, mentioned: Sequence[str]
-    ) -> FindBinding | Coroutine[Any, Any, FindBinding]:
-        """Return a function that finds the bindings of a request, or the wait for it.
+    ) -> FoundBindings | Coroutine[Any, Any, FoundBindings]:
+        """Return the bindings of a request, or the wait for them.
 
         `guid` is the client GUID of the sender, or empty. The message only mentions the others.
         """
+
+    def at_hand(self, guid: str) -> FoundBindings:
+        """Return the binding of a client GUID; nothing if that would wait, or fails."""
 
     async def add(self, binding: Binding) -> Binding:
         """See `storage.stores.BindingStore`."""
@@ -71,9 +74,17 @@ class LocalBindings:
             self.registry.close()
             raise
 
-    def find(self, _guid: str, _mentioned: Sequence[str]) -> FindBinding:
-        """Return the function that reads the file."""
-        return self.registry.find
+    def find(self, guid: str, mentioned: Sequence[str]) -> FoundBindings:
+        """Read the bindings of a request."""
+        wanted = (guid, *mentioned) if guid else mentioned
+        return {name: self.registry.find(name) for name in wanted}
+
+    def at_hand(self, guid: str) -> FoundBindings:
+        """Read the binding of a client GUID. Return nothing if it cannot be read."""
+        try:
+            return {guid: self.registry.find(guid)}
+        except RegistryError:
+            return {}
 
     async def add(self, binding: Binding) -> Binding:
         """See `storage.stores.BindingStore`."""

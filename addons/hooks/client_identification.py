@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine
-from types import CoroutineType
 from typing import Any, TypeGuard
 
 from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.hooks.bindings import Bindings
-from ibcm_bridge.addons.stages import BodyInspected, Learned, ReplyAllowed
+from ibcm_bridge.addons.stages import BodyInspected, Identified, Learned, ReplyAllowed
 from ibcm_bridge.authentication.client import Client
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.observing import Observation
-from ibcm_bridge.identity.approval import Approved, FindBinding, approve_claim
+from ibcm_bridge.identity.approval import Approved, FoundBindings, approve_claim
 from ibcm_bridge.identity.bindings import Binding, BindingStatus
 from ibcm_bridge.identity.claims import Claim, read_claim
 from ibcm_bridge.identity.learning import learned_binding, updated_binding
@@ -64,44 +63,43 @@ class ClientIdentification:
         self._message_policy = message_policy
         self._clock = clock
 
-    def body_inspected(self, known: BodyInspected) -> Later[Approved | Deny]:
+    def body_inspected(self, known: BodyInspected) -> Later[Identified | Deny]:
         """Approve or refuse an inspected request."""
         claim = read_claim(known.inspected)
         if isinstance(claim, Deny):
             return claim
-        found = self._bindings.find(claim.guid, claim.mentioned)
-        if isinstance(found, CoroutineType):
-            return self._approve_later(claim, known.client, found)
-        assert callable(found)
-        return self._approve(claim, known.client, found)
+        found = self._find(claim.guid, claim.mentioned)
+        if isinstance(found, Coroutine):
+            return self._identify_later(claim, known.client, found)
+        return self._identify(claim, known.client, found)
 
-    async def _approve_later(
-        self, claim: Claim, client: Client, waiting: Coroutine[Any, Any, FindBinding]
-    ) -> Approved | Deny:
-        try:
-            found = await waiting
-        except RegistryError as error:
-            return self._decide(claim, client, _unavailable(error))
-        decided = self._approve(claim, client, found)
-        return await decided if isinstance(decided, Coroutine) else decided
+    async def _identify_later(
+        self, claim: Claim, client: Client, waiting: Coroutine[Any, Any, FoundBindings]
+    ) -> Identified:
+        identified = self._identify(claim, client, await _read(waiting))
+        return await identified if isinstance(identified, Coroutine) else identified
 
-    def _approve(self, claim: Claim, client: Client, find: FindBinding) -> Later[Approved | Deny]:
-        decided = self._decide(claim, client, find)
-        if not _is_recognized(decided):
-            return decided
-        return self._now(self._recognized(claim, client, find, decided))
+    def _identify(
+        self, claim: Claim, client: Client, found: FoundBindings | Deny
+    ) -> Later[Identified]:
+        decided = self._decide(claim, client, found)
+        if isinstance(found, Deny) or not _is_recognized(decided):
+            return Identified(decided, found)
+        return self._now(self._recognized(claim, client, found, decided))
 
     async def _recognized(
-        self, claim: Claim, client: Client, find: FindBinding, decided: Approved
-    ) -> Approved | Deny:
+        self, claim: Claim, client: Client, found: FoundBindings, decided: Approved
+    ) -> Identified:
         guid = decided.identity.guid
         try:
-            await self._update_binding(find(guid), client)
-            again = self._decide(claim, client, await self._found(guid, claim.mentioned))
+            await self._update_binding(found[guid], client)
+            now = await self._found(guid, claim.mentioned)
         except RegistryError as error:
-            return self._decide(claim, client, _unavailable(error))
+            unavailable = _unavailable(error)
+            return Identified(self._decide(claim, client, unavailable), unavailable)
+        again = self._decide(claim, client, now)
         # Another client may have been bound in between.
-        return decided if _is_bound(again) else again
+        return Identified(decided, found) if _is_bound(again) else Identified(again, now)
 
     def reply_allowed(self, known: ReplyAllowed) -> Later[Learned | Deny]:
         """Learn a binding from the reply of a management point that accepted the client."""
@@ -109,29 +107,23 @@ class ClientIdentification:
         if not registered and not gives_policy(known.message):
             return Learned()  # it confirms no binding
         guid = registered or known.approved.identity.guid
-        found = self._bindings.find(guid, ())
-        if isinstance(found, CoroutineType):
+        found = self._find(guid, ())
+        if isinstance(found, Coroutine):
             return self._learn_later(known, registered, found)
-        assert callable(found)
         return self._learn(known, registered, found)
 
     async def _learn_later(
-        self, known: ReplyAllowed, registered: str, waiting: Coroutine[Any, Any, FindBinding]
+        self, known: ReplyAllowed, registered: str, waiting: Coroutine[Any, Any, FoundBindings]
     ) -> Learned | Deny:
-        try:
-            found = await waiting
-        except RegistryError as error:
-            return self._not_stored(known, error)
-        learned = self._learn(known, registered, found)
+        learned = self._learn(known, registered, await _read(waiting))
         return await learned if isinstance(learned, Coroutine) else learned
 
     def _learn(
-        self, known: ReplyAllowed, registered: str, find: FindBinding
+        self, known: ReplyAllowed, registered: str, found: FoundBindings | Deny
     ) -> Later[Learned | Deny]:
-        try:
-            before, lesson = self._lesson(known, registered, find)
-        except RegistryError as error:
-            return self._not_stored(known, error)
+        if isinstance(found, Deny):
+            return self._not_stored(known, found)
+        before, lesson = self._lesson(known, registered, found)
         if isinstance(lesson, Binding):
             return self._now(self._store(known, registered, before, lesson))
         return self._learned(known, lesson)
@@ -144,29 +136,29 @@ class ClientIdentification:
                 if await self._stored(before, new) == new:
                     return self._learned(known, None)
                 # Another binding was stored in between, or this one was removed.
-                find = await self._found(new.guid, ())
-                before, lesson = self._lesson(known, registered, find)
+                found = await self._found(new.guid, ())
+                before, lesson = self._lesson(known, registered, found)
                 if not isinstance(lesson, Binding):
                     return self._learned(known, lesson)
                 new = lesson
             error = RegistryError(f"the binding of {new.guid} changes all the time")
-        except RegistryError as found:
-            error = found
-        return self._not_stored(known, error)
+        except RegistryError as raised:
+            error = raised
+        return self._not_stored(known, _unavailable(error))
 
     async def _stored(self, before: Binding | None, new: Binding) -> Binding | None:
         if before is None:
             return await self._bindings.add(new)
         return await self._bindings.replace(before, new)
 
-    def _not_stored(self, known: ReplyAllowed, error: RegistryError) -> Learned | Deny:
+    def _not_stored(self, known: ReplyAllowed, unavailable: Deny) -> Learned | Deny:
         """Decide on a reply that confirms a binding which cannot be stored, or not be compared.
 
         With `enforce` the client must not believe that it is registered: the bridge would know
         neither that its client GUID is taken, nor the key of its signatures. It registers again.
         """
-        logger.warning("cannot record a client GUID binding: %s", error)
-        return self._learned(known, _unavailable(error))
+        logger.warning("cannot record a client GUID binding: %s", unavailable.detail)
+        return self._learned(known, unavailable)
 
     def _learned(self, known: ReplyAllowed, doubt: Deny | None) -> Learned | Deny:
         if doubt is None:
@@ -178,11 +170,11 @@ class ClientIdentification:
         return Learned(would_refuse=observation.found) if refusal is None else refusal
 
     def _lesson(
-        self, known: ReplyAllowed, registered: str, find: FindBinding
+        self, known: ReplyAllowed, registered: str, found: FoundBindings
     ) -> tuple[Binding | None, Binding | Deny | None]:
         """Return the binding before, and the one that a reply confirms."""
         guid = registered or known.approved.identity.guid
-        binding = find(guid) if guid else None
+        binding = found[guid] if guid else None
         new = learned_binding(
             known.approved,
             known.client,
@@ -194,7 +186,15 @@ class ClientIdentification:
         )
         return binding, new
 
-    async def _found(self, guid: str, mentioned: tuple[str, ...]) -> FindBinding:
+    def _find(
+        self, guid: str, mentioned: tuple[str, ...]
+    ) -> FoundBindings | Deny | Coroutine[Any, Any, FoundBindings]:
+        try:
+            return self._bindings.find(guid, mentioned)
+        except RegistryError as error:
+            return _unavailable(error)
+
+    async def _found(self, guid: str, mentioned: tuple[str, ...]) -> FoundBindings:
         found = self._bindings.find(guid, mentioned)
         return await found if isinstance(found, Coroutine) else found
 
@@ -209,18 +209,22 @@ class ClientIdentification:
             return result
         raise AssertionError("a change in memory does not wait")
 
-    def _decide(self, claim: Claim, client: Client, find: FindBinding | Deny) -> Approved | Deny:
-        terms, now = self._message_policy, self._clock()
-        try:
-            return approve_claim(claim, client, find, terms, now)
-        except RegistryError as error:
-            return approve_claim(claim, client, _unavailable(error), terms, now)
+    def _decide(self, claim: Claim, client: Client, found: FoundBindings | Deny) -> Approved | Deny:
+        find = found if isinstance(found, Deny) else found.get
+        return approve_claim(claim, client, find, self._message_policy, self._clock())
 
     async def _update_binding(self, binding: Binding | None, client: Client) -> None:
         renewal = self._message_policy.renewal
         new = binding and updated_binding(binding, client, renewal, self._clock())
         if binding is not None and new is not None:
             await self._bindings.replace(binding, new)
+
+
+async def _read(waiting: Coroutine[Any, Any, FoundBindings]) -> FoundBindings | Deny:
+    try:
+        return await waiting
+    except RegistryError as error:
+        return _unavailable(error)
 
 
 def _registered(known: ReplyAllowed) -> str:

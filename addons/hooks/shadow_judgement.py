@@ -11,13 +11,13 @@ from typing import Self
 
 from ibcm_bridge.addons.clock import Clock
 from ibcm_bridge.addons.connections import ConnectionRecord
+from ibcm_bridge.addons.hooks.bindings import Bindings
 from ibcm_bridge.audit.shadow import Judged, JudgedRequest, Outcome, Shadow
 from ibcm_bridge.authentication.client import AuthenticatedClient
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.request.head import RequestHead
-from ibcm_bridge.storage.binding_registry import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -25,26 +25,26 @@ logger = logging.getLogger(__name__)
 class ShadowJudgement:
     """The other policy of one generation."""
 
-    def __init__(self, shadow: Shadow, registry: Registry, clock: Clock) -> None:
+    def __init__(self, shadow: Shadow, bindings: Bindings, clock: Clock) -> None:
         self._shadow = shadow
-        self._registry = registry
+        self._bindings = bindings
         self._clock = clock
         self._failed = False
 
     @classmethod
-    def of(cls, policy: Policy, registry: Registry, clock: Clock) -> Self | None:
+    def of(cls, policy: Policy, bindings: Bindings, clock: Clock) -> Self | None:
         """Return the judge by the shadow of a policy; None if it has none."""
         if policy.shadow is None:
             return None
-        return cls(Shadow(policy, policy.shadow), registry, clock)
+        return cls(Shadow(policy, policy.shadow), bindings, clock)
 
     def judge(
         self, connection: ConnectionRecord, head: RequestHead, body: bytes, judged: Judged
     ) -> Outcome | None:
-        """Return the outcome if it differs from that of the policy in use. Never raises."""
+        """Return the outcome if it differs, or is not known. Never raises."""
         try:
             request = _request(connection, head, body, judged)
-            return self._shadow.judge(request, self._registry.find, self._clock())
+            return self._shadow.judge(request, self._bindings.at_hand, self._clock())
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:  # also a panic of an extension module

@@ -212,9 +212,12 @@ class Exchange:
         self._judged.body = inspected
         if isinstance(inspected, Deny):
             return inspected
-        approved = yield from _decide(self._hooks, BodyInspected(self._client, inspected))
-        self._judged.approved = approved
-        return approved
+        identified = yield from _decide(self._hooks, BodyInspected(self._client, inspected))
+        if isinstance(identified, Deny):
+            self._judged.approved = identified
+            return identified
+        self._judged.approved, self._judged.bindings = identified.decision, identified.bindings
+        return identified.decision
 
     # 5 to 7: the gate, the leg, sending; and the head of the response
 

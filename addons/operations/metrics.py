@@ -65,8 +65,9 @@ REQUESTS = _metric("requests", _COUNTER, "Ended requests.", PUBLICATION, ROLE, "
 SHADOW_DIFFERENCES = _metric(
     "shadow_differences",
     _COUNTER,
-    "Requests that the policy of run --shadow judges in another way, by its verdict and reason.",
-    *(PUBLICATION, ROLE, "verdict", REASON),
+    "Requests that the policy of run --shadow judges in another way, or not completely, by its "
+    "verdict and reason.",
+    *(PUBLICATION, ROLE, "verdict", REASON, "not_judged"),
 )
 REQUEST_SECONDS = _metric(
     "request_seconds",

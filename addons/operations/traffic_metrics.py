@@ -108,7 +108,9 @@ class TrafficMetrics:
         if (shadow := ended.shadow) is not None:
             reason = shadow.denial.reason.value if shadow.denial is not None else ""
             verdict = _DENY if shadow.enforced else _OBSERVED if reason else _ALLOW
-            count(metrics.SHADOW_DIFFERENCES, publication, role, verdict, reason)
+            not_judged = shadow.not_judged.value if shadow.not_judged is not None else ""
+            labels = publication, role, verdict, reason, not_judged
+            count(metrics.SHADOW_DIFFERENCES, *labels)
         observe(metrics.REQUEST_SECONDS, time.monotonic() - ended.began, publication, role)
         if ended.inspection_seconds is not None:
             observe(metrics.INSPECTION_SECONDS, ended.inspection_seconds, publication, role)

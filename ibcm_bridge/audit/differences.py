@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.audit.record import Event, Verdict
+from ibcm_bridge.audit.shadow import Unjudged
 from ibcm_bridge.audit.summary import Fields, Row, Rows, text
 
 
@@ -27,8 +29,8 @@ class Differences:
     def __init__(self) -> None:
         self.requests = 0
         self.different = 0
-        self.not_judged = 0
-        """Different requests whose bodies the other policy would still judge."""
+        self.not_judged: Counter[str] = Counter()
+        """An `Unjudged` -> the requests without a judgement of it, different or not."""
         self.rows = {change: Rows() for change in Change}
         """By publication, then verdict, reason and rule of the policy in use, and of the other."""
 
@@ -40,9 +42,14 @@ class Differences:
         shadow = record.get(audit.SHADOW)
         if not isinstance(shadow, Mapping):
             return
+        not_judged = text(shadow, audit.NOT_JUDGED)
+        if not_judged in Unjudged:
+            self.not_judged[not_judged] += 1
+        now, then = _outcome(record), _outcome(shadow)
+        if now == then:
+            return
         self.different += 1
-        self.not_judged += audit.NOT_JUDGED in shadow
-        key = (text(record, audit.SERVER_NAME), *_outcome(record), *_outcome(shadow))
+        key = (text(record, audit.SERVER_NAME), *now, *then)
         example = {**record, audit.DETAIL: text(shadow, audit.DETAIL) or record.get(audit.DETAIL)}
         self.rows[_change(record, shadow)].count(key, example)
 

@@ -163,11 +163,11 @@ def observed_fields(would_refuse: tuple[Observed, ...]) -> Record:
 
 
 NOT_JUDGED = "not_judged"
-"""A key of `shadow_field`: what the shadow would still judge."""
+"""A key of `shadow_field`: a `shadow.Unjudged` that the shadow would still judge."""
 
 
 def shadow_field(outcome: Outcome | None) -> Fields | None:
-    """The outcome of another policy, with the keys of a record; None if it does not differ."""
+    """The outcome of another policy, with the keys of a record; None without one."""
     if outcome is None:
         return None
     denial = outcome.denial
@@ -175,8 +175,8 @@ def shadow_field(outcome: Outcome | None) -> Fields | None:
     fields = {VERDICT: (Verdict.DENY if outcome.enforced else verdict).value}
     if denial is not None:
         fields |= {REASON: denial.reason.value, RULE: denial.rule, DETAIL: denial.detail}
-    if not outcome.body_judged:
-        fields[NOT_JUDGED] = "body"
+    if outcome.not_judged is not None:
+        fields[NOT_JUDGED] = outcome.not_judged.value
     return fields
 
 

@@ -6,23 +6,28 @@ nothing, opens no upload session and scans nothing:
 - The engines' result is that of the policy in use. If the rules for the body differ, a small body
   is parsed again, without engines.
 - Of an upload, only the heads of its packets are judged.
-- Not judged: the trust, revocation and TLS settings of certificates; sizes, times and other limits;
-  site systems and their responses; malware rules. If the shadow would allow a head that the policy
-  in use refuses, the body was never read (`Difference.body_judged`).
+- The bindings are those that the policy in use has read for its own decision. If it has not read
+  the one of a client GUID, the shadow takes what is at hand, and never waits for a database.
+- Never judged: the trust, revocation and TLS settings of certificates; sizes, times and other
+  limits; site systems and their responses; malware rules.
+- `Outcome.not_judged` names what is missing for one request. For example, the body was never read
+  if the shadow would allow a head that the policy in use refuses.
 """
 
 from __future__ import annotations
 
 import datetime
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.authentication.client import Client, admit_anonymous, authenticate
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.observing import Observed
-from ibcm_bridge.identity.approval import Approved, FindBinding, approve
-from ibcm_bridge.identity.bindings import Binding, BindingStatus
+from ibcm_bridge.identity.approval import Approved, FindBinding, FoundBindings, approve_claim
+from ibcm_bridge.identity.claims import read_claim
 from ibcm_bridge.inspection.subject import Subject
 from ibcm_bridge.inspection.verdict import Inspected, inspect_small, inspected_again
 from ibcm_bridge.policy.addresses import Address
@@ -40,6 +45,23 @@ _FOUND_BY_ENGINES = frozenset(
     (Reason.MALICIOUS_CONTENT, Reason.ENGINE_UNAVAILABLE, Reason.OVERLOADED)
 )
 
+_NOT_READ = Deny(Reason.IDENTITY_UNAVAILABLE, rules.MESSAGES_BINDINGS, "the binding was not read")
+"""In place of a binding. An outcome with it is unknown."""
+
+BindingsAtHand = Callable[[str], FoundBindings]
+"""Client GUID -> its binding now; nothing if that would wait."""
+
+
+class Unjudged(StrEnum):
+    """The part of a request that is not judged."""
+
+    BODY = "body"
+    """The body: it was not read, or is too large to be parsed again."""
+    UPLOAD = "upload"
+    """The data of an upload packet, which is never judged."""
+    IDENTITY = "identity"
+    """The client GUID and the signatures: the binding was not read."""
+
 
 @dataclass(slots=True)
 class Judged:
@@ -48,6 +70,8 @@ class Judged:
     head: Authorized | Deny | None = None
     body: Inspected | Deny | None = None
     approved: Approved | Deny | None = None
+    bindings: FoundBindings | Deny = field(default_factory=dict)
+    """The bindings that the approval was decided by, or why they were unavailable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +95,8 @@ class Outcome:
     """Why it is refused, or would be refused without `observe`."""
     enforced: bool = False
     """True if it is refused."""
-    body_judged: bool = True
-    """False if the body would still be judged."""
+    not_judged: Unjudged | None = None
+    """What would still be judged, and could change the outcome."""
 
     def differs_from(self, other: Outcome) -> bool:
         """Return whether the audit would have another verdict, reason or rule."""
@@ -92,33 +116,36 @@ class Shadow:
     policy: Policy
 
     def judge(
-        self, request: JudgedRequest, find: FindBinding, now: datetime.datetime
+        self, request: JudgedRequest, at_hand: BindingsAtHand, now: datetime.datetime
     ) -> Outcome | None:
-        """Return the other policy's outcome if it differs. `now` in UTC."""
+        """Return the other policy's outcome if it differs, or is not known. `now` in UTC."""
         used = _used(request.judged)
         if used is None:
             return None
-        found = self._outcome(request, find, now)
-        return found if found.differs_from(used) else None
+        found = self._outcome(request, at_hand, now)
+        is_unknown = found.not_judged in (Unjudged.BODY, Unjudged.IDENTITY)
+        return found if is_unknown or found.differs_from(used) else None
 
     def _outcome(
-        self, request: JudgedRequest, find: FindBinding, now: datetime.datetime
+        self, request: JudgedRequest, at_hand: BindingsAtHand, now: datetime.datetime
     ) -> Outcome:
         head = authorize_by(self.policy, request)
         if head is None:
             return Outcome()  # nothing is inspected
         if isinstance(head, Deny):
             return Outcome(head, enforced=True)
-        was_read = request.judged.body is not None or not head.head.length
-        if head.packet is not None or not was_read:
-            return _allowed(head.would_refuse, body_judged=not head.head.length)
-        return self._judge_body(head, request, find, now)
+        has_body = bool(head.head.length)
+        if head.packet is not None:
+            return _allowed(head.would_refuse, Unjudged.UPLOAD if has_body else None)
+        if has_body and request.judged.body is None:
+            return _allowed(head.would_refuse, Unjudged.BODY)
+        return self._judge_body(head, request, at_hand, now)
 
     def _judge_body(
         self,
         head: Authorized,
         request: JudgedRequest,
-        find: FindBinding,
+        at_hand: BindingsAtHand,
         now: datetime.datetime,
     ) -> Outcome:
         used, body = request.judged, None
@@ -130,16 +157,30 @@ class Shadow:
         if body is None:
             parsed = inspect_small(head, request.body, ())
             if isinstance(parsed, Subject):
-                return _allowed(head.would_refuse, body_judged=False)
+                return _allowed(head.would_refuse, Unjudged.BODY)
             body = parsed
         if isinstance(body, Deny):
             return Outcome(body, enforced=True)
         if same and self._has_same_identity(head, used):
             return _same_approval(body, used)
+        return self._judge_identity(body, request, at_hand, now)
+
+    def _judge_identity(
+        self,
+        body: Inspected,
+        request: JudgedRequest,
+        at_hand: BindingsAtHand,
+        now: datetime.datetime,
+    ) -> Outcome:
+        claim = read_claim(body)
+        if isinstance(claim, Deny):
+            return Outcome(claim, enforced=True)
         client = _client(_http(self.policy, request), request.certificate)
         assert not isinstance(client, Deny)
-        terms = self.policy.messages
-        approved = approve(body, client, _before(used.approved, find), terms, now)
+        find = _finder(claim.guid, request.judged.bindings, at_hand)
+        approved = approve_claim(claim, client, find, self.policy.messages, now)
+        if approved is _NOT_READ:
+            return _allowed(body.would_refuse, Unjudged.IDENTITY)
         if isinstance(approved, Deny):
             return Outcome(approved, enforced=True)
         return _allowed(approved.would_refuse)
@@ -167,9 +208,9 @@ def _used(judged: Judged) -> Outcome | None:
     return None
 
 
-def _allowed(would_refuse: tuple[Observed, ...], *, body_judged: bool = True) -> Outcome:
+def _allowed(would_refuse: tuple[Observed, ...], not_judged: Unjudged | None = None) -> Outcome:
     denial = would_refuse[0].denial if would_refuse else None
-    return Outcome(denial, body_judged=body_judged)
+    return Outcome(denial, not_judged=not_judged)
 
 
 def _same_approval(body: Inspected, used: Judged) -> Outcome:
@@ -181,19 +222,13 @@ def _same_approval(body: Inspected, used: Judged) -> Outcome:
     return _allowed(body.would_refuse + used.approved.would_refuse[len(before) :])
 
 
-def _before(approved: Approved | Deny | None, find: FindBinding) -> FindBinding:
-    """Find bindings as before the request, which can have bound its client GUID."""
-
-    if not isinstance(approved, Approved):
-        return find
-    identity = approved.identity
-    if identity.binding_status is not BindingStatus.UNBOUND:
-        return find
-
-    def found(guid: str) -> Binding | None:
-        return None if guid == identity.guid else find(guid)
-
-    return found
+def _finder(guid: str, found: FoundBindings | Deny, at_hand: BindingsAtHand) -> FindBinding | Deny:
+    """Find bindings as they were before the request, which can have bound its client GUID."""
+    if isinstance(found, Deny):
+        return found
+    if guid and guid not in found:
+        found = at_hand(guid)
+    return found.get if not guid or guid in found else _NOT_READ
 
 
 def _publication(

@@ -104,12 +104,12 @@ def _connections_refusal(policy: Policy) -> str | None:
 
 
 def _shadow_refusal(policy: Policy) -> str | None:
-    # A reload changes neither `state` nor the option.
-    if policy.shadow is None or policy.state is None:
+    # The bindings of another database would lead to other outcomes.
+    if policy.shadow is None or policy.shadow.state in (None, policy.state):
         return None
     return (
-        "--shadow is not possible with `state`: it judges at the end of a request, which cannot "
-        "wait for a database"
+        "the policy of --shadow has another `state`; the shadow judges by the bindings of the "
+        "policy in use, so remove the key from it, or write the same database"
     )
 
 
@@ -136,7 +136,8 @@ def _read_again(
     if options.shadow is not None and (text is None or shadow is not None):
         policy = dataclasses.replace(policy, shadow=load_policy(options.shadow, shadow))
     web = options.web is not None
-    if why_not := _connections_refusal(policy) or (web and web_page_refusal(policy)):
+    why_not = _connections_refusal(policy) or _shadow_refusal(policy)
+    if why_not := why_not or (web_page_refusal(policy) if web else None):
         raise PolicyError([why_not])
     if listeners is not None and set(policy.listen_addresses) != set(listeners):
         raise PolicyError(

@@ -16,7 +16,7 @@ audit also lists the client GUIDs of other clients at places where no client GUI
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -90,6 +90,9 @@ class Approved(NotATruthValue):
 
 FindBinding = Callable[[str], Binding | None]
 """Client GUID -> its binding, or None."""
+
+type FoundBindings = Mapping[str, Binding | None]
+"""Bindings that were read: client GUID -> its binding, or None if it is not bound."""
 
 
 def presented_certificate(client: Client) -> PresentedCertificate | None:

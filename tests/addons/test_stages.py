@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_type_hints
+
 import pytest
 
 from ibcm_bridge.addons import stages
-from ibcm_bridge.addons.stages import DECISIONS, Stage
+from ibcm_bridge.addons.stages import DECISIONS, Identified, Stage
 from ibcm_bridge.decisions.denial import Deny
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.inspection.verdict import Inspected
@@ -36,4 +38,5 @@ def test_the_result_of_a_decision_is_neither_its_stage_nor_a_refusal(
 def test_the_stages_make_the_proofs_in_order() -> None:
     in_turn = [stages.HeadRead, stages.PacketRead, stages.BodyRead, stages.BodyInspected]
     found = [stage.result for stage in in_turn]
-    assert found == [Authorized, UploadPart, Inspected, Approved]
+    assert found == [Authorized, UploadPart, Inspected, Identified]
+    assert get_type_hints(Identified)["decision"] == Approved | Deny

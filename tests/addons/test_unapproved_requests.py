@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.addons.stages import BodyInspected
-from ibcm_bridge.identity.approval import Approved
+from ibcm_bridge.addons.stages import BodyInspected, Identified
 from ibcm_bridge.lab.protocol.client import LabClient, Request, Response
 from tests.addons.stand_ins.lab import FROM_DP, GOOD, message
 from tests.addons.stand_ins.running import Running, outcome_of, wait_for
@@ -65,7 +64,7 @@ def test_a_request_with_the_approval_of_another_one_is_not_sent(
 ) -> None:
     """`before`: how many requests the connection has already served."""
     approved, request = PAIRS[pair]
-    approvals: list[Approved] = []
+    approvals: list[Identified] = []
     swapping = False
 
     def swap(known: Any) -> Any:

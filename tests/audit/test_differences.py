@@ -28,7 +28,8 @@ def test_each_change_is_counted_with_both_outcomes() -> None:
     differences = Differences()
     for record in (NOW_ALLOWED, NOW_ALLOWED, NOW_REFUSED, OTHER_REASON, ALLOWED, TURNED_AWAY):
         differences.add(record)
-    assert (differences.requests, differences.different, differences.not_judged) == (5, 4, 1)
+    assert (differences.requests, differences.different) == (5, 4)
+    assert differences.not_judged == {"body": 1}
     found = {change: [(row.key, row.count) for row in rows] for change, rows in differences.most(9)}
     then, now = ("deny", "resource", "x.directories"), ("deny", "verb", "roles.verbs")
     assert found == {
@@ -37,6 +38,15 @@ def test_each_change_is_counted_with_both_outcomes() -> None:
         Change.OTHER: [(("mp.example", *now, *then), 1)],
     }
     assert differences.rows[Change.REFUSED].most(1)[0].last["detail"] == "/y"
+
+
+def test_a_request_that_is_not_judged_completely_is_only_counted() -> None:
+    differences = Differences()
+    for record, part in ((ALLOWED, "identity"), (ALLOWED, "identity"), (ALLOWED, "made up")):
+        differences.add({**record, "shadow": {"verdict": "allow", "not_judged": part}})
+    assert (differences.requests, differences.different) == (3, 0)
+    assert differences.not_judged == {"identity": 2}
+    assert not [*differences.most(9)]
 
 
 def test_a_field_of_another_type_is_not_counted() -> None:

@@ -20,7 +20,7 @@ from ibcm_bridge.addons.hooks.database.binding_cache import BindingCache
 from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker, guarded
 from ibcm_bridge.addons.hooks.database.notifications import Notifications
 from ibcm_bridge.addons.hooks.database.reads import DatabaseReads
-from ibcm_bridge.identity.approval import FindBinding
+from ibcm_bridge.identity.approval import FoundBindings
 from ibcm_bridge.identity.bindings import Binding
 from ibcm_bridge.policy.policy import StateDatabase
 from ibcm_bridge.storage.binding_registry import RegistryError
@@ -89,14 +89,21 @@ class SharedBindings:
 
     def find(
         self, guid: str, mentioned: Sequence[str]
-    ) -> FindBinding | Coroutine[Any, Any, FindBinding]:
+    ) -> FoundBindings | Coroutine[Any, Any, FoundBindings]:
         """Return the bindings of a request, or the wait for them."""
         wanted = (guid, *mentioned) if guid else mentioned
         known = {name: binding for name in wanted if (binding := self.cache.find(name)) is not None}
         missing = [name for name in wanted if name not in known]
-        return self._read(guid, known, missing) if missing else known.get
+        return self._read(guid, known, missing) if missing else known
 
-    async def _read(self, guid: str, known: dict[str, Binding], missing: list[str]) -> FindBinding:
+    def at_hand(self, guid: str) -> FoundBindings:
+        """Return the binding of a client GUID if it was read before; the database is not asked."""
+        binding = self.cache.find(guid)
+        return {} if binding is None else {guid: binding}
+
+    async def _read(
+        self, guid: str, known: dict[str, Binding], missing: list[str]
+    ) -> FoundBindings:
         stamp = self.cache.stamp
         try:
             found = [binding_of(row) for row in await self._reads.rows(missing)]
@@ -104,13 +111,14 @@ class SharedBindings:
             if guid and guid not in known:
                 raise
             # Those that the message only mentions decide nothing.
-            return known.get
+            return known
         except ValueError as error:
             raise RegistryError(f"{self._place} is damaged: {error}") from error
         if not {binding.guid for binding in found}.issubset(missing):
             raise RegistryError(f"{self._place} returned a binding that was not asked for")
         self.cache.keep(found, stamp)
-        return (known | {binding.guid: binding for binding in found}).get
+        unbound = dict.fromkeys(missing)
+        return unbound | known | {binding.guid: binding for binding in found}
 
     async def add(self, binding: Binding) -> Binding:
         """See `storage.stores.BindingStore`."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.audit.differences import Change, Differences
 from ibcm_bridge.audit.record import Verdict
+from ibcm_bridge.audit.shadow import Unjudged
 from ibcm_bridge.audit.summary import Row, client, text
 from ibcm_bridge.commands.audit.files import (
     WIDTH,
@@ -64,14 +65,20 @@ _HEADINGS = {
     Change.ALLOWED: "WOULD BE ALLOWED",
     Change.OTHER: "ANOTHER REASON",
 }
+_NOT_JUDGED = {
+    Unjudged.BODY: "without a judgement of the body",
+    Unjudged.UPLOAD: "without a judgement of the uploaded data",
+    Unjudged.IDENTITY: "without a judgement of the client GUID and the signatures",
+}
 _INDENT = " " * 10
 
 
 def difference_lines(differences: Differences, rows: int, files: int) -> Iterator[str]:
     yield f"{differences.requests:,} requests in {counted(files, 'file')}"
     yield f"{differences.different:,} with another outcome under the other policy"
-    if differences.not_judged:
-        yield f"{differences.not_judged:,} of these without a judgement of the body"
+    for part, words in _NOT_JUDGED.items():
+        if count := differences.not_judged[part]:
+            yield f"{count:,} {words}"
     for change, found in differences.most(rows):
         yield ""
         yield _HEADINGS[change]
@@ -107,7 +114,7 @@ def difference_fields(differences: Differences, rows: int) -> dict[str, object]:
     return {
         "requests": differences.requests,
         "different": differences.different,
-        "body_not_judged": differences.not_judged,
+        "not_judged": {part.value: differences.not_judged[part] for part in Unjudged},
         **{change.value: [_json_row(row) for row in found.get(change, ())] for change in Change},
     }
 

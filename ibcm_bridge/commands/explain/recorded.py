@@ -15,7 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ibcm_bridge.audit import record as audit
 from ibcm_bridge.audit.record import Event, Verdict
-from ibcm_bridge.audit.shadow import JudgedRequest, Outcome, authorize_by
+from ibcm_bridge.audit.shadow import JudgedRequest, Outcome, Unjudged, authorize_by
 from ibcm_bridge.audit.summary import Fields, text
 from ibcm_bridge.authentication.certificate import CertificateFacts
 from ibcm_bridge.decisions import rules
@@ -107,7 +107,8 @@ def _judge_rest(policy: Policy, record: Fields, head: Authorized) -> Again:
             return Again(Outcome(enforced, enforced=True))
     found = (*head.would_refuse, *observation.found)
     has_body = bool(record.get(audit.BYTES_FROM_CLIENT)) or bool(head.body_rule.required)
-    outcome = Outcome(found[0].denial if found else None, body_judged=not has_body)
+    unjudged = Unjudged.BODY if has_body else None
+    outcome = Outcome(found[0].denial if found else None, not_judged=unjudged)
     if text(record, audit.UPLOAD):
         return Again(outcome, Unknown.UPLOAD)
     return Again(outcome, Unknown.BODY if has_body else None)

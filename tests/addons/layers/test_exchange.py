@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mitmproxy.connection import ConnectionState
 
 from ibcm_bridge.addons.layers import deadline, site_system_leg
-from ibcm_bridge.addons.stages import BodyInspected, Considered
+from ibcm_bridge.addons.stages import BodyInspected, Considered, Identified
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
 from ibcm_bridge.identity.approval import Approved
@@ -72,10 +72,10 @@ def test_the_request_of_a_client_that_left_during_its_decision_is_not_sent(
     """The event of the close waits behind the decision; the state of the connection does not."""
     approve = exchange.hooks["body_inspected"]
 
-    def leave(inspected: BodyInspected) -> Approved | Deny:
+    def leave(inspected: BodyInspected) -> Identified | Deny:
         exchange.client.state = ConnectionState.CLOSED
-        decision: Approved | Deny = approve(inspected)
-        return decision
+        identified: Identified | Deny = approve(inspected)
+        return identified
 
     exchange.hooks["body_inspected"] = leave
     exchange.receive(GET)
@@ -155,12 +155,13 @@ def test_only_approved_requests_are_sent_and_nothing_raises(
         exchange = ExchangeDriver(running_lab, clock)
         approve, approved = exchange.hooks["body_inspected"], []
 
-        def note(inspected: BodyInspected) -> Approved | Deny:
-            decision: Approved | Deny = approve(inspected)
+        def note(inspected: BodyInspected) -> Identified | Deny:
+            identified: Identified | Deny = approve(inspected)
+            decision = identified if isinstance(identified, Deny) else identified.decision
             if isinstance(decision, Approved):
                 address = decision.authorized.site_systems.first.address
                 approved.append((exchange.under_way, address, to_bytes(decision)))
-            return decision
+            return identified
 
         exchange.hooks["body_inspected"] = note
         exchange.start()

@@ -15,7 +15,7 @@ import pytest
 from mitmproxy.http import Headers, HTTPFlow, Response
 
 from ibcm_bridge.addons.connections import ExchangeEnded
-from ibcm_bridge.addons.stages import BodyRead, HeadRead
+from ibcm_bridge.addons.stages import BodyRead, HeadRead, Identified
 from ibcm_bridge.identity.approval import Approved
 from ibcm_bridge.lab.protocol.client import LabClient
 from ibcm_bridge.lab.protocol.client import Response as ClientResponse
@@ -122,7 +122,7 @@ def test_the_gate_refuses_the_authorization_of_the_previous_request(
 def test_the_gate_refuses_the_approval_of_the_previous_request(
     running: Running, previous: list[ExchangeEnded]
 ) -> None:
-    running.add_hook("body_inspected", only_second(lambda _: previous[0].decision))
+    running.add_hook("body_inspected", only_second(lambda _: Identified(previous[0].decision, {})))
     assert_second_is_refused(running, *OTHER)
     assert running.audit()[1]["rule"] == "gate"
 
@@ -170,11 +170,14 @@ CHANGED_APPROVALS: dict[str, Callable[[Authorized], RequestHead]] = {
 
 @pytest.mark.parametrize("change", CHANGED_APPROVALS)
 def test_the_gate_refuses_the_approval_of_another_head(running: Running, change: str) -> None:
-    def swap(approved: Approved) -> Approved:
+    def swap(identified: Identified) -> Identified:
+        approved = identified.decision
+        assert isinstance(approved, Approved)
         head = CHANGED_APPROVALS[change](approved.authorized)
         authorized = dataclasses.replace(approved.authorized, head=head)
         inspected = dataclasses.replace(approved.inspected, authorized=authorized)
-        return dataclasses.replace(approved, inspected=inspected)
+        changed = dataclasses.replace(approved, inspected=inspected)
+        return dataclasses.replace(identified, decision=changed)
 
     running.add_hook("body_inspected", only_second(swap))
     assert_second_is_refused(running, *GOOD, headers={"Accept": "*/*"})
@@ -182,9 +185,12 @@ def test_the_gate_refuses_the_approval_of_another_head(running: Running, change:
 
 
 def test_the_gate_refuses_the_approval_of_another_body(running: Running) -> None:
-    def swap(approved: Approved) -> Approved:
+    def swap(identified: Identified) -> Identified:
+        approved = identified.decision
+        assert isinstance(approved, Approved)
         inspected = dataclasses.replace(approved.inspected, body=b"another")
-        return dataclasses.replace(approved, inspected=inspected)
+        changed = dataclasses.replace(approved, inspected=inspected)
+        return dataclasses.replace(identified, decision=changed)
 
     running.add_hook("body_inspected", only_second(swap))
     assert_second_is_refused(running, "CCM_POST", "/ccm_system/request", **message())

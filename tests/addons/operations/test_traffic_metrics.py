@@ -17,6 +17,7 @@ from ibcm_bridge.addons.operations.exposition import exposition
 from ibcm_bridge.addons.operations.metrics import METRICS
 from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot
 from ibcm_bridge.addons.operations.traffic_metrics import TrafficMetrics
+from ibcm_bridge.audit.shadow import Outcome, Unjudged
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.rules import Rule
@@ -107,6 +108,21 @@ def test_an_unreachable_site_system_is_counted_as_an_error_of_it(
     count_all(counted, exchange)
     reason = "site-system-unreachable"
     assert counted.value("ibcm_site_system_errors_total", **MP, reason=reason) == 1
+
+
+def test_the_outcome_of_a_shadow_is_counted_with_what_it_does_not_judge(
+    counted: Counted, exchange: ExchangeDriver
+) -> None:
+    exchange.receive(DENIED)
+    (ended,) = exchange.ended
+    refused = Outcome(Deny(Reason.ENDPOINT, rules.ENDPOINTS), enforced=True)
+    for shadow in (None, refused, Outcome(not_judged=Unjudged.IDENTITY)):
+        counted.observer.ended(dataclasses.replace(ended, shadow=shadow))
+    name, labels = "ibcm_shadow_differences_total", {"publication": BRIDGED, "role": ""}
+    judged = {**labels, "verdict": "deny", "reason": "endpoint", "not_judged": ""}
+    assert counted.value(name, **judged) == 1
+    unknown = {**labels, "verdict": "allow", "reason": "", "not_judged": "identity"}
+    assert counted.value(name, **unknown) == 1
 
 
 def test_a_tunnel_and_a_refused_connection_are_counted(

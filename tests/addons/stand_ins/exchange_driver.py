@@ -25,7 +25,7 @@ from ibcm_bridge.addons.stages import Learned
 from ibcm_bridge.authentication.certificate import certificate_facts
 from ibcm_bridge.authentication.client import AuthenticatedClient, authenticate
 from ibcm_bridge.decisions.denial import Deny
-from ibcm_bridge.identity.approval import FindBinding
+from ibcm_bridge.identity.approval import FoundBindings
 from ibcm_bridge.policy.publications import BridgePublication
 from tests.addons.stand_ins.driver import (
     LIMITS,
@@ -62,8 +62,8 @@ class Nobody:
 
     waits = False
 
-    def find(self, _guid: str, _mentioned: Sequence[str]) -> FindBinding:
-        return lambda _: None
+    def find(self, guid: str, mentioned: Sequence[str]) -> FoundBindings:
+        return dict.fromkeys((guid, *mentioned))
 
 
 class ExchangeDriver(Driver):

@@ -9,12 +9,15 @@ import pytest
 
 from ibcm_bridge.commands.main import main
 from tests.audit.test_differences import NOW_ALLOWED, NOW_REFUSED, OTHER_REASON
+from tests.audit.test_summary import ALLOWED
 
 
 @pytest.fixture
 def audit(tmp_path: Path) -> Path:
     file = tmp_path / "audit.jsonl"
-    records = [NOW_ALLOWED, {**NOW_REFUSED, "target": f"/{'x' * 200}\u202e"}, OTHER_REASON]
+    unknown = {**ALLOWED, "shadow": {"verdict": "allow", "not_judged": "identity"}}
+    long = {**NOW_REFUSED, "target": f"/{'x' * 200}\u202e"}
+    records = [NOW_ALLOWED, long, OTHER_REASON, unknown]
     file.write_text("".join(f"{json.dumps(record)}\n" for record in records))
     return file
 
@@ -25,14 +28,15 @@ def test_the_output_has_both_outcomes_in_80_columns(
     assert main(["audit", "diff", str(audit)]) == 0
     output = capsys.readouterr().out
     assert output.startswith(
-        "3 requests in 1 file\n3 with another outcome under the other policy\n"
+        "4 requests in 1 file\n3 with another outcome under the other policy\n"
     )
     for line in (
         "WOULD BE REFUSED",
         "          now:  deny verb, by roles.verbs",
         "          then: deny resource, by x.directories",
         "          then: allow",
-        "1 of these without a judgement of the body",
+        "1 without a judgement of the body",
+        "1 without a judgement of the client GUID and the signatures",
     ):
         assert line in output.splitlines()
     assert max(map(len, output.splitlines())) <= 80
@@ -42,7 +46,8 @@ def test_the_output_has_both_outcomes_in_80_columns(
 def test_json_has_the_same_rows(audit: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "diff", "--json", str(audit)]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["requests"], found["different"], found["body_not_judged"]) == (3, 3, 1)
+    assert (found["requests"], found["different"]) == (4, 3)
+    assert found["not_judged"] == {"body": 1, "upload": 0, "identity": 1}
     assert found["refused"][0]["then"] == {
         "verdict": "deny",
         "reason": "resource",

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ibcm_bridge.audit.shadow import Outcome
+from ibcm_bridge.audit.shadow import Outcome, Unjudged
 from ibcm_bridge.commands.explain.recorded import Unknown, judge_again
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.decisions.denial import Reason
@@ -69,7 +69,7 @@ def test_the_same_policy_has_the_same_outcome(shipped: Policy) -> None:
     for record in (RECORD, POSTED, UPLOADED):
         assert outcome(shipped, record).denial is None
     assert reason(shipped, DELETED) is Reason.VERB
-    assert outcome(shipped, POSTED).body_judged is False
+    assert outcome(shipped, POSTED).not_judged is Unjudged.BODY
 
 
 def test_another_policy_has_other_outcomes(shipped: Policy) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -63,13 +63,12 @@ async def until(is_so: Callable[[], object], seconds: float = 20.0) -> None:
 async def read(bindings: SharedBindings, guid: str, *mentioned: str) -> Binding | None:
     """What a request finds, whether it waits or not."""
     found = bindings.find(guid, mentioned)
-    find = found if callable(found) else await found
-    return find(guid)
+    return (await found if isinstance(found, Coroutine) else found)[guid]
 
 
 def is_cached(bindings: SharedBindings, guid: str) -> bool:
     found = bindings.find(guid, ())
-    if callable(found):
+    if not isinstance(found, Coroutine):
         return True
     found.close()
     return False
