@@ -71,7 +71,7 @@ def certificate_of(text: str) -> str:
     least = 0 if is_pfx(certificate.strip()) else 1
     if not certificate or not least <= len(others) <= least + 1:
         raise InputError(f"{text!r} is not NAME=FILE.pfx or NAME=FILE.pem,KEY")
-    return f"{fqdn(name.strip())}={','.join(file(one.strip()) for one in (certificate, *others))}"
+    return f"{fqdn(name.strip())}={','.join(file(part.strip()) for part in (certificate, *others))}"
 
 
 _fetch_url = matching("FetchUrl", "http://pki.corp.example/issuing.crl")
