@@ -84,7 +84,7 @@ def errors(outcomes: dict[str, str | None]) -> dict[str, str]:
 
 
 def probed(manager: Manager, unit: str) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """Run the probe with the settings of a unit; what it said of refused and granted attempts."""
+    """Run the probe with the settings of a unit: the errors of refused and of granted attempts."""
     (manager.root / "opt/probe.py").write_bytes(PROBE.read_bytes())
     init = manager.root.parent
     spaces = [str((init / "ns" / name).readlink()) for name in ("mnt", "uts")]
