@@ -44,10 +44,11 @@ def add(commands: Subcommands) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from ibcm_bridge.commands.init.inputs import Terminal, read_inputs
+    from ibcm_bridge.commands.init.inputs import Terminal, as_options, read_inputs, typed
     from ibcm_bridge.commands.init.plan import plan
     from ibcm_bridge.commands.init.questions import OPTIONS
     from ibcm_bridge.commands.init.readers import InputError
+    from ibcm_bridge.lab.command_line import pasted
 
     path: Path = options.file
     if path.exists() and not options.replace:
@@ -61,13 +62,19 @@ def _run(options: argparse.Namespace) -> int:
     terminal = Terminal(input, print) if sys.stdin is not None and sys.stdin.isatty() else None
     try:
         inputs = read_inputs(given, terminal)
-        plans = plan(inputs)
     except InputError as error:
         return _complain(str(error), EXIT_USAGE)
     except EOFError:
         print()
         return _complain("not written, because the input ended", EXIT_PROBLEM)
-    return _write(path, inputs, plans)
+    try:
+        status = _write(path, inputs, plan(inputs))
+    except InputError as error:
+        status = _complain(str(error), EXIT_USAGE)
+    if status and typed(inputs, given):
+        words = ["ibcm-bridge", "init", str(path), *["--replace"][: options.replace]]
+        print(f"Change this line and run it:\n{pasted([*words, *as_options(inputs)])}")
+    return status
 
 
 def _write(path: Path, inputs: Inputs, plans: Sequence[Plan]) -> int:

@@ -9,6 +9,7 @@ from ibcm_bridge.commands.init.questions import (
     MORE,
     ONLY_FOR_PEM,
     ONLY_WITH,
+    OPTIONS,
     PUBLISHED,
     QUESTIONS,
     Name,
@@ -47,13 +48,32 @@ def read_inputs(given: Mapping[str, Sequence[str]], terminal: Terminal | None) -
             inputs[question.key] = _of_terminal(question, inputs, terminal)
         elif question.default:
             inputs[question.key] = (question.default,)
-    if not any(inputs.get(key) for key in PUBLISHED):
-        raise InputError("nothing to publish; name at least one site system")
     for key in PUBLISHED:
         inputs[key] = tuple(
             text if "=" in text else f"{inputs['name'][0]}={text}" for text in inputs.get(key, ())
         )
     return {key: texts for key, texts in inputs.items() if texts}
+
+
+def typed(inputs: Inputs, given: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether a person typed some of the inputs on the terminal."""
+    return any(not given.get(question.key) for question in _not_default(inputs))
+
+
+def as_options(inputs: Inputs) -> Sequence[str]:
+    """Return the options that lead to these inputs without a question."""
+    return [
+        word
+        for question in _not_default(inputs)
+        for text in inputs[question.key]
+        for word in (f"--{question.key}", text)
+    ]
+
+
+def _not_default(inputs: Inputs) -> Iterator[Question]:
+    for question in OPTIONS:
+        if inputs.get(question.key, (question.default,)) != (question.default,):
+            yield question
 
 
 def _missing(inputs: Inputs) -> Iterator[str]:

@@ -116,6 +116,8 @@ def plan(inputs: Inputs) -> Sequence[Plan]:
             roles = {**planned.roles, role: (*others, site_system)}
             found[key] = replace(planned, roles=roles)
     plans = tuple(found.values())
+    if not plans:
+        raise InputError("nothing to publish; name at least one site system")
     problems |= dict.fromkeys([*_conflicts(plans), *_unused(kinds, certificates, plans)])
     if problems:
         raise InputError("\n".join(problems))

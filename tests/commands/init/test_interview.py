@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
 
+import pytest
+
 from ibcm_bridge.commands.init.inputs import Terminal, read_inputs
-from tests.commands.init.options import NAME
+from ibcm_bridge.commands.main import main
+from tests.commands.init.options import NAME, options
 
 GIVEN = {
     "name": [NAME],
@@ -145,3 +150,37 @@ def test_without_a_shared_name_each_site_system_is_asked_for_its_own(home: Path)
     inputs = read_inputs(given, asked)
     assert "name" not in inputs
     assert inputs["management-point"] == ("mp2.internet.example=https://mp01.corp.example",)
+
+
+REFUSED = {
+    "a conflict of options": (NAME, "https://ndes01.corp.example", 2),
+    "a name that the certificate does not have": ("other.example", "https://dp01.corp.example", 1),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_typed_inputs_are_not_lost(
+    case: str, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, url, expected = REFUSED[case]
+    role = "policy-module" if name == NAME else "distribution-point"
+    line = options(name=None, **{role: f"{name}={url}"})
+    typed = iter([NAME, *[""] * 8])
+    monkeypatch.setattr("builtins.input", lambda _: next(typed))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    assert main(line) == expected
+    shown = capsys.readouterr()
+    command = shown.out.splitlines()[-1]
+    assert shown.out.splitlines()[-2] == "Change this line and run it:"
+    assert f" --name {NAME} " in command
+    # The line asks nothing, and has the same problem.
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False)
+    assert main(shlex.split(command)[1:]) == expected
+    assert capsys.readouterr().err == shown.err
+
+
+def test_a_line_that_asked_nothing_is_not_repeated(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(options(distribution_point="other.example=https://dp01.corp.example")) == 1
+    assert "Change this line" not in capsys.readouterr().out
