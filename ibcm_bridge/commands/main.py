@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, str] = {
     "run": "run",
     "reload": "reload",
     "check": "check.command",
+    "fetch": "fetch",
     "explain": "explain.command",
     "identity": "identity",
     "audit": "audit.command",

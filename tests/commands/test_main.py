@@ -36,7 +36,7 @@ def test_without_a_command_it_shows_help_and_fails(capsys: pytest.CaptureFixture
     "command",
     [
         *("demo", "init", "run", "reload", "check", "explain", "identity", "audit", "lab"),
-        *("capacity", "pki"),
+        *("capacity", "fetch", "pki"),
     ],
 )
 def test_each_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,17 +8,22 @@ import shutil
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from ibcm_bridge.addons.operations.metrics import METRICS
+from ibcm_bridge.commands.main import main
+from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.policy.message_policy import Enforcement
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.policy_file import PolicyError, load_policy
 from ibcm_bridge.storage.postgresql_stores import UPLOAD_CONNECTIONS
+from tests.list_publisher import publishing
 from tests.needs import find
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +49,7 @@ def objects() -> dict[str, Object]:
 OBJECTS = objects()
 POD: Object = OBJECTS["Deployment"]["spec"]["template"]["spec"]
 (CONTAINER,) = POD["containers"]
-(COPIES,) = POD["initContainers"]
+COPIES, LISTS = POD["initContainers"]
 SECRETS = {made["name"]: made["files"] for made in KUSTOMIZATION["secretGenerator"]}
 PASSWORD = "db.corp.example:5432:ibcm:ibcm:secret\n"
 
@@ -71,6 +76,7 @@ def policy_file(folder: Path) -> Path:
         "pki": SECRETS["ibcm-bridge-pki"],
         "database-secret": SECRETS["ibcm-bridge-database"],
         "database": (),
+        "lists": (),
     }
     mounts = {
         mount["name"]: root / mount["mountPath"].lstrip("/")
@@ -168,7 +174,7 @@ def test_the_pod_has_no_unneeded_rights() -> None:
     assert POD["automountServiceAccountToken"] is False
     assert POD["securityContext"]["runAsNonRoot"] is True
     assert POD["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-    for container in (CONTAINER, COPIES):
+    for container in (CONTAINER, COPIES, LISTS):
         assert container["securityContext"] == {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -264,6 +270,114 @@ def test_the_pages_have_the_number_of_connections_of_the_database(policy: Policy
     of_process = f"Each process uses up to {numbers[CONNECTIONS - 4]} connections"
     several = " ".join((ROOT / "docs" / "policy-file.md").read_text("utf-8").split())
     assert f"{of_process}, {numbers[UPLOAD_CONNECTIONS - 4]} of them for uploads" in several
+
+
+# Revocation lists
+
+
+def mounts(container: Object) -> Object:
+    """The name of a volume -> its mount."""
+    return {mount["name"]: mount for mount in container["volumeMounts"]}
+
+
+@pytest.fixture(scope="module")
+def today(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of authorities whose lists are current."""
+    folder = tmp_path_factory.mktemp("today") / "pki"
+    LabPki.make(now=datetime.now(UTC)).write(folder)
+    return folder
+
+
+@pytest.mark.parametrize("missing", [None, "root.crl", "issuing.crl"])
+def test_a_pod_starts_with_current_lists_or_not_at_all(
+    policy_file: Path, today: Path, tmp_path: Path, missing: str | None
+) -> None:
+    root = policy_file.parents[2]
+    own = tmp_path / "root"
+    shutil.copytree(root, own)
+    shutil.copytree(today, own / "etc" / "ibcm-bridge-pki", dirs_exist_ok=True)
+    published = tmp_path / "published"
+    published.mkdir()
+    for name in ("root.crl", "issuing.crl"):
+        (own / "etc" / "ibcm-bridge-pki" / name).replace(published / name)
+    if missing is not None:
+        (published / missing).unlink()
+    command, option, config = LISTS["args"]
+    policy = own / config.lstrip("/")
+    with publishing(published) as url:
+        text = policy.read_text("utf-8").replace("http://pki.corp.example", url)
+        policy.write_text(text, "utf-8")
+        done = main([command, option, str(policy)])
+    assert done == (1 if missing else 0)
+    stored = list((own / mounts(LISTS)["lists"]["mountPath"].lstrip("/")).iterdir())
+    assert len(stored) == (1 if missing else 2)
+    for _, publication in load_policy(policy).bridged():
+        assert len(publication.site_system_trust.awaited) == (1 if missing else 0)
+
+
+def test_the_bridge_has_the_folder_of_lists_that_the_init_container_fills(policy: Policy) -> None:
+    (volume,) = (volume for volume in POD["volumes"] if volume["name"] == "lists")
+    assert "emptyDir" in volume
+    for container in (LISTS, CONTAINER):
+        mount = mounts(container)["lists"]
+        assert "readOnly" not in mount
+        for _, publication in policy.bridged():
+            fetch = publication.site_system_trust.revocation.fetch
+            assert fetch is not None
+            assert str(fetch.folder.resolve()).endswith(mount["mountPath"])
+    # Everything else that the policy names must be there, too. Only the lists are written.
+    read = {**mounts(CONTAINER)}
+    del read["tmp"]
+    assert mounts(LISTS) == read
+    assert not [name for name in SECRETS["ibcm-bridge-pki"] if name.endswith(".crl")]
+
+
+def test_the_network_policy_opens_the_ports_of_the_policy(policy: Policy) -> None:
+    site_systems, lists = OBJECTS["NetworkPolicy"]["spec"]["egress"][:2]
+    assert {port["port"] for port in site_systems["ports"]} == {
+        site_system.address[1]
+        for _, publication in policy.bridged()
+        for role in publication.directories.values()
+        for site_system in role.site_systems.listed
+    }
+    urls = {
+        urlsplit(url)
+        for _, publication in policy.bridged()
+        if (fetch := publication.site_system_trust.revocation.fetch) is not None
+        for url in fetch.urls
+    }
+    assert {port["port"] for port in lists["ports"]} == {url.port or 80 for url in urls}
+    assert len({url.hostname for url in urls}) == 1
+    assert lists["to"] == [{"ipBlock": {"cidr": "10.0.0.30/32"}}], "one address, to be changed"
+
+
+def test_the_commands_for_a_lab_use_lists_that_are_files(
+    today: Path, tmp_path: Path, policy_file: Path
+) -> None:
+    page = (ROOT / "docs" / "scale.md").read_text("utf-8")
+    section = page.split("\n### Revocation lists\n")[1].split("\n#")[0]
+    (commands,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    site = tmp_path / "site"
+    shutil.copytree(FOLDER, site)
+    subprocess.run(["sh", "-euc", commands], cwd=site, check=True)
+    made = yaml.safe_load((site / "kustomization.yaml").read_text("utf-8"))
+    names = next(
+        each["files"] for each in made["secretGenerator"] if each["name"] == "ibcm-bridge-pki"
+    )
+    assert {name for name in names if name.endswith(".crl")} == {"pki/root.crl", "pki/issuing.crl"}
+    # A root of its own, with the files of the Secret.
+    own = tmp_path / "root"
+    shutil.copytree(policy_file.parents[2], own)
+    shutil.rmtree(own / "etc" / "ibcm-bridge-pki")
+    (own / "etc" / "ibcm-bridge-pki").mkdir()
+    for name in names:
+        shutil.copy(today.parent / name, own / "etc" / "ibcm-bridge-pki")
+    shutil.copy(site / "bridge.yaml", own / "etc" / "ibcm-bridge")
+    policy = own / "etc" / "ibcm-bridge" / "bridge.yaml"
+    for _, publication in load_policy(policy).bridged():
+        assert publication.site_system_trust.revocation.fetch is None
+        assert len(publication.site_system_trust.crls) == 2
+    assert main(["fetch", "--config", str(policy)]) == 0, "the init container has nothing to do"
 
 
 # Numbers that belong together

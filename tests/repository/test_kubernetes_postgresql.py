@@ -197,6 +197,7 @@ def test_a_bridge_uses_the_server_with_the_files_of_the_commands(
     shutil.copy(site / "bridge.yaml", tmp_path / "ibcm-bridge")
     for folder in ("pki", "database"):
         shutil.copytree(site / folder, tmp_path / f"ibcm-bridge-{folder}")
+    (tmp_path / "ibcm-bridge-lists").mkdir()
     password = tmp_path / "ibcm-bridge-database" / "state.pass"
     # The name and port of the Service, which is not here.
     password.write_text(password.read_text("ascii").replace(":5432:", f":{server.port}:"), "ascii")

@@ -156,8 +156,9 @@ ROOMS: Mapping[str, frozenset[str]] = {
             "decisions messages policy os_errors routing authentication "
             "policy_file export request inspection identity site_system_leg audit storage "
             "addons.errors addons.tested_mitmproxy addons.clock addons.tls addons.engines "
-            "addons.operations addons.web addons.run addons.workers lab.command_line lab.pki "
-            "lab.demo lab.simulated lab.scenes lab.page lab.commands conformance"
+            "addons.operations addons.renewal addons.web addons.run addons.workers "
+            "lab.command_line lab.pki lab.demo lab.simulated lab.scenes lab.page lab.commands "
+            "conformance"
         ),
     }.items()
 }

@@ -62,8 +62,8 @@ def _run(options: argparse.Namespace) -> int:
     ):
         print(finding_line(finding), flush=True)
         findings.append(finding)
-    print(_last_line(findings))
-    return EXIT_PROBLEM if _has_problem(findings) else 0
+    print(last_line(findings))
+    return EXIT_PROBLEM if has_problem(findings) else 0
 
 
 def check_source(path: Path, source: bytes) -> tuple[list[str], bool]:
@@ -78,16 +78,18 @@ def check_source(path: Path, source: bytes) -> tuple[list[str], bool]:
     if policy is None:
         return lines, False
     findings = [*policy_findings(policy), *_open_files(policy), *check_bindings(policy.messages)]
-    return [*map(finding_line, findings), _last_line(findings)], not _has_problem(findings)
+    return [*map(finding_line, findings), last_line(findings)], not has_problem(findings)
 
 
-def _has_problem(findings: Iterable[Finding]) -> bool:
+def has_problem(findings: Iterable[Finding]) -> bool:
+    """Whether something does not work."""
     from ibcm_bridge.commands.check.findings import Level
 
     return any(finding.level is Level.PROBLEM for finding in findings)
 
 
-def _last_line(findings: Iterable[Finding]) -> str:
+def last_line(findings: Iterable[Finding]) -> str:
+    """The numbers of problems and warnings."""
     from ibcm_bridge.commands.check.findings import Level
 
     counts = Counter(finding.level for finding in findings)
