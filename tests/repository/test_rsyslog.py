@@ -103,11 +103,13 @@ def test_records_arrive_with_the_names_of_ecs(tmp_path: Path) -> None:
         b'{"time":"2026-01-02T03:04:05.678+00:00","event":"requ\n',
         writer.line(audit.Event.REQUEST, **allowed),
     ]
-    log, output = tmp_path / "audit.jsonl", tmp_path / "ecs.jsonl"
+    # As deploy/haproxy/bridge.yaml names it. A rotated file must not be read again.
+    log, output = tmp_path / "audit-10.0.0.11.jsonl", tmp_path / "ecs.json"
     log.write_bytes(b"".join(lines))
+    log.with_name(f"{log.name}-20260102-1767312000").write_bytes(lines[0])
     configuration = tmp_path / "rsyslog.conf"
     text = CONFIGURATION.read_text("utf-8")
-    text = text.replace("/var/log/ibcm-bridge/audit.jsonl", str(log))
+    text = text.replace("/var/log/ibcm-bridge/", f"{tmp_path}/")
     text = text.replace("/var/log/ibcm-bridge-ecs.jsonl", str(output))
     configuration.write_text(f'global(workDirectory="{tmp_path}")\n{text}', "utf-8")
     command = [program("rsyslogd"), "-n", "-f", str(configuration), "-i", str(tmp_path / "pid")]
