@@ -18,12 +18,17 @@ from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.lab.protocol.other_sites import SECOND_PUBLISHED
 from ibcm_bridge.lab.protocol.reply_documents import PUBLISHED
-from ibcm_bridge.lab.site_systems.published import SIGN_IN, TLS_PORT, TUNNELED
+from ibcm_bridge.lab.site_systems.published import (
+    SIGN_IN,
+    TLS_PORT,
+    TUNNELED,
+    USER_CERTIFICATES,
+)
 from ibcm_bridge.lab.site_systems.second_site import SECOND_SITE
 from ibcm_bridge.lab.site_systems.stand_ins import STAND_INS, StandIn
 from ibcm_bridge.policy.addresses import address_text
 
-USERS = Destination("users.internet.example")
+USERS = Destination(USER_CERTIFICATES)
 CATALOG = Destination("catalog.internet.example")
 SCEP = Destination("scep.internet.example")
 """NDES, bridged. The shipped policy tunnels it."""

@@ -222,6 +222,25 @@ CLOUD_LOCATION = _location(
     f'<Package ID="{CLOUD_PACKAGE}" Version="1" DeploymentFlags="0" />',
 )
 
+CONTENT_STEPS = (
+    Step("listing of the content", lambda _: listing(PACKAGE), starts_with(b"<?xml", 207)),
+    Step("size of a file", lambda _: Request("HEAD", FILE, _BITS), names_its_size),
+    Step(
+        "part of a file",
+        lambda _: Request("GET", FILE, (*_BITS, ("Range", f"bytes={FIRST}-{LAST}"))),
+        is_the_range,
+    ),
+)
+"""At a distribution point."""
+
+UPLOAD_STEPS = (
+    Step("upload: session", lambda device: _upload(device).create(), acknowledged, with_session),
+    Step("upload: begin", lambda device: _upload(device).fragments(2)[0], acknowledged),
+    Step("upload: end", lambda device: _upload(device).fragments(2)[1], acknowledged),
+    Step("upload: close", lambda device: _upload(device).close(), acknowledged),
+)
+"""At the management point that the reply to the request names (protocol.md 3.6)."""
+
 LIFE = (
     REGISTRATION,
     _location("site information", "SiteInformationRequest", "SiteInformationReply"),
@@ -239,13 +258,7 @@ LIFE = (
     _policy("policy with secrets", SECRET_POLICY, signed=True),
     _policy("policy of a task sequence", TASK_SEQUENCE_POLICY, signed=True),
     CONTENT_LOCATION,
-    Step("listing of the content", lambda _: listing(PACKAGE), starts_with(b"<?xml", 207)),
-    Step("size of a file", lambda _: Request("HEAD", FILE, _BITS), names_its_size),
-    Step(
-        "part of a file",
-        lambda _: Request("GET", FILE, (*_BITS, ("Range", f"bytes={FIRST}-{LAST}"))),
-        is_the_range,
-    ),
+    *CONTENT_STEPS,
     UPDATE_POINT,
     Step(
         "state of applications",
@@ -262,10 +275,7 @@ LIFE = (
         _upload_request,
         replies_with("UploadReply"),
     ),
-    Step("upload: session", lambda device: _upload(device).create(), acknowledged, with_session),
-    Step("upload: begin", lambda device: _upload(device).fragments(2)[0], acknowledged),
-    Step("upload: end", lambda device: _upload(device).fragments(2)[1], acknowledged),
-    Step("upload: close", lambda device: _upload(device).close(), acknowledged),
+    *UPLOAD_STEPS,
     Step("registration renewal", Device.registration, replies_with("ClientRegistrationResponse")),
 )
 """The steps of an Internet-only client (protocol.md 11)."""

@@ -35,10 +35,10 @@ from ibcm_bridge.lab.pki.certificates import (
     issuing_authority,
     past,
     pem,
-    principal_name,
     root_authority,
     rsa_key,
     server,
+    user,
     write_new,
 )
 
@@ -119,15 +119,7 @@ class LabPki:
 
     def user(self, principal: str) -> LabCredential:
         """Issue a client certificate of a user; most publications require one of a computer."""
-        names = [principal_name(principal)]
-        return issue(
-            self._issuing,
-            rsa_key(),
-            principal,
-            names,
-            valid=current(self._now),
-            purposes=CLIENT,
-        )
+        return user(self._issuing, principal, current(self._now))
 
     def registration_authority(self, dns_name: str) -> LabCredential:
         """Issue the certificate of a registration authority, which SCEP clients encrypt for."""

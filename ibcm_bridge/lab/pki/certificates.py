@@ -127,6 +127,17 @@ def computer_of(authority: LabCredential, dns_name: str, now: datetime) -> LabCr
     return computer(Authority(authority.certificate, authority.key), dns_name, current(now))
 
 
+def user_of(authority: LabCredential, principal: str, now: datetime) -> LabCredential:
+    """Issue a user certificate from an authority that was read from its files."""
+    return user(Authority(authority.certificate, authority.key), principal, current(now))
+
+
+def user(authority: Authority, principal: str, valid: Period) -> LabCredential:
+    """Issue a client certificate that names a user."""
+    names = [principal_name(principal)]
+    return issue(authority, rsa_key(), principal, names, valid=valid, purposes=CLIENT)
+
+
 def computer(
     authority: Authority | None,
     dns_name: str,

@@ -11,6 +11,7 @@ from ibcm_bridge.lab.clients.life_cycle import (
     POLICY_REQUEST,
     REGISTRATION,
 )
+from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
 from ibcm_bridge.lab.scenes.scene import (
     CannotShow,
@@ -25,6 +26,17 @@ from ibcm_bridge.lab.simulated.download import Download
 from ibcm_bridge.lab.simulated.failure import Failure
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
 from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
+from ibcm_bridge.lab.simulated.running_lab import INSTALLATION_OPTIONS
+
+_INSIDE = (
+    *INTRANET.management_points,
+    *INTRANET.distribution_points,
+    INTRANET.update_point,
+)
+"""The site systems of the intranet."""
+
+_INTERNET_ONLY = Installation(Mode.INTERNET_ONLY, INSTALLATION_OPTIONS[Mode.BOTH])
+"""It names an intranet management point too, which the client must not try."""
 
 _USUAL = (REGISTRATION, POLICY_REQUEST)
 _PICKS = 24
@@ -33,12 +45,16 @@ _PICKS = 24
 
 def _intranet_client(stage: Stage) -> Iterator[ActionResult]:
     client = stage.client(Mode.INTRANET_ONLY, stage.lab.intranet)
-    yield from client.run(*_USUAL)
-    yield from client.update()
+    yield from must_use(_INSIDE, client.run(*_USUAL))
+    yield from must_use(_INSIDE, client.update())
     client.move(stage.lab.internet)
     yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.run(POLICY_REQUEST))
-    # Without a location of its update point it scans nothing, so it has no file to download.
-    yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.update())
+    # It still knows the file of the update, and Microsoft Update could be reached.
+    tried = list(client.update())
+    yield from stage.must_fail(Failure.NAME_NOT_FOUND, tried)
+    requests = sum(action.site_system == wsus.MICROSOFT_UPDATE for action in tried)
+    result = Result.FAILED if requests else Result.GOOD
+    yield said("requests to Microsoft Update", str(requests), result)
 
 
 def _workgroup(stage: Stage) -> Iterator[ActionResult]:
@@ -56,7 +72,7 @@ def _internet_only_inside(stage: Stage) -> Iterator[ActionResult]:
         )
     published = {host: to for host, to in lab.internet.hosts.items() if host[0] in PUBLISHED}
     inside = replace(lab.intranet, hosts={**lab.intranet.hosts, **published})
-    client = stage.client(Mode.INTERNET_ONLY, inside)
+    client = stage.installed(_INTERNET_ONLY, inside)
     yield from must_use(PUBLISHED, client.run(*_USUAL))
     yield from must_use(PUBLISHED, client.download(Download()))
     client.move(lab.intranet)
@@ -65,11 +81,20 @@ def _internet_only_inside(stage: Stage) -> Iterator[ActionResult]:
 
 def _reinstalled(stage: Stage) -> Iterator[ActionResult]:
     client = stage.client(Mode.BOTH, stage.lab.intranet)
-    yield from client.run(*_USUAL)
-    other = stage.client(Mode.INTERNET_ONLY, stage.lab.intranet)
-    yield from stage.must_fail(Failure.NAME_NOT_FOUND, other.run(POLICY_REQUEST))
-    other.move(stage.lab.internet)
-    yield from other.run(*_USUAL)
+    inside, outside = INTRANET.management_points, PUBLISHED
+    yield from must_use(inside, client.run(*_USUAL))
+    # Without another installation, the mode stays in each network.
+    for network, names in ((stage.lab.internet, outside), (stage.lab.intranet, inside)):
+        client.move(network)
+        yield from must_use(names, client.run(POLICY_REQUEST))
+    guid = client.device.guid
+    yield installation(lambda: client.install(_INTERNET_ONLY), "as Internet-only")
+    yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.run(POLICY_REQUEST))
+    client.move(stage.lab.internet)
+    yield from must_use(outside, client.run(*_USUAL))
+    same = client.device.guid == guid
+    result = Result.GOOD if same else Result.FAILED
+    yield said("client GUID", "the same" if same else "another", result)
 
 
 def _becomes_capable(stage: Stage) -> Iterator[ActionResult]:

@@ -86,7 +86,9 @@ class Stage:
     ) -> SimulatedClient:
         """Create a client with this installation. TooLong."""
         self.limit.check()
-        name = f"pc-{self.random.randrange(16**6):06x}.corp.example"
+        number = f"{self.random.randrange(16**6):06x}"
+        is_mobile = installation.is_mobile
+        name = f"user-{number}@corp.example" if is_mobile else f"pc-{number}.corp.example"
         client = self.lab.installed(name, installation, self.random, own_key=self.own_key)
         self._cleanup.enter_context(closing(client))
         if network is not None:

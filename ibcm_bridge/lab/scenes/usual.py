@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ibcm_bridge.lab.clients.life_cycle import LIFE, POLICY_REQUEST, REGISTRATION
+from ibcm_bridge.lab.clients.life_cycle import (
+    CONTENT_STEPS,
+    LIFE,
+    POLICY_REQUEST,
+    REGISTRATION,
+    UPLOAD_STEPS,
+)
 from ibcm_bridge.lab.protocol import wsus
-from ibcm_bridge.lab.scenes.scene import Scene, Stage
+from ibcm_bridge.lab.protocol.reply_documents import PUBLISHED
+from ibcm_bridge.lab.scenes.scene import Scene, Stage, must_use
 from ibcm_bridge.lab.simulated.client import ActionResult
 from ibcm_bridge.lab.simulated.download import Download
 from ibcm_bridge.lab.simulated.installation import Mode
 
 INSTALLED = 400
 """Deployment state in the message to a fallback status point (protocol.md 8.1)."""
+
+_AT_DISTRIBUTION_POINTS = frozenset(step.name for step in CONTENT_STEPS)
+_UPLOADS = frozenset(step.name for step in UPLOAD_STEPS)
 
 CUTS = (0.4, 0.7)
 """The fractions of the file at which a download is interrupted, within a range."""
@@ -21,7 +31,16 @@ CUTS = (0.4, 0.7)
 def _life_cycle(stage: Stage) -> Iterator[ActionResult]:
     client = stage.client(stage.mode)
     yield client.fallback(INSTALLED)
-    yield from client.run(*LIFE)
+    selected: tuple[str, ...] = PUBLISHED
+    for action in client.run(*LIFE):
+        if action.action in _AT_DISTRIBUTION_POINTS:
+            yield from must_use(PUBLISHED, [action])
+        elif action.action in _UPLOADS:
+            yield from must_use((client.known.uploads,), [action])
+        else:
+            yield from must_use(selected, [action])
+            if action.action == REGISTRATION.name:
+                selected = (action.site_system,)
 
 
 def _microsoft_update(stage: Stage) -> Iterator[ActionResult]:
@@ -65,8 +84,8 @@ _LIFE_CYCLE = Scene(
     "life-cycle",
     "A client on the Internet",
     "CLIENT-PICK",
-    "It selects an Internet management point at random, and keeps it for everything from its "
-    "registration to an upload.",
+    "It selects an Internet management point at random and keeps it, except for an upload: that "
+    "goes to the one that the reply names. Content comes from a distribution point.",
     _life_cycle,
 )
 _MICROSOFT_UPDATE = Scene(

@@ -25,12 +25,14 @@ from ibcm_bridge.lab.protocol.client import (
     load_credential,
 )
 from ibcm_bridge.lab.protocol.reply_documents import PUBLISHED
-from ibcm_bridge.lab.scenes.scene import Scene, Stage, installation
-from ibcm_bridge.lab.simulated.client import ActionResult
+from ibcm_bridge.lab.scenes.scene import Scene, Stage, installation, must_use, said
+from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
 from ibcm_bridge.lab.simulated.failure import Failure, failure_of
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
+from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.network import Host, Network
 from ibcm_bridge.lab.simulated.running_lab import INSTALLATION_OPTIONS
+from ibcm_bridge.lab.site_systems.published import USER_CERTIFICATES
 
 _MAX_HEAD = 4_096
 _SECONDS = 20
@@ -174,13 +176,19 @@ def _intercepting(authority: Authority, names: Sequence[str]) -> ssl.SSLContext:
 
 def _behind(network: Network, proxy: WebProxy) -> Network:
     """The network of a client that reaches the Internet only through the proxy."""
-    return replace(network, name="web proxy", web_proxy=proxy.address)
+    # The proxy resolves the names; nothing else leads out of this network.
+    return replace(network, name="web proxy", hosts={}, web_proxy=proxy.address)
+
+
+def _tunnels(proxy: WebProxy, result: Result) -> ActionResult:
+    return said("tunnels that the web proxy opened", str(proxy.tunnels), result)
 
 
 def _forwarded(stage: Stage) -> Iterator[ActionResult]:
     with WebProxy(stage.lab.internet) as proxy:
         client = stage.client(Mode.INTERNET_ONLY, _behind(stage.lab.internet, proxy))
         yield from client.run(REGISTRATION, POLICY_REQUEST)
+        yield _tunnels(proxy, Result.GOOD if proxy.tunnels else Result.FAILED)
         client.close()
 
 
@@ -203,19 +211,31 @@ def _intercepted(stage: Stage) -> Iterator[ActionResult]:
         client.close()
 
 
+def _of(client: SimulatedClient, what: str) -> Iterator[ActionResult]:
+    for action in client.run(REGISTRATION):
+        yield replace(action, action=f"{action.action} of {what}")
+
+
 def _mobile(stage: Stage) -> Iterator[ActionResult]:
     options = INSTALLATION_OPTIONS[Mode.BOTH]
     refused = installation(
         lambda: Installation(Mode.BOTH, options, is_mobile=True), "for both networks"
     )
     yield from stage.must_fail(Failure.MOBILE_DEVICE, [refused])
-    # It does not use the proxy, and nothing else leads out of this network.
-    only_proxy = replace(stage.lab.internet, name="web proxy", hosts={})
-    outside = Installation(Mode.INTERNET_ONLY, options, is_mobile=True)
-    client = stage.installed(outside, only_proxy)
-    yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.run(REGISTRATION))
-    client.move(stage.lab.internet)
-    yield from client.run(REGISTRATION)
+    knows = KnownSiteSystems(internet_management_points=(USER_CERTIFICATES,))
+    device = stage.installed(Installation(Mode.INTERNET_ONLY, knows, is_mobile=True))
+    with WebProxy(stage.lab.internet) as proxy:
+        network = _behind(stage.lab.internet, proxy)
+        device.move(network)
+        yield from stage.must_fail(Failure.NAME_NOT_FOUND, _of(device, "the device"))
+        yield _tunnels(proxy, Result.FAILED if proxy.tunnels else Result.GOOD)
+        # The same proxy serves a client computer.
+        computer = stage.client(Mode.INTERNET_ONLY, network)
+        yield from _of(computer, "a client computer")
+        yield _tunnels(proxy, Result.GOOD if proxy.tunnels else Result.FAILED)
+        computer.close()
+    device.move(stage.lab.internet)
+    yield from must_use((USER_CERTIFICATES,), device.run(REGISTRATION, POLICY_REQUEST))
 
 
 WEB_PROXY = (
@@ -240,8 +260,8 @@ WEB_PROXY = (
         "A mobile device needs a direct connection",
         "CLIENT-CONNECTION",
         "A mobile device is always Internet-only. It uses no web proxy, and is not managed in a "
-        "network that has only one.",
+        "network that has only one. A legacy device presents a user certificate.",
         _mobile,
-        other_requirements=("CLIENT-MODE",),
+        other_requirements=("CLIENT-MODE", "BRIDGE-AUTH-USER"),
     ),
 )

@@ -35,6 +35,7 @@ from ibcm_bridge.lab.simulated.connections import CONNECTION_ERRORS, Connections
 from ibcm_bridge.lab.simulated.download import AGENT, Download, DownloadError
 from ibcm_bridge.lab.simulated.failure import Cause, Failure, cause_of, failure_of
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
+from ibcm_bridge.lab.simulated.known_site_systems import KnownSiteSystems
 from ibcm_bridge.lab.simulated.network import HTTP, HTTPS, Host, Network
 from ibcm_bridge.lab.simulated.site_system_selection import SiteSystemSelection
 from ibcm_bridge.lab.simulated.update_file import UpdateFile, UrlLocation
@@ -88,6 +89,9 @@ class ActionResult:
 class SimulatedClient:
     """The caller must close it. `random` selects the site systems."""
 
+    known: KnownSiteSystems
+    """The site systems of its installation and of replies."""
+
     def __init__(
         self,
         device: Device,
@@ -96,13 +100,17 @@ class SimulatedClient:
         network: Network,
         random: Random,
     ) -> None:
-        self.installed = installed
-        self.known = installed.knows
-        self.device = replace(device, internet_flag=installed.flag, site=installed.site)
         self.credential = credential
         """The certificate that it presents."""
         self._random = random
+        self._use(installed, device)
         self._attach(network)
+
+    def install(self, installed: Installation) -> None:
+        """Install the client again, on the same computer. It must register again."""
+        self.close()
+        self._use(installed, replace(self.device, guid="", session="", cookie=""))
+        self._attach(self.network)
 
     def move(self, network: Network) -> None:
         """Move to another network: close all connections, and forget the selected site systems."""
@@ -115,21 +123,26 @@ class SimulatedClient:
         self._connections.close()
         self._updates.connections.close()
 
-    @property
-    def network(self) -> Network:
-        """The current network."""
-        return self._connections.network
-
     def management_point(self) -> Host:
         """Return the selected management point. Unreachable if there is none."""
         return self._selection.host("/ccm_system/request", self.known)
 
+    def _use(self, installed: Installation, device: Device) -> None:
+        self.installed = installed
+        self.known = installed.knows
+        self.device = replace(device, internet_flag=installed.flag, site=installed.site)
+        self._update_file: UpdateFile | None = None
+        """The file that a scan found; the client still knows it in another network."""
+
     def _attach(self, network: Network) -> None:
+        self.network = network
+        # A mobile device needs a direct connection (CLIENT-CONNECTION).
+        reached = network.direct() if self.installed.is_mobile else network
         # An Internet-only client never takes itself for one of the intranet (CLIENT-MODE).
         outside = network.on_internet or self.installed.mode is Mode.INTERNET_ONLY
         self.device = replace(self.device, on_internet=outside)
-        self._connections = Connections(network, self.credential)
-        self._updates = _UpdateAgent(Connections(network, None))
+        self._connections = Connections(reached, self.credential)
+        self._updates = _UpdateAgent(Connections(reached, None))
         self._selection = SiteSystemSelection(
             self.installed.mode, self._random, self._connections.why_not
         )
@@ -206,18 +219,29 @@ class SimulatedClient:
         if self.known.update_point:
             self._updates.location = UrlLocation.of(self.known.update_point)
             yield from self._run(SCAN, self._send_scan)
-        if (file := self._updates.file) is None:
+            self._update_file = self._updates.file or self._update_file
+        if (file := self._update_file) is None:
             return
-        # Microsoft Update only on the Internet; on the intranet, the site distributes content.
-        if self.device.on_internet:
+        if self._tries_microsoft_update:
             download = self._from_microsoft_update(file)
             yield download
             if download.result is Result.GOOD:
                 return
-        yield from self.run(UPDATE_LOCATION)
+        for located in self.run(UPDATE_LOCATION):
+            yield located
+            if located.result is Result.FAILED:
+                return
         yield self._perform("update from a distribution point", lambda: self._from_content(file))
 
     # Internals
+
+    @property
+    def _tries_microsoft_update(self) -> bool:
+        """Only on the Internet, and only if set up for it (CLIENT-UPDATES).
+
+        On the intranet, the site distributes content.
+        """
+        return self.device.on_internet and self.installed.mode is not Mode.INTRANET_ONLY
 
     def send(self, request: Request) -> Response:
         """Send a request to its site system. Raises one of CONNECTION_ERRORS."""

@@ -37,7 +37,7 @@ class Installation:
     """The site systems in the installation options."""
     in_domain: bool = True
     is_mobile: bool = False
-    """True for a mobile device."""
+    """True for a legacy mobile device: it presents a user certificate, and uses no web proxy."""
     site: str = "LAB"
     """The code of its site, which the installation names (NO-SITE-ASSIGNMENT)."""
 

@@ -55,6 +55,10 @@ class Network:
             connection.connect()
         return connection
 
+    def direct(self) -> Network:
+        """Return this network as one that does not use the web proxy sees it."""
+        return replace(self, web_proxy=None)
+
     def without(self, name: str) -> Network:
         """Return this network without a name."""
         return replace(self, hosts={host: to for host, to in self.hosts.items() if host[0] != name})

@@ -19,7 +19,7 @@ from ibcm_bridge.lab.clients.device import Device
 from ibcm_bridge.lab.errors import LabError
 from ibcm_bridge.lab.namespaces import NO_NAMESPACES, Namespace, Namespaces
 from ibcm_bridge.lab.pki.authorities import LabPki
-from ibcm_bridge.lab.pki.certificates import LabCredential, computer_of
+from ibcm_bridge.lab.pki.certificates import LabCredential, computer_of, user_of
 from ibcm_bridge.lab.pki.running import RunningPki
 from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.other_sites import BOTH_INSIDE, SECOND_PUBLISHED, SECONDARY
@@ -34,6 +34,7 @@ from ibcm_bridge.lab.site_systems.published import (
     SIGN_IN_INSIDE,
     TLS_PORT,
     UPDATE_PORT,
+    USER_CERTIFICATES,
 )
 from ibcm_bridge.lab.site_systems.second_site import BOTH_NETWORKS, SECONDARY_SITE
 
@@ -182,8 +183,12 @@ class RunningLab:
     def installed(
         self, name: str, installed: Installation, random: Random, *, own_key: bool
     ) -> SimulatedClient:
-        """Create a client with this installation, on the Internet."""
-        credential = computer_of(self.authority, name, datetime.now(UTC))
+        """Create a client with this installation, on the Internet.
+
+        A mobile device presents a user certificate (BRIDGE-AUTH-USER), with the name of the user.
+        """
+        issue = user_of if installed.is_mobile else computer_of
+        credential = issue(self.authority, name, datetime.now(UTC))
         device = Device.with_own_key(name) if own_key else Device.of(credential, name)
         return SimulatedClient(device, credential, installed, self.internet, random)
 
@@ -192,7 +197,8 @@ def _outside(addresses: LabAddresses) -> dict[Host, Host]:
     bridge = addresses.bridge
     second_site = [(name, HTTPS) for name in SECOND_PUBLISHED]
     published = dict.fromkeys(
-        ((name, HTTPS) for name in (*INTERNET.management_points, SIGN_IN)), bridge[TLS_PORT]
+        ((name, HTTPS) for name in (*INTERNET.management_points, USER_CERTIFICATES, SIGN_IN)),
+        bridge[TLS_PORT],
     )
     return published | {
         (INTERNET.update_point, UPDATES): bridge[UPDATE_PORT],

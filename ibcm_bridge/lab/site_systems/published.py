@@ -7,6 +7,9 @@ SHIPPED = TLS_PORT, UPDATE_PORT, PLAINTEXT_PORT = 8443, 8531, 8080
 
 BRIDGED = "bridge.internet.example"
 
+USER_CERTIFICATES = "users.internet.example"
+"""A management point that requires user certificates, for legacy mobile devices."""
+
 SIGN_IN = "signin.internet.example"
 """A management point that authenticates users, for the scenes (USER-WINDOWS-AUTH)."""
 
