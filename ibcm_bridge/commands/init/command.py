@@ -38,7 +38,7 @@ def add(commands: Subcommands) -> None:
             f"--{question.key}",
             action="append",
             metavar=question.metavar,
-            help=f"{question.text}{', can be repeated' if question.many else ''}{default}",
+            help=f"{question.text}{'; can be repeated' if question.many else ''}{default}",
         )
     parser.set_defaults(run=_run)
 

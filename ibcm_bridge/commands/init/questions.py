@@ -129,7 +129,8 @@ QUESTIONS = (
     ),
     Question(
         "clients",
-        "certificate of clients: computer, user (legacy mobile devices) or either",
+        "certificate of clients: computer, user (legacy mobile devices) or either; NAME=KIND for "
+        "one name",
         "[NAME=]KIND",
         named(readers.one_of("computer", "user", "either")),
         "computer",
@@ -210,8 +211,8 @@ QUESTIONS = (
     ),
     Question(
         "certificate-of",
-        "server certificate for one name only: PFX, or PEM and its key; then a file with its "
-        "passphrase, if it has one",
+        "server certificate for one name only, such as dp.example.com=dp.pfx or "
+        "dp.example.com=dp.pem,dp.key; then ,FILE with its passphrase, if it has one",
         "NAME=FILE[,KEY][,FILE]",
         readers.certificate_of,
         "",
