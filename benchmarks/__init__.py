@@ -11,6 +11,7 @@
     python -m benchmarks.steady           latency at the highest rate that the bridge carries
     python -m benchmarks.shared_state     a message with its binding in PostgreSQL
     python -m benchmarks.crowd            a thousand clients of the lab
+    python -m benchmarks.scenes           each scene of the lab, and `lab up`
 
     __main__      the command line
     comparison    the measurements, in alternating order
