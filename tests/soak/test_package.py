@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.needs import demand
+from tests.postgresql_server import DATABASE, USER, postgresql_server
 
 ROOT = Path(__file__).parents[2]
 RELEASE = "trixie"
 PACKAGES = "adduser,ca-certificates,curl,dbus,logrotate,python3,python3-venv,systemd,systemd-sysv"
 POLICY = "/etc/ibcm-bridge/bridge.yaml"
+IN_FILES = ("bindings:", "uploads:", "spool:")
+"""What `state` replaces."""
 
 
 class System:
@@ -57,6 +60,27 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         shutil.rmtree(folder)
 
 
+def check_with_postgresql(system: System) -> None:
+    """The package connects to a server of this machine, whose socket is in the system."""
+    policy = system.folder / "etc/ibcm-bridge/state.yaml"
+    text = (system.folder / POLICY.removeprefix("/")).read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.strip().startswith(IN_FILES)]
+    socket = system.folder / "run/postgresql"
+    with postgresql_server() as server:
+        socket.mkdir()
+        subprocess.run(["mount", "--bind", server.socket, socket], check=True)
+        try:
+            state = f"state: postgresql://{USER}@/{DATABASE}?host=/run/postgresql"
+            policy.write_text("\n".join([*lines, state, ""]), "utf-8")
+            command = "ibcm-bridge", "check", "--connect", "--config", "/etc/ibcm-bridge/state.yaml"
+            # The site systems of the policy are not here.
+            found = [line for line in system.run(*command).stdout.splitlines() if "state:" in line]
+        finally:
+            subprocess.run(["umount", socket], check=True)
+    assert found
+    assert [line for line in found if line.startswith("PROBLEM")] == []
+
+
 def test_the_package_is_built_installed_and_purged(system: System) -> None:
     system.must(
         "sh", "-c", "PIP_CERT=/etc/ssl/certs/ca-certificates.crt /source/deploy/debian/build"
@@ -74,6 +98,11 @@ def test_the_package_is_built_installed_and_purged(system: System) -> None:
     assert "0 problems" in system.must("ibcm-bridge", "check", "--config", POLICY)
     unit = "/usr/lib/systemd/system/ibcm-bridge.service"
     assert system.must("systemd-analyze", "--man=no", "verify", unit) == ""
+
+    copyright_file = (system.folder / "usr/share/doc/ibcm-bridge/copyright").read_text("utf-8")
+    assert "psycopg-binary 3." in copyright_file
+    assert "hypothesis" not in copyright_file, "only the libraries of the package"
+    check_with_postgresql(system)
 
     # A changed policy survives an upgrade.
     policy = system.folder / POLICY.removeprefix("/")
