@@ -110,7 +110,8 @@ SIMULATED = ("ibcm_bridge/commands/capacity/", "ibcm_bridge/conformance/", "ibcm
 def test_no_decision_is_copied_with_changes() -> None:
     # dataclasses.replace would make a second Approved without calling it. A head with fewer fields
     # is copied so, a role and a table of messages as a policy publishes them, and a revocation list
-    # with the revocations of another one. Simulated clients and computed sites decide nothing.
+    # with the revocations of another one. Simulated clients and computed sites decide nothing, and
+    # neither does `init`, which writes a policy.
     users = [
         name_of(path)
         for path in SOURCES
@@ -122,6 +123,7 @@ def test_no_decision_is_copied_with_changes() -> None:
     ]
     assert users == [
         "ibcm_bridge/authentication/revocation_list.py",
+        "ibcm_bridge/commands/init/plan.py",
         "ibcm_bridge/policy/endpoints.py",
         "ibcm_bridge/policy/roles.py",
         "ibcm_bridge/request/head.py",
