@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
 import http.server
 import logging
 import os
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from cryptography import x509
@@ -372,18 +374,20 @@ def test_a_fetch_removes_what_a_killed_process_has_left(
 
 
 def test_a_list_that_cannot_be_stored_leaves_no_part(
-    held: Held, publisher: Publisher, now: datetime
+    held: Held, publisher: Publisher, now: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     good = held.pki.issuing_crl([7], 6, this_update=now).public_bytes(Encoding.DER)
     publisher.responses["/good.crl"] = (200, good)
+    written: list[Path] = []
 
-    async def run() -> str | None:
-        one = Fetch(f"{publisher.url}/good.crl", held.folder)
-        one.file.mkdir()
-        (one.file / "occupied").touch()
-        return await one.run(held.trust)
+    def on_a_full_disk(path: Path, _to: Path) -> NoReturn:
+        written.append(path)
+        assert path.exists()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    assert "cannot be fetched" in str(asyncio.run(run()))
+    monkeypatch.setattr(Path, "replace", on_a_full_disk)
+    assert "No space left" in str(fetch(held, publisher, "/good.crl"))
+    assert len(written) == 1
     assert not list(held.folder.glob(".*"))
 
 
