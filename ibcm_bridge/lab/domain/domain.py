@@ -156,7 +156,12 @@ class Domain:
         self.files.configuration.write_text("\n".join(lines) + "\n", "utf-8")
 
     def _clear(self) -> None:
-        """Remove all files but the lock: also those of a domain that was killed."""
+        """Remove all files but the lock: also those of a domain that was killed.
+
+        A lab that stops in the meantime has removed the directory.
+        """
+        if not self.files.directory.exists():
+            return
         for path in self.files.directory.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -119,6 +119,9 @@ def build(record: Callable[[list[str]], None] = lambda _: None) -> None:
     _link(internet, INTERNET_SIDE)
     _link(intranet, perimeter.address)
     _set_sysctl(perimeter, "net/ipv4/ip_forward", "1")
+    # By default the kernel sends a peer six of them at once, then one a second (icmp(7)). A scene
+    # that is played twice would wait for a timeout instead.
+    _set_sysctl(perimeter, "net/ipv4/icmp_ratelimit", "0")
     _run_in(perimeter.name, "nft", "-f", "-", text=RULES)
 
 

@@ -13,6 +13,7 @@ from ibcm_bridge.lab.perimeter.runtime import (
     EDITED_POLICY,
     FAULTS,
     OTHER_FOLDER,
+    Runtime,
     running_state,
     runtime_folder,
     runtime_parent,
@@ -45,6 +46,9 @@ class ClientOptions:
         return f"{_MODES[self.mode]}; {_KEYS[self.profile]}"
 
 
+STOPPED = "the lab has stopped in the meantime; start it again with: ibcm-bridge lab up"
+
+
 def lab_clients(options: ClientOptions, count: int) -> int:
     """Run this many clients; return 0 if everything succeeded, else 1."""
     return in_running_lab(lambda lab: _many(lab, options, count))
@@ -53,6 +57,7 @@ def lab_clients(options: ClientOptions, count: int) -> int:
 def in_running_lab(run: Callable[[RunningLab], bool]) -> int:
     """Run something in this user's lab; return 0 if it returns True, else 1."""
     raise_open_file_limit()
+    lab: RunningLab | None = None
     try:
         folder = runtime_folder()
         state = running_state(folder)
@@ -69,8 +74,12 @@ def in_running_lab(run: Callable[[RunningLab], bool]) -> int:
         raise  # the reader closed the pipe
     except (LabError, OSError) as error:
         why = error_message(error, runtime_parent(), OTHER_FOLDER)
+        if lab is not None and Runtime(folder).is_free():
+            why = STOPPED
         print(f"ibcm-bridge lab: {why}", file=sys.stderr)
         return 1
+    if not good and Runtime(folder).is_free():
+        print(f"ibcm-bridge lab: {STOPPED}", file=sys.stderr)
     return 0 if good else 1
 
 

@@ -122,6 +122,25 @@ def test_no_part_of_a_scene_runs_before_the_scene(lab: Started, runtime: Path) -
     lab.ended()
 
 
+def test_a_scene_whose_lab_stops_says_so(lab: Started, runtime: Path) -> None:
+    command = [sys.executable, "-m", "ibcm_bridge", "lab", "client", "--scene", "pick"]
+    scene = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert scene.stdout is not None
+    while "registration" not in scene.stdout.readline():
+        assert scene.poll() is None
+    # As SIGKILL does, so that the other clients of the scene find nobody.
+    lab.process.kill()
+    lab.process.communicate()
+    out, err = scene.communicate(timeout=60)
+    assert scene.returncode == 1
+    assert "There were failures." in out
+    assert err == (
+        "ibcm-bridge lab: the lab has stopped in the meantime; start it again with: "
+        "ibcm-bridge lab up\n"
+    )
+    assert main(["lab", "down"]) == 0
+
+
 def test_a_signal_during_the_start_removes_its_files(runtime: Path) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "ibcm_bridge", "lab", "up"],

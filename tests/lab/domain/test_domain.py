@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,6 +100,19 @@ def test_a_domain_leaves_its_lock_only(tmp_path: Path) -> None:
         private = (files.ntlm_users, files.keytab.parent, sign_in(domain, "alice"))
         assert {path.stat().st_mode & 0o077 for path in private} == {0}
     assert [path.name for path in directory.iterdir()] == ["lock"]
+
+
+def test_a_domain_whose_directory_is_removed_ends_its_controllers(tmp_path: Path) -> None:
+    """As `lab down` does while a scene plays."""
+    directory = tmp_path / "domain"
+    with Domain(directory) as domain:
+        corp = domain.add_realm(CORP, PASSWORDS)
+        corp.start()
+        pid = corp.pid
+        shutil.rmtree(directory)
+    assert not directory.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
 
 
 def test_no_password_is_in_an_argument(domain: Domain, monkeypatch: pytest.MonkeyPatch) -> None:
