@@ -238,6 +238,8 @@ def test_a_removed_package_leaves_no_unit_enabled(tmp_path: Path, fails: str) ->
         ("none", []),
         ("ibcm-bridge@a.service", ["start ibcm-bridge@b.service"]),
         ("ibcm-bridge@b.service", ["start ibcm-bridge@a.service"]),
+        # The one that drains, b, ends after two seconds.
+        ("both", ["sleep 1", "sleep 1", "start ibcm-bridge@b.service"]),
     ],
 )
 def test_an_upgrade_of_the_package_replaces_what_runs(
@@ -246,9 +248,14 @@ def test_an_upgrade_of_the_package_replaces_what_runs(
     called = tmp_path / "called"
     systemctl = tmp_path / "systemctl"
     systemctl.write_text(
-        f"#!/bin/sh\ncase $* in *is-active*) [ $3 = {active} ];; *) echo $* >>{called};; esac\n"
+        f"#!/bin/sh\ncase $* in *is-active*) [ $3 = {active} ] && exit\n"
+        f"[ {active} = both ] && {{ [ ${{3%a.*}} != $3 ] || [ $(grep -c sleep {called}) -lt 2 ]; }}"
+        f";; *) echo $* >>{called};; esac\n"
     )
     systemctl.chmod(0o755)
+    sleep = tmp_path / "sleep"
+    sleep.write_text(f"#!/bin/sh\necho sleep $* >>{called}\n")
+    sleep.chmod(0o755)
     for name in ("getent", "chown", "chmod", "install"):
         (tmp_path / name).symlink_to("/bin/true")
     script = (DEBIAN / "postinst").read_text("utf-8")

@@ -96,8 +96,9 @@ def test_the_package_is_built_installed_and_purged(system: System) -> None:
     system.must("ibcm-bridge", "pki", "/etc/ibcm-bridge")
     system.must("mkdir", "-p", "/var/lib/ibcm-bridge", "/var/log/ibcm-bridge")
     assert "0 problems" in system.must("ibcm-bridge", "check", "--config", POLICY)
-    unit = "/usr/lib/systemd/system/ibcm-bridge.service"
-    assert system.must("systemd-analyze", "--man=no", "verify", unit) == ""
+    for name in ("ibcm-bridge.service", "ibcm-bridge@.service", "ibcm-bridge.socket"):
+        unit = f"/usr/lib/systemd/system/{name}"
+        assert system.must("systemd-analyze", "--man=no", "verify", unit) == ""
 
     copyright_file = (system.folder / "usr/share/doc/ibcm-bridge/copyright").read_text("utf-8")
     assert "psycopg-binary 3." in copyright_file
