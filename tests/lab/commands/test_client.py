@@ -140,8 +140,14 @@ def test_an_active_fault_and_the_text_of_a_refusal_are_printed(lab: None, folder
     switch(page, "site-system-down", on=True)
     try:
         shown = client("--mode", "internet-only")
+        # Nobody looks at the page: a scene plays to its end without a browser.
+        do(page, "scenes", {"names": ["workgroup"]})
+        wait_for(lambda: bool(scenes(page).get("workgroup", {}).get("end")))
     finally:
         switch(page, "site-system-down", on=False)
+    assert scenes(page)["workgroup"]["end"] == (
+        "There were failures. A fault is on: Management point down; switch it off in Faults."
+    )
     assert shown.returncode == 1
     assert "fault on: Management point down" in shown.stderr
     refused = " ".join(shown.stdout.split())
@@ -172,6 +178,15 @@ def switch(page: str, fault: str, *, on: bool) -> None:
     """Switch a fault, and wait until the lab has written that to its state."""
     do(page, "fault", {"id": fault, "on": on})
     wait_for(lambda: bool(Runtime(runtime_folder()).read().get("faults")) is on)
+
+
+def scenes(page: str) -> dict[str, dict[str, object]]:
+    """Return the last run of each scene on the page."""
+    address, token = page.split("/?token=")
+    request = urllib.request.Request(f"{address}/scenes", headers={"X-Lab-Token": token})
+    with urllib.request.urlopen(request) as response:
+        runs: dict[str, dict[str, object]] = json.load(response)
+    return runs
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
