@@ -50,8 +50,8 @@ class Bindings(Protocol):
     def problem(self) -> str | None:
         """Return why bindings would be lost on restart; None if they would not."""
 
-    def shared_problem(self) -> str | None:
-        """Return why no machine can use them; None if they can."""
+    def failure(self) -> str | None:
+        """Return why they could not be used or changed just now; None if they could."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Use them in this event loop until the exit."""
@@ -109,9 +109,9 @@ class LocalBindings:
         """Return why bindings would be lost on restart; None if they would not."""
         return self.registry.problem()
 
-    def shared_problem(self) -> str | None:
-        """Return None: other machines have other files."""
-        return None
+    def failure(self) -> str | None:
+        """Return why the last change failed, for ten minutes; None if it did not."""
+        return None if self._writes is None else self._writes.failure()
 
     def running(self) -> AbstractAsyncContextManager[None]:
         """Do nothing."""

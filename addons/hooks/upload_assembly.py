@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker, guarded
+from ibcm_bridge.addons.hooks.database.breaker import DatabaseBreaker, guarded, of_a_file
 from ibcm_bridge.addons.stages import Considered, PacketAnnounced, PacketRead, PacketResponseRead
 from ibcm_bridge.authentication.client import AuthenticatedClient, Client
 from ibcm_bridge.decisions import rules
@@ -58,7 +58,7 @@ class UploadAssembly:
         )
         # Two: a database that is full or read-only can still be read.
         self._reads = None if state is None else DatabaseBreaker()
-        self._changes = None if state is None else DatabaseBreaker()
+        self._changes = of_a_file() if state is None else DatabaseBreaker()
         self._temporary = None if uploads.spool or state is not None else TemporaryFolder()
         try:
             if state is not None:
@@ -81,8 +81,8 @@ class UploadAssembly:
         """Return why uploads would be lost on restart; None if they would not."""
         return self._spool.problem()
 
-    def shared_problem(self) -> str | None:
-        """Return why no machine can use the spool; None if they can, or have their own."""
+    def failure(self) -> str | None:
+        """Return why the spool could not be used just now; None if it could."""
         breakers = (self._reads, self._changes)
         found = (breaker.reported() for breaker in breakers if breaker is not None)
         return next((problem for problem in found if problem is not None), None)
@@ -101,7 +101,7 @@ class UploadAssembly:
         """Refuse a packet by its head, if possible."""
         packet, client, authorized = _packet(known.authorized), known.client, known.authorized
         is_stored = _is_stored(packet)
-        if is_stored and self._changes is not None and (problem := self._changes.waiting()):
+        if is_stored and (problem := self._changes.waiting()):
             return Considered(None, _unavailable(problem))
         found = await self._run(
             lambda: self._spool.consider(packet, self._sender(packet, client, authorized)),

@@ -29,10 +29,13 @@ def not_ready(shared: SharedState, generation: Generation) -> Iterator[str]:
 
 
 def degraded(shared: SharedState, generation: Generation) -> Iterator[str]:
-    """Yield problems that other machines have too: without this one, clients gain nothing."""
+    """Yield problems with which this machine still serves clients.
+
+    Other machines have some of them too. A balancer that took this one away would help nobody.
+    """
     if shared.audit.not_reopened is not None:
         yield f"the audit file was renamed, and cannot be opened again: {shared.audit.not_reopened}"
-    for problem in (shared.bindings.shared_problem(), shared.uploads.shared_problem()):
+    for problem in (shared.bindings.failure(), shared.uploads.failure()):
         if problem is not None:
             yield problem
     yield from generation.site_systems.problems()

@@ -34,7 +34,9 @@ from ibcm_bridge.lab.protocol.client import (
 from ibcm_bridge.lab.protocol.uploads import SESSION, Upload
 from ibcm_bridge.lab.site_systems.clamd import ScanDaemon
 from ibcm_bridge.lab.site_systems.site_systems import SiteSystems
+from ibcm_bridge.storage.binding_registry import Registry
 from tests.integration.credentials import Credentials
+from tests.integration.database.computers import Computer
 from tests.integration.faults import SOON, FaultyBridge, full, gets_a_list
 from tests.integration.reading import until
 from tests.little_room import on_a_disk
@@ -67,6 +69,10 @@ def check_lines(bridge: FaultyBridge) -> None:
 
 def reasons(bridge: FaultyBridge) -> set[str]:
     return {record["reason"] for record in bridge.audit() if "reason" in record}
+
+
+def degraded(bridge: FaultyBridge) -> str:
+    return "\n".join(json.loads(bridge.get("/ready")[1])["degraded"])
 
 
 # A full disk
@@ -103,9 +109,38 @@ def test_uploads_fail_while_the_disk_is_full_and_nothing_else_does(
             refused = upload(client, "refused")[-1]
         assert refused.status == 503
         assert bridge.serves(computer)
+        until(lambda: "the disk is full" in degraded(bridge), "degraded", SOON)
+        assert bridge.get("/ready")[0] == 200
     until(lambda: Reason.UPLOAD_UNAVAILABLE in reasons(bridge), "the record", SOON)
     with bridge.client(computer) as client:
         assert [response.status for response in upload(client, "accepted")] == [200] * 5
+    until(lambda: "the disk is full" not in degraded(bridge), "the end of the problem", SOON)
+
+
+@pytest.mark.needs("root")
+def test_nobody_registers_while_the_disk_is_full_and_known_clients_go_on(
+    start: Start, pki: LabPki, tmp_path: Path
+) -> None:
+    disk, new = tmp_path / "disk", tmp_path / "new.sqlite"
+    disk.mkdir()
+    Registry(new).close()
+    bindings = disk / "bindings.sqlite"
+    copy = ("sh", "-c", f'cp {new} {bindings} && exec "$@"', "sh")
+    identity = {"identity": "enforce", "bindings": str(bindings)}
+    bridge = start((*on_a_disk(disk, "size=6m"), *copy), messages=identity)
+    known, unknown = (
+        Computer(bridge, pki.computer(f"{name}.corp.example"), f"{name}.corp.example")
+        for name in ("known", "unknown")
+    )
+    assert known.register() == 200
+    with full(Path(f"/proc/{bridge.pid}/root{disk}")):
+        assert unknown.register() == 503
+        assert known.report() == 200
+        until(lambda: f"{bindings} cannot grow: the disk is full" in degraded(bridge), "it", SOON)
+        assert bridge.get("/ready")[0] == 200
+    until(lambda: Reason.IDENTITY_UNAVAILABLE in reasons(bridge), "the record", SOON)
+    assert unknown.register() == 200
+    until(lambda: "the disk is full" not in degraded(bridge), "the end of the problem", SOON)
 
 
 # The clock

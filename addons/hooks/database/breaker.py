@@ -1,7 +1,8 @@
-"""Whether the shared database is asked at all, after it has failed.
+"""Whether a database is asked at all, after it has failed.
 
-A request that asks a database without a response waits for the whole time limit. After one such
-wait, the others are refused at once; one at a time tries again.
+A request that asks a shared database without a response waits for the whole time limit. After one
+such wait, the others are refused at once; one at a time tries again. A file fails at once, so each
+request tries it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ REPORT_SECONDS = 600.0
 class DatabaseBreaker:
     """The state of one database. For any thread."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
         self._clock = clock
+        self._retry_seconds = retry_seconds
         self._next_try = 0.0
         self._failed = 0.0
         self.problem: str | None = None
@@ -39,7 +43,7 @@ class DatabaseBreaker:
             return None
         if (problem := self.waiting()) is not None:
             return problem
-        self._next_try = self._clock() + RETRY_SECONDS
+        self._next_try = self._clock() + self._retry_seconds
         return None
 
     def reported(self) -> str | None:
@@ -53,13 +57,18 @@ class DatabaseBreaker:
             logger.error("%s", problem)
         self.problem = problem
         self._failed = self._clock()
-        self._next_try = self._failed + RETRY_SECONDS
+        self._next_try = self._failed + self._retry_seconds
 
     def succeeded(self) -> None:
         """Count a response."""
         if self.problem is not None:
-            logger.warning("the database can be used again")
+            logger.warning("no longer: %s", self.problem)
         self.problem = None
+
+
+def of_a_file() -> DatabaseBreaker:
+    """Return the state of a file: each request tries to change it."""
+    return DatabaseBreaker(retry_seconds=0.0)
 
 
 def guarded[Found](

@@ -66,7 +66,7 @@ class SharedBindings:
         """Return None: other machines have the same database."""
         return None
 
-    def shared_problem(self) -> str | None:
+    def failure(self) -> str | None:
         """Return why the database cannot be used; None if it can."""
         return self._breaker.reported() or self._changes.reported()
 

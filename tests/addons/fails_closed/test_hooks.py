@@ -62,7 +62,7 @@ NOT_HOOKS = {
     "keep_judging",
     "probe",
     "problem",
-    "shared_problem",
+    "failure",
     "totals",
     "use",
 }

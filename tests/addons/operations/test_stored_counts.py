@@ -57,8 +57,8 @@ def test_a_frozen_database_keeps_its_numbers_which_become_old(
                 clock.now += 10
                 assert dict(counts.readings()) == before | dict.fromkeys(AGES, 20.0)
                 # Nobody waits for the uploads again. A count of bindings decides nothing.
-                assert bridge.shared.uploads.shared_problem() is not None
-                assert bridge.shared.bindings.shared_problem() is None
+                assert bridge.shared.uploads.failure() is not None
+                assert bridge.shared.bindings.failure() is None
             while dict(counts.readings())[metrics.STORE_AGE.name, ("uploads",)]:
                 await counts.read(bridge.shared)
 

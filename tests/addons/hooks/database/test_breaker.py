@@ -128,7 +128,7 @@ def test_a_read_only_database_is_not_changed_for_a_while(
             await bindings.add(PC1)
             with postgresql.read_only(), pytest.raises(RegistryError, match="is read-only"):
                 await bindings.add(PC2)
-            assert bindings.shared_problem() is not None
+            assert bindings.failure() is not None
 
     asyncio.run(change())
 
@@ -186,7 +186,7 @@ def test_while_a_row_is_locked_other_changes_wait_for_a_limited_time(
                 assert isinstance(each, RegistryError)
                 assert "no time for this change for 1.5 s" in str(each)
             # The database has not failed.
-            assert bindings.shared_problem() is None
+            assert bindings.failure() is None
             assert await bindings.add(numbered(2)) == numbered(2)
             assert await bindings.add(PC2) == PC1
 

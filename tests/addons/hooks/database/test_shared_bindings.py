@@ -196,7 +196,7 @@ def test_without_the_database_only_known_bindings_are_found(
                 await read(bindings, OTHER.guid)
         # Only one in a second tries it again.
         assert time.monotonic() - began < 5.0
-        assert bindings.shared_problem() is not None
+        assert bindings.failure() is not None
         clock.now += 60
         with pytest.raises(RegistryError, match=state.address):
             await read(bindings, GUID)
@@ -223,7 +223,7 @@ def test_without_the_database_only_known_bindings_are_found(
                     await asyncio.sleep(0.1)
 
         assert await asyncio.wait_for(again(), 20) == OTHER
-        assert bindings.shared_problem() is None
+        assert bindings.failure() is None
 
     run(state, work, clock)
 
@@ -304,7 +304,7 @@ def test_a_slow_count_delays_neither_reads_nor_changes(
         with pytest.raises(RegistryError, match="cannot count"):
             await counting
         # No request is refused for it.
-        assert bindings.shared_problem() is None
+        assert bindings.failure() is None
         assert await read(bindings, OTHER.guid) == OTHER
 
     run(state, work)
