@@ -23,7 +23,7 @@ from ibcm_bridge.decisions.observing import Observation
 from ibcm_bridge.identity.approval import Approved, FoundBindings, approve_claim
 from ibcm_bridge.identity.bindings import Binding, BindingStatus
 from ibcm_bridge.identity.claims import Claim, read_claim
-from ibcm_bridge.identity.learning import learned_binding, updated_binding
+from ibcm_bridge.identity.learning import changes_bindings, learned_binding, updated_binding
 from ibcm_bridge.messages.registration_reply import (
     RegistrationStatus,
     gives_policy,
@@ -38,8 +38,8 @@ _RECOGNIZED = frozenset((BindingStatus.NEWLY_BOUND, BindingStatus.RENEWED))
 
 
 def _is_recognized(decided: Approved | Deny) -> TypeGuard[Approved]:
-    """Return whether the client's binding must be updated. An observed request changes nothing."""
-    if not isinstance(decided, Approved) or decided.would_refuse:
+    """Return whether the client's binding must be updated."""
+    if not isinstance(decided, Approved) or not changes_bindings(decided):
         return False
     return decided.identity.binding_status in _RECOGNIZED
 

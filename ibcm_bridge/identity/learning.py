@@ -31,6 +31,17 @@ from ibcm_bridge.policy.message_policy import CertificateRenewal
 _SOURCES = {BindingStatus.NEWLY_BOUND: Source.IMPORT, BindingStatus.RENEWED: Source.RENEWAL}
 
 
+def changes_bindings(approved: Approved) -> bool:
+    """Return whether a binding may be learned from, or updated by, an approved request.
+
+    A request with unequal client GUIDs changes nothing, and neither does one that only the
+    publication's `observe` allowed.
+    """
+    if approved.would_refuse:
+        return False
+    return all(deny.reason is not Reason.IDENTITY_AMBIGUOUS for deny in approved.observed)
+
+
 def updated_binding(
     binding: Binding, client: Client, renewal: CertificateRenewal, now: datetime.datetime
 ) -> Binding | None:
@@ -56,15 +67,11 @@ def learned_binding(
     """The binding that a management point's reply confirms; None if it confirms nothing new.
 
     `registered` is the client GUID in the reply to a registration. `binding` is the binding of
-    that client GUID, or else of the request's. A client GUID of another client is refused. A
-    request with unequal client GUIDs confirms nothing, and neither does one that only the
-    publication's `observe` allowed.
+    that client GUID, or else of the request's. A client GUID of another client is refused.
     """
     certificate = presented_certificate(client)
     message = approved.inspected.message
-    if certificate is None or message is None or _contradicts_itself(approved):
-        return None
-    if approved.would_refuse:
+    if certificate is None or message is None or not changes_bindings(approved):
         return None
     registration = message.registration
     identity = approved.identity
@@ -85,10 +92,6 @@ def learned_binding(
     if source is Source.POLICY and binding.signing_key:
         return None
     return _binding(guid, certificate, source, now, signing_key)
-
-
-def _contradicts_itself(approved: Approved) -> bool:
-    return any(deny.reason is Reason.IDENTITY_AMBIGUOUS for deny in approved.observed)
 
 
 _LEARNED_FROM = frozenset((SigningKey.CERTIFICATE, SigningKey.IN_MESSAGE))
