@@ -3,7 +3,8 @@
 A rule is a check of the bridge (`head.host`), or a line of the policy file or of a role's table
 (`management-point.verbs`). The audit and `explain` show it, and operators search for it.
 
-Only this file makes a `Rule`; `inspection.reports` restores one from a worker's report.
+Only this file makes a `Rule`. `inspection.reports` restores one from a worker's report, and
+`commands.explain.recorded_findings` one from an audit record, to judge that request again.
 docs/refusals.md has the meaning and the reasons of each rule; tests/repository/test_rules.py
 compares that list with this one.
 """

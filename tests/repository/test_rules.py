@@ -134,8 +134,9 @@ def test_a_literal_rule_is_found(text: str) -> None:
 def test_only_the_list_makes_rules() -> None:
     makers = {path.relative_to(ROOT).as_posix() for path, _ in calls("Rule")}
     makers |= {path.relative_to(ROOT).as_posix() for path, _ in calls("RuleOf")}
-    # A report of another process has one as a text.
+    # A report of another process has one as a text, and so has a record of the audit.
     assert makers == {
+        "ibcm_bridge/commands/explain/recorded_findings.py",
         "ibcm_bridge/decisions/rules.py",
         "ibcm_bridge/inspection/reports.py",
     }

@@ -44,7 +44,9 @@ def explain_audit(policy: Policy, options: argparse.Namespace) -> int:
     else:
         for line in (*difference_lines(differences, _ROWS, len(paths)), *_unknown_lines(unknown)):
             print(line.rstrip())
-    return EXIT_PROBLEM if differences.rows[Change.REFUSED].most(1) else 0
+    # An observed request counts as refused, unless its record proves the opposite.
+    refused = bool(differences.rows[Change.REFUSED].most(1)) or unknown[Unknown.ONLY_OBSERVED] > 0
+    return EXIT_PROBLEM if refused else 0
 
 
 def _add(

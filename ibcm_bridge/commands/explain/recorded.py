@@ -18,6 +18,12 @@ from ibcm_bridge.audit.record import Event, Verdict
 from ibcm_bridge.audit.shadow import JudgedRequest, Outcome, Unjudged, authorize_by
 from ibcm_bridge.audit.summary import Fields, text
 from ibcm_bridge.authentication.certificate import CertificateFacts
+from ibcm_bridge.commands.explain.recorded_findings import (
+    IDENTITY,
+    SIGNATURES,
+    Finding,
+    recorded_findings,
+)
 from ibcm_bridge.decisions import rules
 from ibcm_bridge.decisions.denial import Deny, Reason
 from ibcm_bridge.decisions.observing import Observation
@@ -28,6 +34,7 @@ from ibcm_bridge.messages.document import Document
 from ibcm_bridge.messages.msg_header import MsgHeader
 from ibcm_bridge.messages.multipart import Part
 from ibcm_bridge.policy.bodies import Inspection
+from ibcm_bridge.policy.endpoints import EndpointTable
 from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy, UnknownGuids
 from ibcm_bridge.policy.policy import Policy
 from ibcm_bridge.request.authorization import Authorized
@@ -41,6 +48,11 @@ class Unknown(StrEnum):
     REFUSAL = "whether the refused part would be accepted: the audit does not have it"
     BODY = "the body, except the endpoint, the root elements and the client GUID of a message"
     UPLOAD = "the packets of an upload: only their verb and path are judged"
+    ONLY_OBSERVED = (
+        "whether a part that was only observed would be accepted, such as a media type or a SOAP "
+        "action: the audit does not have it"
+    )
+    CONNECTION = "refused connections, and tunnels: only requests are judged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +69,26 @@ _BY_HEAD = frozenset(
 )
 """Refusals by what the audit has of a head."""
 
-_IDENTITY = frozenset(
-    (Reason.IDENTITY_AMBIGUOUS, Reason.IDENTITY_MISSING, Reason.IDENTITY_OF_ANOTHER)
-)
-_SIGNATURES = frozenset((Reason.SIGNATURE_MISSING, Reason.SIGNATURE_FORGED, Reason.TIMESTAMP_STALE))
+_BY_SENDER = (IDENTITY - {Reason.IDENTITY_UNKNOWN}) | SIGNATURES
+"""Refusals by the sender. Of an unknown client GUID, a refusal has no more than its reason."""
+
+_CONNECTIONS = frozenset((Event.TUNNEL.value, Event.CONNECTION_REFUSED.value))
 
 
 def judge_again(policy: Policy, record: Fields) -> Again | None:
-    """Judge a request by another policy; None for any other record."""
-    if text(record, audit.EVENT) != Event.REQUEST or not text(record, audit.METHOD):
+    """Judge a record by another policy; None if it is about the audit itself."""
+    if text(record, audit.EVENT) in _CONNECTIONS:
+        return Again(None, Unknown.CONNECTION)
+    if text(record, audit.EVENT) != Event.REQUEST:
         return None
+    if not text(record, audit.METHOD):
+        return Again(None, Unknown.REFUSAL)  # no head could be read
     target = text(record, audit.TARGET)
     if "=..." in target or "...@" in target or len(target) >= audit.MAX_TEXT:
         return Again(None, Unknown.TARGET)
     refused = text(record, audit.VERDICT) == Verdict.DENY
     reason = text(record, audit.REASON)
-    if refused and reason not in _BY_HEAD | _IDENTITY | _SIGNATURES:
+    if refused and reason not in _BY_HEAD | _BY_SENDER:
         return Again(None, Unknown.REFUSAL)
     if isinstance(read_request_head(_head(record)), Deny):
         return Again(None, Unknown.REFUSAL)  # the record was changed
@@ -99,19 +115,45 @@ _ABOUT_FIELDS = frozenset((Reason.LENGTH_REQUIRED, Reason.MEDIA_TYPE, Reason.UPL
 
 def _judge_rest(policy: Policy, record: Fields, head: Authorized) -> Again:
     observation = Observation(head.observing)
+    findings = recorded_findings(record)
+    table, message = head.body_rule.messages, _message(record, head)
     for refusal in (
-        _judge_message(record, head, observation),
-        *_judge_identity(record, policy.messages),
+        _judge_message(table, message, observation, user=head.user),
+        *_judge_identity(record, findings, policy.messages),
     ):
         if (enforced := observation.enforce(refusal)) is not None:
             return Again(Outcome(enforced, enforced=True))
-    found = (*head.would_refuse, *observation.found)
+    # The fields of a body are not recorded, and those of the judgement are made up.
+    found = [
+        each.denial
+        for each in (*head.would_refuse, *observation.found)
+        if each.denial.reason not in _ABOUT_FIELDS
+    ]
+    for finding in findings:
+        if finding.is_judged_again(message, table):
+            continue
+        if not head.observing or finding.denial is None:
+            return Again(None, Unknown.ONLY_OBSERVED)
+        found.append(finding.denial)
+    first = _first(found, findings)
     has_body = bool(record.get(audit.BYTES_FROM_CLIENT)) or bool(head.body_rule.required)
     unjudged = Unjudged.BODY if has_body else None
-    outcome = Outcome(found[0].denial if found else None, not_judged=unjudged)
+    outcome = Outcome(first, not_judged=unjudged)
     if text(record, audit.UPLOAD):
         return Again(outcome, Unknown.UPLOAD)
     return Again(outcome, Unknown.BODY if has_body else None)
+
+
+def _first(found: list[Deny], findings: tuple[Finding, ...]) -> Deny | None:
+    """The finding that a record would name: the first one, in the order of the recorded ones."""
+    recorded = [each.denial for each in findings if each.denial is not None]
+    places = [(each.reason, each.rule) for each in recorded]
+
+    def place(denial: Deny) -> int:
+        key = (denial.reason, denial.rule)
+        return places.index(key) if key in places else -1
+
+    return min(found, key=place, default=None)
 
 
 def _judge_head(policy: Policy, record: Fields) -> Authorized | Deny | None:
@@ -166,11 +208,10 @@ def _certificate(record: Fields) -> CertificateFacts | None:
     )
 
 
-def _judge_message(record: Fields, head: Authorized, observation: Observation) -> Deny | None:
-    """Judge the endpoint and the root elements of a message."""
-    table, endpoint = head.body_rule.messages, text(record, audit.MESSAGE_ENDPOINT)
-    roots = record.get(audit.MESSAGE_TYPES)
-    if head.body_rule.inspection is not Inspection.CCM_MESSAGE or table is None or not endpoint:
+def _message(record: Fields, head: Authorized) -> CcmRequest | None:
+    """The endpoint and the root elements of a message; None if the record has none."""
+    endpoint, roots = text(record, audit.MESSAGE_ENDPOINT), record.get(audit.MESSAGE_TYPES)
+    if head.body_rule.inspection is not Inspection.CCM_MESSAGE or not endpoint:
         return None
     if not isinstance(roots, list) or not roots:
         return None  # it was encrypted
@@ -180,25 +221,41 @@ def _judge_message(record: Fields, head: Authorized, observation: Observation) -
         if isinstance(root, str)
     ]
     header = MsgHeader("", {"TargetEndpoint": endpoint}, (), (), {}, "")
-    message = CcmRequest(header, Part(b"", b""), b"", tuple(documents))
-    judged = judge_message(table, message, observation, user=head.user)
+    return CcmRequest(header, Part(b"", b""), b"", tuple(documents))
+
+
+def _judge_message(
+    table: EndpointTable | None,
+    message: CcmRequest | None,
+    observation: Observation,
+    *,
+    user: bool,
+) -> Deny | None:
+    if table is None or message is None:
+        return None
+    judged = judge_message(table, message, observation, user=user)
     return judged if isinstance(judged, Deny) else None
 
 
-def _judge_identity(record: Fields, terms: MessagePolicy) -> list[Deny]:
+def _judge_identity(
+    record: Fields, findings: tuple[Finding, ...], terms: MessagePolicy
+) -> list[Deny]:
     """Return the recorded findings about the sender that a policy enforces."""
-    found = []
-    for reason, detail in _findings(record):
-        if (reason in _IDENTITY and terms.identity is Enforcement.ENFORCE) or (
-            reason in _SIGNATURES and terms.signatures is Enforcement.ENFORCE
-        ):
-            found.append(Deny(reason, _RULES.get(reason, rules.MESSAGES_IDENTITY), detail))
+    recorded = [each.denial for each in findings if each.denial is not None]
     unbound = text(record, audit.CLIENT_GUID_BINDING) == BindingStatus.UNBOUND
-    enforced = terms.identity is Enforcement.ENFORCE
-    if unbound and enforced and terms.unknown_guids is UnknownGuids.REFUSE:
+    if unbound:
         detail = f"{text(record, audit.CLIENT_GUID)} is not bound to a certificate"
-        found.append(Deny(Reason.IDENTITY_UNKNOWN, rules.MESSAGES_UNKNOWN_GUIDS, detail))
-    return found
+        recorded.append(Deny(Reason.IDENTITY_UNKNOWN, rules.MESSAGES_UNKNOWN_GUIDS, detail))
+    return [each for each in (*_reported(record), *recorded) if _is_enforced(each.reason, terms)]
+
+
+def _is_enforced(reason: Reason, terms: MessagePolicy) -> bool:
+    """Return whether a policy enforces a refusal by the sender."""
+    if reason in SIGNATURES:
+        return terms.signatures is Enforcement.ENFORCE
+    if reason is Reason.IDENTITY_UNKNOWN and terms.unknown_guids is not UnknownGuids.REFUSE:
+        return False
+    return reason in IDENTITY and terms.identity is Enforcement.ENFORCE
 
 
 _RULES = {
@@ -211,12 +268,16 @@ _RULES = {
 """The rule, where `observed` has only the reason: that of the most frequent place."""
 
 
-def _findings(record: Fields) -> list[tuple[Reason, str]]:
-    """The reason and the detail of each report-only finding, and of the refusal itself."""
+def _reported(record: Fields) -> list[Deny]:
+    """Each finding that `messages` only reported, and the refusal itself."""
     listed = record.get(audit.OBSERVED)
     texts = [line for line in listed if isinstance(line, str)] if isinstance(listed, list) else []
     pairs = [line.partition(": ")[::2] for line in texts]
-    if text(record, audit.VERDICT) in (Verdict.DENY, Verdict.OBSERVED):
+    if text(record, audit.VERDICT) == Verdict.DENY:
         pairs.append((text(record, audit.REASON), text(record, audit.DETAIL)))
-    known = {reason.value: reason for reason in _IDENTITY | _SIGNATURES}
-    return [(known[reason], detail) for reason, detail in pairs if reason in known]
+    known = {reason.value: reason for reason in _BY_SENDER}
+    return [
+        Deny(known[reason], _RULES.get(known[reason], rules.MESSAGES_IDENTITY), detail)
+        for reason, detail in pairs
+        if reason in known
+    ]

@@ -28,6 +28,14 @@ LIST = "/SMS_MP/.sms_aut?MPLIST"
 
 NAMED = "bridge.internet.example"
 
+GUID = "GUID:5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
+"""Bound to the computer in the policy `pilot`."""
+
+ANOTHERS = "GUID:11111111-2222-4333-8444-555555555555"
+"""Bound to another client."""
+
+UNBOUND = "GUID:66666666-7777-4888-8999-AAAAAAAAAAAA"
+
 
 def trusting(policy: Policy, pki: LabPki) -> Policy:
     """The policy with the lab's authorities and their current revocation lists as client trust."""

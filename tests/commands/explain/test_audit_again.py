@@ -98,15 +98,21 @@ def test_recorded_findings_about_the_sender_are_enforced(shipped: Policy) -> Non
         ({"target": "/" + "x" * 512}, Unknown.TARGET),
         ({"verdict": "deny", "reason": "xml"}, Unknown.REFUSAL),
         ({"method": "G T"}, Unknown.REFUSAL),
+        ({"method": None, "verdict": "deny", "reason": "malformed-head"}, Unknown.REFUSAL),
+        ({"event": "tunnel"}, Unknown.CONNECTION),
+        ({"event": "connection-refused", "verdict": "deny"}, Unknown.CONNECTION),
     ],
 )
 def test_missing_facts_are_reported_as_unknown(
-    shipped: Policy, changes: dict[str, str], unknown: Unknown
+    shipped: Policy, changes: dict[str, Any], unknown: Unknown
 ) -> None:
     again = judge_again(shipped, {**RECORD, **changes})
     assert again is not None
     assert (again.outcome, again.unknown) == (None, unknown)
-    assert judge_again(shipped, {**RECORD, "event": "tunnel"}) is None
+
+
+def test_a_record_about_the_audit_is_not_judged(shipped: Policy) -> None:
+    assert judge_again(shipped, {**RECORD, "event": "writer-started"}) is None
 
 
 def test_the_command_prints_what_differs_and_what_is_unknown(

@@ -7,44 +7,29 @@ import dataclasses
 import gzip
 import io
 import zipfile
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from ibcm_bridge.commands.explain.explanation import Explanation
 from ibcm_bridge.decisions.denial import Deny, Reason
+from ibcm_bridge.decisions.observing import OBSERVABLE
 from ibcm_bridge.lab.cases.requests import eicar, zip_bomb
-from ibcm_bridge.lab.pki.authorities import LabPki
 from ibcm_bridge.lab.pki.certificates import LabCredential
-from ibcm_bridge.lab.pki.files import shipped_policy
-from ibcm_bridge.lab.protocol import ccm, wsus
-from ibcm_bridge.policy.message_policy import Enforcement, MessagePolicy
+from ibcm_bridge.lab.protocol import ccm, documents, wsus
 from ibcm_bridge.policy.policy import Policy
-from ibcm_bridge.policy.publications import UnlistedHeaders
-from ibcm_bridge.policy_file import load_policy
-from tests.commands.explain.questions import ask
+from tests.commands.explain.questions import ANOTHERS, GUID, UNBOUND, ask
 from tests.lab.cases.test_observed_cases import observing
 
-GUID = "GUID:5E2B7C1A-94D0-4B6E-8F3A-0C1D2E3F4A5B"
 MP = "https://bridge.internet.example"
 SUP = f"{MP}:8531"
 MESSAGE = f"{MP}/ccm_system/request"
 PACKAGE = f"{MP}/SMS_DP_SMSPKG$/LAB00001"
 SERVICE = f"{SUP}/ClientWebService/Client.asmx"
+POLICY = f"{MP}/SMS_MP/.sms_pol?{{LAB00001}}.1_00"
 
 type Fields = tuple[tuple[str, str], ...]
-
-
-@pytest.fixture(scope="module")
-def pilot(tmp_path_factory: pytest.TempPathFactory, pki: LabPki) -> Policy:
-    """The shipped policy, with `observe` and all other checks enforced."""
-    directory = tmp_path_factory.mktemp("pilot")
-    pki.write(directory / "pki")
-    (directory / "bridge.yaml").write_text(shipped_policy())
-    policy = observing(
-        load_policy(directory / "bridge.yaml"), unlisted_headers=UnlistedHeaders.REFUSE
-    )
-    messages = MessagePolicy(identity=Enforcement.ENFORCE, signatures=Enforcement.ENFORCE)
-    return dataclasses.replace(policy, messages=messages)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +48,7 @@ def sent(
     return Question(method, url, body, (("Content-Type", content_type),) if content_type else ())
 
 
-def message(endpoint: str, root: str = "Report", guid: str = GUID, **more: str) -> bytes:
+def message(endpoint: str, root: str = "Report", guid: str = GUID, **more: Any) -> bytes:
     return ccm.ccm_post_body(endpoint=endpoint, body_xml=f"<{root}/>", client_guid=guid, **more)
 
 
@@ -98,6 +83,18 @@ def zipped(content: bytes) -> bytes:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("x", content)
     return file.getvalue()
+
+
+ANOTHERS_KEY = rsa.generate_private_key(65537, 2048)
+TWO_GUIDS = documents.policy_request(GUID).replace(
+    "</Identification>", f"<Other><ClientID>{UNBOUND}</ClientID></Other></Identification>"
+)
+STALE = (
+    ("CCMClientID", GUID),
+    ("CCMClientIDSignature", "00"),
+    ("CCMClientTimestamp", "2001-01-01T00:00:00Z"),
+    ("CCMClientTimestampSignature", "00"),
+)
 
 
 OBSERVED: dict[str, tuple[Question, Reason, str]] = {
@@ -135,6 +132,38 @@ OBSERVED: dict[str, tuple[Question, Reason, str]] = {
         posted(message("MP_HinvEndpoint")),
         Reason.SIGNATURE_MISSING,
         "messages: {signatures: observe}",
+    ),
+    "a signature with another key": (
+        posted(message("MP_HinvEndpoint", key=ANOTHERS_KEY)),
+        Reason.SIGNATURE_FORGED,
+        "messages: {signatures: observe}",
+    ),
+    "an old signature": (
+        Question("GET", POLICY, None, STALE),
+        Reason.TIMESTAMP_STALE,
+        "messages: {signatures: observe}",
+    ),
+    "another client's GUID": (
+        posted(message("MP_HinvEndpoint", guid=ANOTHERS)),
+        Reason.IDENTITY_OF_ANOTHER,
+        "messages: {identity: observe}",
+    ),
+    "an unknown client GUID": (
+        posted(message("MP_HinvEndpoint", guid=UNBOUND)),
+        Reason.IDENTITY_UNKNOWN,
+        "messages: {unknown_guids: learn}",
+    ),
+    "two client GUIDs": (
+        posted(
+            ccm.ccm_post_body(endpoint="MP_PolicyManager", body_xml=TWO_GUIDS, client_guid=GUID)
+        ),
+        Reason.IDENTITY_AMBIGUOUS,
+        "messages: {identity: observe}",
+    ),
+    "a media type and another client's GUID": (
+        related(message("MP_HinvEndpoint", guid=ANOTHERS)),
+        Reason.IDENTITY_OF_ANOTHER,
+        "messages: {identity: observe}",
     ),
     "an action": (soap("GetOwn"), Reason.SOAP_ACTION, ""),
     "SOAP of another type": (soap("GetConfig", "", "application/xml"), Reason.MEDIA_TYPE, ""),
@@ -210,6 +239,10 @@ REFUSED: dict[str, tuple[Question, Reason]] = {
         Reason.RESOURCE,
     ),
 }
+
+
+def test_each_observable_reason_has_a_request() -> None:
+    assert {reason for _, reason, _ in OBSERVED.values()} == OBSERVABLE.keys()
 
 
 @pytest.mark.parametrize("name", OBSERVED)
