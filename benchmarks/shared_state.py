@@ -33,7 +33,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,8 +210,8 @@ async def _searches(file: Path, state: StateDatabase) -> dict[str, list[Cost]]:
                 return registry.find(guid)
             if name == UNCACHED:
                 shared.cache.drop(guid)
-            find = shared.find(guid, ())
-            return (find if callable(find) else await find)(guid)
+            bindings = shared.find(guid, ())
+            return (await bindings if isinstance(bindings, Coroutine) else bindings)[guid]
 
         async with shared.running():
             # Nothing is kept before notifications arrive.
