@@ -58,12 +58,17 @@ class Sentence(NamedTuple):
     shown: str
 
 
-def _sentences() -> list[Sentence]:
+def _rows(name: str) -> list[list[str]]:
+    """Return the cells of a table between two marks."""
     page = PAGE.read_text("utf-8")
-    table = page.partition("<!-- sentences -->\n")[2].partition("<!-- /sentences -->")[0]
-    rows = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    table = page.partition(f"<!-- {name} -->\n")[2].partition(f"<!-- /{name} -->")[0]
+    return [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+
+
+def _sentences() -> list[Sentence]:
     return [
-        Sentence(*row[:2], _named("scene", row[2]), _named("case", row[2]), row[2]) for row in rows
+        Sentence(*row[:2], _named("scene", row[2]), _named("case", row[2]), row[2])
+        for row in _rows("sentences")
     ]
 
 
@@ -103,3 +108,14 @@ def test_each_scene_shows_a_sentence_of_each_of_its_requirements() -> None:
     assert listed == {
         (requirement, scene.name) for scene in SCENES.values() for requirement in scene.requirements
     }
+
+
+def test_each_other_sentence_is_shown() -> None:
+    rows = _rows("other sentences")
+    assert rows
+    cases = {case.id for case in CASES}
+    for _, shown in rows:
+        scenes, named = _named("scene", shown), _named("case", shown)
+        assert scenes or named, shown
+        assert set(scenes) <= set(SCENES)
+        assert set(named) <= cases
