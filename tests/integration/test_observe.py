@@ -92,6 +92,16 @@ def summary(bridge: FaultyBridge, *options: str) -> str:
     ).stdout
 
 
+def judged_again(bridge: FaultyBridge) -> tuple[int, str]:
+    """Judge the audit by the policy file: the exit status, and the output."""
+    command = [sys.executable, "-P", "-m", "ibcm_bridge", "explain"]
+    files = ["--config", str(bridge.policy_file), "--audit", str(bridge.audit_file)]
+    done = subprocess.run(
+        [*command, *files], capture_output=True, text=True, check=False, timeout=SOON
+    )
+    return done.returncode, done.stdout
+
+
 def test_an_observed_request_shows_the_line_of_policy_that_allows_it(
     bridge: FaultyBridge, credentials: Credentials, site_systems: SiteSystems
 ) -> None:
@@ -113,12 +123,19 @@ def test_an_observed_request_shows_the_line_of_policy_that_allows_it(
     # Without `observe` it is refused.
     change(bridge, lambda publication: publication.pop("observe"))
     assert send(bridge, credentials) == 403
+    status, text = judged_again(bridge)
+    assert status == 1
+    assert "WOULD BE REFUSED" in text
+    assert "          then: deny message, by endpoints.refused\n" in text
     # The line is YAML of the role, and only lacks a reason.
     line = yaml.safe_load(rows[0]["allowed_by"].replace("...", json.dumps(REASON)))
     change(bridge, lambda publication: publication["roles"]["management-point"].update(line))
     assert send(bridge, credentials) == 200
     verdicts = [each["verdict"] for each in bridge.wait_for_records(3)]
     assert verdicts == ["observed", "deny", "allow"]
+    status, text = judged_again(bridge)
+    assert status == 0, text
+    assert "WOULD BE REFUSED" not in text
     assert observed_requests(bridge) == {"message": 1}
 
 

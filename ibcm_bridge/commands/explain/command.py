@@ -33,7 +33,8 @@ def add(commands: Subcommands) -> None:
         description="Evaluate a request against a policy, without sending anything. The last line "
         "is ALLOW, OBSERVED ONLY, or DENY with the reason, rule and requirement that the audit "
         "would record. Exit status: 0 allowed or observed, 1 refused or an invalid policy, 2 usage "
-        "error or no listener on the port of the URL.",
+        "error or no listener on the port of the URL. With --audit: 1 if a forwarded request "
+        "would be refused, or was only observed and cannot be judged.",
         epilog="Example, after `ibcm-bridge pki DIR`: ibcm-bridge explain --config DIR/bridge.yaml "
         "--certificate DIR/pki/clients/computer.pem DELETE "
         "https://bridge.internet.example/SMS_MP/",
