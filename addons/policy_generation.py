@@ -95,7 +95,7 @@ def build_parts(
     if known is None:
         known = Rules(setup, CompiledRules(setup.malware_rules))
     elif known.setup != setup:
-        known = Rules(setup, compiled_elsewhere(setup.malware_rules))
+        known = Rules(setup, compiled_elsewhere(setup.malware_rules, known.compiled.sets))
     return Parts(known, _publication_tls(policy, clock))
 
 
@@ -125,7 +125,9 @@ class Generation:
         trusts = [trust for tls in self.publication_tls for trust in tls.trusts()]
         self.renewals = (
             *crl_renewals(trusts, shared.check_seconds),
-            RulesRenewal(policy, setup, self._renew_rules, shared.check_seconds),
+            RulesRenewal(
+                policy, setup, parts.rules.compiled, self._renew_rules, shared.check_seconds
+            ),
         )
         self._connections = shared.connections
         self._shadow = ShadowJudgement.of(policy, shared.bindings, shared.clock)

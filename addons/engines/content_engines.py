@@ -12,10 +12,10 @@ from ibcm_bridge.addons.engines.timing import TimedEngine
 from ibcm_bridge.inspection.engines import (
     CompiledRules,
     ContentEngine,
-    RuleSource,
     Scanned,
     YaraEngine,
 )
+from ibcm_bridge.inspection.rule_parts import RuleSource
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy_file.rule_files import rule_files
 

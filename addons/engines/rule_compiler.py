@@ -1,11 +1,11 @@
 """Compiles YARA rules in another process: `python -m ibcm_bridge.addons.engines.rule_compiler`.
 
 YARA-X holds the interpreter lock while it compiles, also in a thread. A bridge that serves clients
-would stop meanwhile. So another process compiles, and the bridge loads the result, which takes a
-fifth of the time for the shipped rules, and half of it for thousands of rules.
+would stop meanwhile. So another process compiles, and the bridge loads the result: only the sets of
+rules that have changed, and one by one, so that it serves clients between two sets.
 
 The process reads the sources from standard input as JSON. On standard output it writes one line of
-JSON, `{"sizes": [...]}` or `{"error": ...}`, and the bytes of the two sets of rules after sizes.
+JSON, `{"sets": [[digest, size], ...]}` or `{"error": ...}`, and then the bytes of the sets.
 Compiled rules contain code. They are only read from a process that the bridge itself has started.
 """
 
@@ -14,10 +14,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from ibcm_bridge.inspection.engines import CompiledRules, RuleError, RuleSource, SavedRules
+from ibcm_bridge.inspection.engines import CompiledRules, CompiledSet, RuleError, loaded, saved
+from ibcm_bridge.inspection.rule_parts import RuleSource
 
 # -P: do not import modules from the current folder.
 COMMAND = (sys.executable, "-P", "-m", "ibcm_bridge.addons.engines.rule_compiler")
@@ -25,11 +27,19 @@ COMMAND = (sys.executable, "-P", "-m", "ibcm_bridge.addons.engines.rule_compiler
 SECONDS = 50.0
 """The most for the process, less than a worker has for a reload. 2,000 rules need a second."""
 
+PAUSE_SECONDS = 0.02
+"""The event loop's time between two sets. It runs what has waited during the load of the first."""
+
 
 def compiled_elsewhere(
-    sources: Sequence[RuleSource], command: Sequence[str] = COMMAND
+    sources: Sequence[RuleSource],
+    known: Sequence[CompiledSet] = (),
+    command: Sequence[str] = COMMAND,
 ) -> CompiledRules:
-    """Compile rules in another process, and wait for it. Raise RuleError, or OSError."""
+    """Compile rules in another process, and wait for it. Raise RuleError, or OSError.
+
+    Sets that are in `known` are used again.
+    """
     try:
         done = subprocess.run(  # noqa: S603 - this module, by default
             command,
@@ -47,21 +57,38 @@ def compiled_elsewhere(
     result = json.loads(head)
     if "error" in result:
         raise RuleError(result["error"])
-    rules, repetitive = result["sizes"]
-    if len(data) != rules + repetitive:
+    sets = result["sets"]
+    if len(data) != sum(size for _, size in sets):
         raise RuleError("the compiler of the rules ended before it had written everything")
-    return CompiledRules(sources, SavedRules(data[:rules], data[rules:]))
+    return CompiledRules(sources, list(_loaded(sets, data, known)))
+
+
+def _loaded(
+    sets: Sequence[tuple[str, int]], data: bytes, known: Sequence[CompiledSet]
+) -> Iterator[CompiledSet]:
+    """The sets, from `known` or from the data."""
+    unchanged = {each.digest: each for each in known}
+    begin = 0
+    for digest, size in sets:
+        if digest in unchanged:
+            yield unchanged[digest]
+        else:
+            time.sleep(PAUSE_SECONDS)
+            yield CompiledSet(digest, loaded(data[begin : begin + size]))
+        begin += size
 
 
 def main(received: BinaryIO, sent: BinaryIO) -> None:
     """Compile the rules on `received`."""
     try:
-        saved = CompiledRules([(origin, text) for origin, text in json.load(received)]).save()
+        sets = CompiledRules([(origin, text) for origin, text in json.load(received)]).sets
     except RuleError as error:
         sent.write(json.dumps({"error": str(error)}).encode() + b"\n")
         return
-    sent.write(json.dumps({"sizes": [*map(len, saved)]}).encode() + b"\n")
-    for data in saved:
+    parts = [saved(rules) for _, rules in sets]
+    sizes = [(each.digest, len(data)) for each, data in zip(sets, parts, strict=True)]
+    sent.write(json.dumps({"sets": sizes}).encode() + b"\n")
+    for data in parts:
         sent.write(data)
 
 

@@ -30,9 +30,15 @@ class RulesRenewal:
     reads_files = True
 
     def __init__(
-        self, policy: Policy, current: EngineSetup, renewed: Renewed, check_seconds: float
+        self,
+        policy: Policy,
+        current: EngineSetup,
+        compiled: CompiledRules,
+        renewed: Renewed,
+        check_seconds: float,
     ) -> None:
         self._current = current
+        self._compiled = compiled
         self._renewed = renewed
         self._check_seconds = check_seconds
         self._problems = Problems("rules", "; the previous rules stay in use")
@@ -61,7 +67,8 @@ class RulesRenewal:
         self._problems.update([])
         if setup == self._current:
             return
-        compiled = await asyncio.to_thread(compiled_elsewhere, setup.malware_rules)
-        self._current = setup
+        known = self._compiled.sets
+        compiled = await asyncio.to_thread(compiled_elsewhere, setup.malware_rules, known)
+        self._current, self._compiled = setup, compiled
         self._renewed(setup, compiled)
         logger.info("rules: reloaded %d files", len(setup.malware_rules))

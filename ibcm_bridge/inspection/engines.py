@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import yara_x
+
+from ibcm_bridge.inspection.rule_parts import Part, RuleSource, own_parts
 
 OPENED = "opened"
 """A variable for YARA rules: true for an archive whose members are scanned separately."""
@@ -18,6 +21,9 @@ SCAN_SECONDS = 2
 BYTES_PER_SECOND = 16_777_216
 """One more second for each so many bytes of a view. The shipped rules need 0.02 s for text, and at
 most 0.2 s; the rest is for a busy machine, and for the rules of a policy."""
+
+SHIPPED = frozenset(("default.yar", "executables.yar"))
+"""The shipped files whose rules are searched in each view. They stay active beside any others."""
 
 REPETITIVE = "repetitive.yar"
 """The shipped file whose rules are searched only in a view that has one of `BEGINNINGS`."""
@@ -69,50 +75,81 @@ class RuleError(ValueError):
     """YARA rules do not compile."""
 
 
-RuleSource = tuple[str, str]
-"""The origin of rules, and their text."""
+class CompiledSet(NamedTuple):
+    """Rules that are loaded and scanned together."""
 
-
-class SavedRules(NamedTuple):
-    """Compiled rules as bytes, for another process with the same version of YARA-X."""
-
-    rules: bytes
-    repetitive: bytes
-    """Empty if there are none."""
+    digest: str
+    """Of their sources."""
+    rules: yara_x.Rules
 
 
 class CompiledRules:
     """Compiled YARA rules, which all threads may share."""
 
-    def __init__(self, sources: Iterable[RuleSource], saved: SavedRules | None = None) -> None:
-        """Compile the sources, or load what they were compiled to. Raises RuleError.
+    def __init__(
+        self, sources: Iterable[RuleSource], sets: Sequence[CompiledSet] | None = None
+    ) -> None:
+        """Compile the sources, or take the `sets` that they were compiled to. Raise RuleError.
 
-        The error has the origin. `saved` must be from a process that is trusted like this one.
+        The error has the origin.
         """
         known = list(sources)
-        if saved is None:
-            repetitive = [source for source in known if source[0] == REPETITIVE]
-            others = [source for source in known if source[0] != REPETITIVE]
-            self.rules = _compiled([(_HAS_BEGINNING, _beginning_rule()), *others])
-            self.repetitive = _compiled(repetitive) if repetitive else None
-        else:
-            self.rules = _loaded(saved.rules)
-            self.repetitive = _loaded(saved.repetitive) if saved.repetitive else None
-        texts = (hashlib.sha256(text.encode()).digest() for _, text in known)
-        self.digest = hashlib.sha256(b"".join(texts)).hexdigest()
-
-    def save(self) -> SavedRules:
-        """Return the compiled rules as bytes."""
-        return SavedRules(_saved(self.rules), _saved(self.repetitive) if self.repetitive else b"")
+        self.sets = tuple(_compiled_sets(known) if sets is None else sets)
+        has_repetitive = any(origin == REPETITIVE for origin, _ in known)
+        rules = [each.rules for each in self.sets]
+        self.repetitive = rules.pop() if has_repetitive else None
+        self.rules, *self.own = rules
+        self.digest = _digest(known)
 
 
-def _saved(rules: yara_x.Rules) -> bytes:
+def _digest(sources: Iterable[RuleSource]) -> str:
+    texts = (hashlib.sha256(text.encode()).digest() for _, text in sources)
+    return hashlib.sha256(b"".join(texts)).hexdigest()
+
+
+def _compiled_sets(sources: Sequence[RuleSource]) -> list[CompiledSet]:
+    """The shipped rules, the parts of the own ones, and the repetitive rules.
+
+    Own rules that cannot be divided are in one set with the shipped ones.
+    """
+    repetitive = [source for source in sources if source[0] == REPETITIVE]
+    others = [source for source in sources if source[0] != REPETITIVE]
+    shipped = [source for source in others if source[0] in SHIPPED]
+    parts = own_parts([source for source in others if source[0] not in SHIPPED])
+    sets = _divided(_with_beginnings(shipped), parts) if parts else []
+    return [
+        *(sets or [_compiled(_with_beginnings(others))]),
+        *([_compiled(repetitive)] if repetitive else []),
+    ]
+
+
+def _divided(first: Sequence[RuleSource], parts: Sequence[Part]) -> list[CompiledSet]:
+    """The sets, or none if the rules are not valid, or not the same, as sets of their own."""
+    sets: list[CompiledSet] = []
+    names: list[str] = []
+    for sources in (first, *(part.sources for part in parts)):
+        compiled = _compile(sources)
+        if isinstance(compiled, str):
+            return []
+        sets.append(CompiledSet(_digest(sources), compiled))
+        names.extend(rule.identifier for rule in compiled)
+    own = [name for part in parts for name in part.names]
+    return sets if names[-len(own) :] == own and len(names) == len(set(names)) else []
+
+
+def _with_beginnings(sources: Sequence[RuleSource]) -> list[RuleSource]:
+    return [(_HAS_BEGINNING, _beginning_rule()), *sources]
+
+
+def saved(rules: yara_x.Rules) -> bytes:
+    """Return compiled rules as bytes, for another process with the same version of YARA-X."""
     file = io.BytesIO()
     rules.serialize_into(file)
     return file.getvalue()
 
 
-def _loaded(data: bytes) -> yara_x.Rules:
+def loaded(data: bytes) -> yara_x.Rules:
+    """Load compiled rules from a process that is trusted like this one. Raise RuleError."""
     try:
         return yara_x.Rules.deserialize_from(io.BytesIO(data))
     except Exception as error:
@@ -127,11 +164,11 @@ def _beginning_rule() -> str:
     return f"rule {_HAS_BEGINNING} {{ strings: {strings} condition: any of them }}"
 
 
-def _compiled(sources: Iterable[RuleSource]) -> yara_x.Rules:
+def _compiled(sources: Sequence[RuleSource]) -> CompiledSet:
     compiled = _compile(sources)
     if isinstance(compiled, str):
         raise RuleError(compiled)
-    return compiled
+    return CompiledSet(_digest(sources), compiled)
 
 
 def _compile(sources: Iterable[RuleSource]) -> yara_x.Rules | str:
@@ -168,14 +205,22 @@ class YaraEngine:
             compiled = CompiledRules(compiled)
         self.identity = f"{self.name}:{compiled.digest[:16]}"
         self._scanner = _Scanner(compiled.rules)
+        self._own = [_Scanner(rules) for rules in compiled.own]
         self._repetitive = _Scanner(compiled.repetitive) if compiled.repetitive else None
 
     def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         """Return the identifier of the first matching rule, or None. Raises EngineError."""
+        began = time.monotonic() if self._own else 0.0
         found = self._scanner.scan(data, opened=opened)
         has_beginning = found[:1] == [_HAS_BEGINNING]
         if found[has_beginning:]:
             return found[has_beginning]
+        for part in self._own:
+            # The timeout is that of all parts together.
+            if time.monotonic() - began > _timeout(data):
+                raise EngineError(yara_x.TimeoutError.__name__)
+            if found := part.scan(data, opened=opened):
+                return found[0]
         if not has_beginning or self._repetitive is None:
             return None
         lower = data.lower()
@@ -196,7 +241,7 @@ class _Scanner:
 
     def scan(self, data: bytes, *, opened: bool) -> list[str]:
         """Return the identifiers of the matching rules, in their order. Raises EngineError."""
-        seconds = SCAN_SECONDS + len(data) // BYTES_PER_SECOND
+        seconds = _timeout(data)
         try:
             if seconds != self._seconds:
                 self._scanner.set_timeout(seconds)
@@ -208,3 +253,7 @@ class _Scanner:
         except (yara_x.ScanError, yara_x.TimeoutError) as error:
             raise EngineError(type(error).__name__) from error
         return [rule.identifier for rule in matching]
+
+
+def _timeout(data: bytes) -> int:
+    return SCAN_SECONDS + len(data) // BYTES_PER_SECOND

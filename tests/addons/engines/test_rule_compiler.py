@@ -18,8 +18,9 @@ from ibcm_bridge.inspection.engines import (
     MAX_BEGINNINGS,
     CompiledRules,
     RuleError,
-    SavedRules,
     YaraEngine,
+    loaded,
+    saved,
 )
 from tests.addons.stand_ins.lab import Lab, changed
 from tests.addons.stand_ins.running import Running
@@ -55,6 +56,33 @@ def test_they_find_what_rules_find_that_this_process_has_compiled(lab: Lab) -> N
         assert len(set(found)) > 5, "the samples differ"
 
 
+def test_only_sets_that_have_changed_are_loaded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def own(last: str) -> str:
+        return "".join(
+            f'rule own_{number} {{ strings: $a = "needle {word}" condition: $a }}\n'
+            for number, word in enumerate((*map(str, range(99)), last))
+        )
+
+    def load(data: bytes) -> yara_x.Rules:
+        loads.append(data)
+        return loaded(data)
+
+    loads: list[bytes] = []
+    monkeypatch.setattr(rule_compiler, "loaded", load)
+    shipped = engine_setup(lab.policy).malware_rules
+    first = CompiledRules((*shipped, ("own.yar", own("thread"))))
+    assert len(first.sets) == 4, "the shipped ones, two parts, and the repetitive ones"
+    assert compiled_elsewhere((*shipped, ("own.yar", own("thread"))), first.sets).sets == first.sets
+    assert not loads
+    second = compiled_elsewhere((*shipped, ("own.yar", own("cotton"))), first.sets)
+    assert len(loads) == 1
+    assert [*map(second.sets.__contains__, first.sets)] == [True, True, False, True]
+    assert YaraEngine(second).scan(b"needle cotton") == "own_99"
+    assert YaraEngine(second).scan(b"needle thread") is None
+    assert YaraEngine(second).scan(b"needle 5") == "own_5"
+    assert YaraEngine(second).scan(PE) == "pe_image"
+
+
 def test_the_problem_of_a_rule_is_that_of_the_compiler() -> None:
     for sources in ((("a.yar", RULE), ("b.yar", "rule")), (("c.yar", 'include "a.yar"'),)):
         with pytest.raises(RuleError) as here:
@@ -69,8 +97,8 @@ def test_the_problem_of_a_rule_is_that_of_the_compiler() -> None:
     [
         ("import os; os.abort()", "ended with status"),
         ("pass", "ended with status 0"),
-        ("print('{\"sizes\": [5, 0]}')", "before it had written everything"),
-        ("print('{\"sizes\": [3, 0]}\\nabc', end='')", "cannot be loaded"),
+        ('print(\'{"sets": [["a", 5]]}\')', "before it had written everything"),
+        ("print('{\"sets\": [[\"a\", 3]]}\\nabc', end='')", "cannot be loaded"),
         ("import time; time.sleep(1000)", "not compiled within 1 s"),
     ],
 )
@@ -80,14 +108,14 @@ def test_a_process_that_fails_is_a_problem_of_the_rules(
     if "sleep" in code:
         monkeypatch.setattr(rule_compiler, "SECONDS", 1.0)
     with pytest.raises(RuleError, match=problem):
-        compiled_elsewhere([("a.yar", RULE)], (sys.executable, "-c", code))
+        compiled_elsewhere([("a.yar", RULE)], (), (sys.executable, "-c", code))
 
 
 def test_rules_that_were_not_saved_are_not_loaded() -> None:
-    whole = CompiledRules([("a.yar", RULE)]).save().rules
+    whole = saved(CompiledRules([("a.yar", RULE)]).rules)
     for data in (whole[:-10], b"other" + whole, bytes(len(whole))):
         with pytest.raises(RuleError, match="cannot be loaded"):
-            CompiledRules([("a.yar", RULE)], SavedRules(data, b""))
+            loaded(data)
 
 
 def test_a_bridge_that_serves_compiles_nothing_itself(

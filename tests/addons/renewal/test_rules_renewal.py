@@ -15,7 +15,7 @@ import pytest
 from ibcm_bridge.addons.engines.content_engines import EngineSetup, engine_setup
 from ibcm_bridge.addons.renewal import rules_renewal
 from ibcm_bridge.addons.renewal.rules_renewal import RulesRenewal
-from ibcm_bridge.inspection.engines import CompiledRules, RuleError, YaraEngine
+from ibcm_bridge.inspection.engines import CompiledRules, CompiledSet, RuleError, YaraEngine
 from tests.addons.stand_ins.lab import Lab
 
 RULE = 'rule needle { strings: $a = "needle" condition: $a }'
@@ -32,14 +32,21 @@ class Watched:
         self.compiled = 0
         policy = dataclasses.replace(lab.policy, rule_files=(folder,))
         monkeypatch.setattr(rules_renewal, "compiled_elsewhere", self._compile)
-        self._renewal = RulesRenewal(policy, engine_setup(policy), self._renew, 1.0)
+        setup = engine_setup(policy)
+        compiled = CompiledRules(setup.malware_rules)
+        self._in_use = compiled.sets
+        self._renewal = RulesRenewal(policy, setup, compiled, self._renew, 1.0)
 
-    def _compile(self, sources: tuple[tuple[str, str], ...]) -> CompiledRules:
+    def _compile(
+        self, sources: tuple[tuple[str, str], ...], known: tuple[CompiledSet, ...]
+    ) -> CompiledRules:
         self.compiled += 1
+        assert known is self._in_use
         return CompiledRules(sources)
 
     def _renew(self, setup: EngineSetup, compiled: CompiledRules) -> None:
         self.renewed.append(compiled)
+        self._in_use = compiled.sets
 
     def write(self, text: str) -> None:
         self.file.write_text(text)
