@@ -59,15 +59,18 @@ def may_write(path: str) -> bool:
     return not os.statvfs(path).f_flag & os.ST_RDONLY
 
 
+OUTSIDE = "outside"
+"""The name of a file in some folders of the machine."""
+
 REFUSED: dict[str, Callable[[], object]] = {
     "CapabilityBoundingSet": lambda: must(status("CapBnd") != NET_BIND_SERVICE),
     "LockPersonality": child("personality", ADDR_NO_RANDOMIZE),
     "NoNewPrivileges": lambda: must(not status("NoNewPrivs")),
     "PrivateDevices": lambda: must(Path("/dev").stat().st_dev == int(DEV)),
     "PrivateMounts": lambda: must(str(Path("/proc/self/ns/mnt").readlink()) == MOUNTS),
-    "PrivateTmp": lambda: Path("/tmp/outside").read_text("ascii"),
+    "PrivateTmp": lambda: (Path("/tmp") / OUTSIDE).read_text("ascii"),
     "ProtectControlGroups": lambda: must(may_write(GROUP)),
-    "ProtectHome": lambda: Path("/home/outside").read_text("ascii"),
+    "ProtectHome": lambda: (Path("/home") / OUTSIDE).read_text("ascii"),
     "ProtectHostname": lambda: must(str(Path("/proc/self/ns/uts").readlink()) == HOST),
     "ProtectKernelTunables": lambda: Path("/proc/kallsyms").open("rb").close(),
     "ProtectProc": lambda: Path("/proc/1/stat").read_text("ascii"),
