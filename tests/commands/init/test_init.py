@@ -60,7 +60,7 @@ def test_a_pfx_file_needs_no_key(home: Path) -> None:
         name=OWN,
         certificate="pki/own.pfx",
         key=None,
-        passphrase_file="pki/pass.txt",  # noqa: S106 - a file name
+        passphrase_file="pki/pass.txt",
     )
     assert main(line) == 0
     assert "pfx: pki/own.pfx" in (home / "policy.yaml").read_text()
