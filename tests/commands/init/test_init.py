@@ -23,7 +23,7 @@ def test_options_make_a_policy_that_check_passes(
     assert "Next: ibcm-bridge run --config policy.yaml" in capsys.readouterr().out
     assert main(["check", "--config", "policy.yaml"]) == 0
     (listener,) = load_policy(home / "policy.yaml").listeners
-    assert listener.address == ("0.0.0.0", 443)  # noqa: S104: the default of the option
+    assert listener.address == ("0.0.0.0", 443)
     assert "pki/bridge-server.pem" in (home / "policy.yaml").read_text()
 
 
