@@ -60,7 +60,8 @@ INSIDE_OUTSIDE = (
         "boot-media",
         "Operating system deployment from boot media",
         "NO-OSD",
-        "Boot media get no policy and no image over the Internet.",
+        "Boot media get no keys, no registration and no identity over the Internet, so they get no "
+        "policy.",
         "boot-media",
         "boot-media-registration",
         "boot-media-identity",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ibcm_bridge.lab.clients.life_cycle import POLICY_REQUEST, REGISTRATION
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
-from ibcm_bridge.lab.scenes.scene import Scene, Stage
+from ibcm_bridge.lab.scenes.scene import Scene, Stage, changed
 from ibcm_bridge.lab.simulated.client import ActionResult
 from ibcm_bridge.lab.simulated.failure import Failure
 from ibcm_bridge.lab.simulated.installation import Mode
@@ -37,6 +37,7 @@ def _not_in_public_dns(stage: Stage) -> Iterator[ActionResult]:
         client = stage.client(Mode.INTERNET_ONLY, replace(internet, resolver=incomplete.address))
         yield from stage.must_fail(Failure.NAME_NOT_FOUND, [client.resolve(PUBLISHED[0])])
         yield from client.run(REGISTRATION)
+        yield changed(internet.name, "public DNS now has no management point")
         client.move(replace(internet, resolver=empty.address))
         yield from stage.must_fail(Failure.NAME_NOT_FOUND, client.run(POLICY_REQUEST))
         client.close()

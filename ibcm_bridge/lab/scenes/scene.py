@@ -175,3 +175,8 @@ def installation(install: Callable[[], object], what: str) -> ActionResult:
 def said(action: str, response: str, result: Result, site_system: str = "") -> ActionResult:
     """Return a result without a request, such as a count."""
     return ActionResult("", site_system, action, response, result, 0.0)
+
+
+def changed(network: str, what: str) -> ActionResult:
+    """Return the line before a change that explains the results after it."""
+    return ActionResult(network, "", what, "", Result.GOOD, 0.0)

@@ -27,6 +27,7 @@ from ibcm_bridge.lab.scenes.scene import (
     CannotShow,
     Scene,
     Stage,
+    changed,
     installation,
     must_use,
     said,
@@ -131,9 +132,11 @@ def _client_connections(stage: Stage) -> Iterator[ActionResult]:
         only_both = client.known.intranet_management_points == (BOTH_INSIDE,)
         yield said("management points for the intranet", named, _good(only_both), BOTH_INSIDE)
         other_name = {(_WRONG_NAME, HTTPS): lab.on_demand[ONLY_INTERNET]}
+        yield changed(lab.intranet.name, f"{_WRONG_NAME} is in DNS now")
         client.move(replace(lab.intranet, hosts={**lab.intranet.hosts, **other_name}))
         yield from stage.must_fail(Failure.OTHER_NAME, [client.connect(_WRONG_NAME)])
         for name, other in ((BOTH, INTERNET_ONLY), (INTERNET_ONLY, BOTH)):
+            yield changed(lab.internet.name, f"{other} is not in DNS")
             client.move(lab.internet.without(other))
             yield from must_use((name,), client.run(POLICY_REQUEST))
         client.close()

@@ -17,7 +17,7 @@ from ibcm_bridge.lab.clients.life_cycle import POLICY_REQUEST, REGISTRATION
 from ibcm_bridge.lab.domain.controller import Controller
 from ibcm_bridge.lab.domain.domain import Domain
 from ibcm_bridge.lab.errors import LabError
-from ibcm_bridge.lab.scenes.scene import Scene, Stage
+from ibcm_bridge.lab.scenes.scene import Scene, Stage, changed
 from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
 from ibcm_bridge.lab.simulated.failure import Failure
 from ibcm_bridge.lab.simulated.installation import Installation, Mode
@@ -156,7 +156,8 @@ def _sign_in(stage: Stage) -> Iterator[ActionResult]:
     yield from users.policy("alice", by="Kerberos", tickets=tickets)
     yield users.ticket(tickets, SIGN_IN)
 
-    # On the Internet, no controller is in reach: only tickets from before.
+    # Only tickets from before.
+    yield changed(_DOMAIN, "on the Internet, no domain controller is in reach")
     controller.stop()
     users.client.move(stage.lab.internet)
     yield from users.policy("alice", by="Kerberos", tickets=tickets)
@@ -191,7 +192,7 @@ def _read_only(stage: Stage) -> Iterator[ActionResult]:
     signed_in, _ = users.signs_in("bob", CORP)
     yield signed_in
 
-    # The firewall between perimeter and intranet now blocks Active Directory.
+    yield changed(_DOMAIN, "the firewall now blocks the writable domain controller")
     writable.stop()
     signed_in, tickets = users.signs_in("alice", CORP)
     yield signed_in
@@ -226,6 +227,7 @@ def _one_way_trust(stage: Stage) -> Iterator[ActionResult]:
         yield from stage.must_fail(Failure.UNKNOWN_SERVICE, [users.ticket(others, SIGN_IN_INSIDE)])
 
     # Without trust, the site system still works, but authenticates nobody (SITE-DOMAIN).
+    yield changed(_DOMAIN, f"{PERIMETER} no longer trusts {CORP}")
     users.domain.end_trust(perimeter, corp)
     signed_in, tickets = users.signs_in("alice", CORP)
     yield signed_in

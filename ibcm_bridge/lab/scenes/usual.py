@@ -13,7 +13,7 @@ from ibcm_bridge.lab.clients.life_cycle import (
 )
 from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.reply_documents import PUBLISHED
-from ibcm_bridge.lab.scenes.scene import Scene, Stage, must_use
+from ibcm_bridge.lab.scenes.scene import Scene, Stage, changed, must_use
 from ibcm_bridge.lab.simulated.client import ActionResult
 from ibcm_bridge.lab.simulated.download import Download
 from ibcm_bridge.lab.simulated.installation import Mode
@@ -47,6 +47,7 @@ def _microsoft_update(stage: Stage) -> Iterator[ActionResult]:
     client = stage.client(stage.mode)
     yield from client.run(REGISTRATION)
     yield from client.update()
+    yield changed(client.network.name, "Microsoft Update is no longer in DNS")
     client.move(stage.lab.internet.without(wsus.MICROSOFT_UPDATE))
     yield from client.update()
 

@@ -200,7 +200,7 @@ def _intercepted(stage: Stage) -> Iterator[ActionResult]:
         yield from stage.must_fail(Failure.UNTRUSTED, [client.connect(PUBLISHED[0])])
         # Where the organization has installed the proxy's CA on the computer:
         client.move(
-            replace(network, name="web proxy with a trusted CA", trust=authority.certificate)
+            replace(network, name="web proxy, its CA installed", trust=authority.certificate)
         )
         yield client.connect(PUBLISHED[0])
         registration = client.device.registration()

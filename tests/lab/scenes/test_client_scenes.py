@@ -17,7 +17,7 @@ from ibcm_bridge.lab.pki.certificates import computer_of
 from ibcm_bridge.lab.protocol import wsus
 from ibcm_bridge.lab.protocol.reply_documents import INTRANET, PUBLISHED
 from ibcm_bridge.lab.scenes import web_proxy
-from ibcm_bridge.lab.scenes.scene import Stage
+from ibcm_bridge.lab.scenes.scene import Stage, changed
 from ibcm_bridge.lab.scenes.table import SCENES
 from ibcm_bridge.lab.simulated import running_lab, site_system_selection
 from ibcm_bridge.lab.simulated.client import ActionResult, Result, SimulatedClient
@@ -106,6 +106,38 @@ def presents_a_computer_certificate(patch: pytest.MonkeyPatch) -> None:
 
 def ignores_the_web_proxy(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(web_proxy, "_behind", lambda network, _proxy: replace(network, name="web proxy"))
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("microsoft-update", "Microsoft Update is no longer in DNS"),
+        ("missing-name", "public DNS now has no management point"),
+        ("client-connections", "is not in DNS"),
+    ],
+)
+def test_a_line_precedes_each_change_of_the_network(
+    lab: RunningLab, monkeypatch: pytest.MonkeyPatch, name: str, line: str
+) -> None:
+    def is_change(action: ActionResult) -> bool:
+        return action == changed(action.network, action.action)
+
+    shown: list[ActionResult] = []
+    unexplained: list[str] = []
+    move = SimulatedClient.move
+
+    def moved(client: SimulatedClient, network: Network) -> None:
+        # A network of the same name as before, with other hosts or another resolver.
+        if shown and network.name == client.network.name and not is_change(shown[-1]):
+            unexplained.append(shown[-1].action)
+        move(client, network)
+
+    monkeypatch.setattr(SimulatedClient, "move", moved)
+    with Stage(lab, Random(SEED)) as stage:
+        for action in SCENES[name].play(stage):
+            shown.append(action)
+    assert line in "\n".join(action.action for action in shown)
+    assert unexplained == []
 
 
 @pytest.mark.parametrize(

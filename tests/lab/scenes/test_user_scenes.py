@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 
 import pytest
 
 from ibcm_bridge.lab.cases.case import ClientCertificate
+from ibcm_bridge.lab.domain.controller import Controller
+from ibcm_bridge.lab.domain.domain import Domain
 from ibcm_bridge.lab.domain.files import DomainFiles, applied
 from ibcm_bridge.lab.perimeter.perimeter import Perimeter
 from ibcm_bridge.lab.scenes.scene import CannotShow, Scene, Stage
@@ -133,6 +135,36 @@ def test_the_ticket_goes_through_both_realms(perimeter: Perimeter) -> None:
         f"HTTP/{SIGN_IN}@PERIMETER.EXAMPLE",
     ]
     assert {request.user for request in users(perimeter)} == {"", "alice@CORP.EXAMPLE"}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "line"),
+    [
+        ("user-sign-in", Controller.stop, "on the Internet, no domain controller is in reach"),
+        ("read-only-dc", Controller.stop, "the firewall now blocks the writable domain controller"),
+        ("one-way-trust", Domain.end_trust, "PERIMETER.EXAMPLE no longer trusts CORP.EXAMPLE"),
+    ],
+)
+def test_a_line_precedes_a_change_of_the_domain(
+    perimeter: Perimeter,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    changes: Callable[..., None],
+    line: str,
+) -> None:
+    shown: list[str] = []
+    preceding: list[str] = []
+
+    def recorded(*arguments: object) -> None:
+        preceding.append(shown[-1])
+        changes(*arguments)
+
+    owner = Controller if changes is Controller.stop else Domain
+    monkeypatch.setattr(owner, changes.__name__, recorded)
+    with Stage(RunningLab.of(perimeter), Random(1)) as stage:
+        for action in SCENES[name].play(stage):
+            shown.append(action.action)
+    assert preceding[0] == line
 
 
 @pytest.mark.parametrize("name", ["user-sign-in", "read-only-dc", "one-way-trust"])
