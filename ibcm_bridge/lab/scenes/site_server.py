@@ -39,15 +39,15 @@ class Probe:
 
 PROBES = (
     Probe(
-        "network discovery (SNMP)",
+        "port of network discovery (SNMP)",
         socket.SOCK_DGRAM,
         161,
         # RFC 1157: GetRequest for sysName.0, community "public".
         bytes.fromhex("3026020100 0406 7075626c6963 a019 020101 020100 020100 300e300c0608")
         + bytes.fromhex("2b06010201010500 0500"),
     ),
-    Probe("client push (SMB)", socket.SOCK_STREAM, 445, b"\xfeSMB"),
-    Probe("remote control", socket.SOCK_STREAM, 2701, b"viewer"),
+    Probe("port of client push (SMB)", socket.SOCK_STREAM, 445, b"\xfeSMB"),
+    Probe("port of remote control", socket.SOCK_STREAM, 2701, b"viewer"),
     Probe(
         "magic packet (Wake-on-LAN)",
         socket.SOCK_DGRAM,
@@ -123,7 +123,7 @@ def probe_computer(probe: Probe, computer: Namespace, site_server: Namespace) ->
     except OSError as error:
         text, result, cause = error.strerror or str(error), Result.FAILED, failure_of(error)
     else:
-        text, result = f"{len(returned)} bytes arrive", Result.GOOD
+        text, result = f"{len(returned)} bytes arrive and return", Result.GOOD
         if returned != probe.data:
             text, result, cause = "other bytes are returned", Result.FAILED, Failure.OTHER_RESPONSE
     seconds = time.perf_counter() - began
@@ -152,8 +152,8 @@ SITE_SERVER = (
         "site-server",
         "The site server and a client on the Internet",
         "NO-REMOTE-CONTROL",
-        "The site server does not reach a client on the Internet: network discovery, client push, "
-        "remote control and Wake-on-LAN work on the intranet only.",
+        "The site server does not reach a client on the Internet: packets to the ports of network "
+        "discovery, client push, remote control and Wake-on-LAN arrive on the intranet only.",
         _site_server,
         other_requirements=("NO-CLIENT-DEPLOYMENT", "NO-WAKE-ON-LAN"),
     ),
