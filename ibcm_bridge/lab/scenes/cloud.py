@@ -45,14 +45,14 @@ def _cloud(stage: Stage) -> Iterator[ActionResult]:
         token = (AGENT, ("Authorization", f"Bearer {client.known.content_token}"))
         file = _file(CLOUD_PACKAGE)
         refused: dict[str, tuple[Cause, Request]] = {
-            # A port with TLS closes a connection without it.
-            "file over HTTP": (
-                Failure.CONNECTION,
-                Request("GET", file, token, plaintext=True),
-            ),
             "file without the token": (401, Request("GET", file, (AGENT,))),
             "file of other content": (403, Request("GET", _file("EUR00003"), token)),
         }
+        located = client.known
+        client.known = replace(located, content=(f"http://{CLOUD}{file}",))
+        over_http = client.attempt("file from an http:// location", Request("GET", file, token))
+        yield from stage.must_fail(Failure.NOT_HTTPS, [over_http])
+        client.known = located
         for action, (cause, request) in refused.items():
             yield from stage.must_fail(cause, [client.attempt(action, request)])
         with_token = client.attempt("file with the token", Request("GET", file, token))

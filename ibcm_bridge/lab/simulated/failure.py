@@ -20,6 +20,7 @@ class Failure(StrEnum):
     NAME_NOT_FOUND = "the name cannot be resolved"
     PORT_NOT_PUBLISHED = "the host does not publish this port"
     NO_NAME = "the client knows no site system of this role"
+    NOT_HTTPS = "the location of the content is not HTTPS"
     SEVERAL = "the site systems failed, each for another reason"
     PROHIBITED = "a firewall blocks the connection"
     NOT_LISTENING = "the connection is refused"

@@ -53,7 +53,10 @@ class SiteSystemSelection:
         return self._select("management point", management_points(known, self._mode, self._random))
 
     def distribution_point(self, known: KnownSiteSystems) -> Host:
-        """Return the distribution point. Unreachable if there is none."""
+        """Return the distribution point. Unreachable if there is none, or no HTTPS."""
+        if any(urlsplit(url).scheme != "https" for url in known.content):
+            text = "the client refuses a location that is not https://"
+            raise Unreachable(text, Failure.NOT_HTTPS)
         return self._select("distribution point", distribution_points(known, self._random))
 
     def forget(self, host: Host) -> None:

@@ -157,3 +157,15 @@ def test_the_flag_is_that_of_the_mode() -> None:
     """protocol.md 3.1, InternetFlag."""
     assert Installation(Mode.BOTH, KNOWN).flag == 1
     assert Installation(Mode.BOTH, KnownSiteSystems(intranet_management_points=INSIDE)).flag == 0
+
+
+@pytest.mark.parametrize("locations", [("http",), ("https", "http")])
+def test_a_content_location_without_https_is_refused(locations: tuple[str, ...]) -> None:
+    """Nothing is tried, also if another location has HTTPS."""
+    urls = tuple(f"{scheme}://dp{n}.internet.example/x" for n, scheme in enumerate(locations))
+    reached = Reached("dp0.internet.example", "dp1.internet.example")
+    known = KnownSiteSystems(content=urls)
+    with pytest.raises(Unreachable, match="not https://") as refused:
+        selection(Mode.INTERNET_ONLY, reached).host(FILE, known)
+    assert refused.value.failure is Failure.NOT_HTTPS
+    assert reached.tried == []
