@@ -12,10 +12,10 @@ from ibcm_bridge.addons.engines.timing import TimedEngine
 from ibcm_bridge.inspection.engines import (
     CompiledRules,
     ContentEngine,
+    RuleSource,
     Scanned,
     YaraEngine,
 )
-from ibcm_bridge.inspection.rule_parts import RuleSource
 from ibcm_bridge.policy.policy import ClamAv, Policy
 from ibcm_bridge.policy_file.rule_files import rule_files
 
@@ -50,4 +50,5 @@ def _malware_rules(named: tuple[Path, ...]) -> Iterator[RuleSource]:
         if resource.name.endswith(".yar"):
             yield resource.name, resource.read_text("utf-8")
     for path in rule_files(named):
-        yield str(path), path.read_text("utf-8")
+        # A relative path could be the name of a shipped file.
+        yield str(path.absolute()), path.read_text("utf-8")

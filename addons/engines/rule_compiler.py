@@ -18,8 +18,14 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from ibcm_bridge.inspection.engines import CompiledRules, CompiledSet, RuleError, loaded, saved
-from ibcm_bridge.inspection.rule_parts import RuleSource
+from ibcm_bridge.inspection.engines import (
+    CompiledRules,
+    CompiledSet,
+    RuleError,
+    RuleSource,
+    loaded,
+    saved,
+)
 
 # -P: do not import modules from the current folder.
 COMMAND = (sys.executable, "-P", "-m", "ibcm_bridge.addons.engines.rule_compiler")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import yara_x
 
-from ibcm_bridge.inspection.rule_parts import Part, RuleSource, own_parts
+RuleSource = tuple[str, str]
+"""The origin of rules, and their text. The origin is a shipped file's name, or an absolute path."""
 
 OPENED = "opened"
 """A variable for YARA rules: true for an archive whose members are scanned separately."""
@@ -95,10 +95,7 @@ class CompiledRules:
         """
         known = list(sources)
         self.sets = tuple(_compiled_sets(known) if sets is None else sets)
-        has_repetitive = any(origin == REPETITIVE for origin, _ in known)
-        rules = [each.rules for each in self.sets]
-        self.repetitive = rules.pop() if has_repetitive else None
-        self.rules, *self.own = rules
+        self.shipped, self.own, self.repetitive = (each.rules for each in self.sets)
         self.digest = _digest(known)
 
 
@@ -108,37 +105,19 @@ def _digest(sources: Iterable[RuleSource]) -> str:
 
 
 def _compiled_sets(sources: Sequence[RuleSource]) -> list[CompiledSet]:
-    """The shipped rules, the parts of the own ones, and the repetitive rules.
+    """The shipped rules, the own ones, and the repetitive ones. Raise RuleError.
 
-    Own rules that cannot be divided are in one set with the shipped ones.
+    Own rules are a set of their own, so that a global one among them concerns no shipped rule.
     """
+    first = [source for source in sources if source[0] in SHIPPED]
+    own = [source for source in sources if source[0] not in (*SHIPPED, REPETITIVE)]
     repetitive = [source for source in sources if source[0] == REPETITIVE]
-    others = [source for source in sources if source[0] != REPETITIVE]
-    shipped = [source for source in others if source[0] in SHIPPED]
-    parts = own_parts([source for source in others if source[0] not in SHIPPED])
-    sets = _divided(_with_beginnings(shipped), parts) if parts else []
-    return [
-        *(sets or [_compiled(_with_beginnings(others))]),
-        *([_compiled(repetitive)] if repetitive else []),
-    ]
-
-
-def _divided(first: Sequence[RuleSource], parts: Sequence[Part]) -> list[CompiledSet]:
-    """The sets, or none if the rules are not valid, or not the same, as sets of their own."""
-    sets: list[CompiledSet] = []
-    names: list[str] = []
-    for sources in (first, *(part.sources for part in parts)):
-        compiled = _compile(sources)
-        if isinstance(compiled, str):
-            return []
-        sets.append(CompiledSet(_digest(sources), compiled))
-        names.extend(rule.identifier for rule in compiled)
-    own = [name for part in parts for name in part.names]
-    return sets if names[-len(own) :] == own and len(names) == len(set(names)) else []
-
-
-def _with_beginnings(sources: Sequence[RuleSource]) -> list[RuleSource]:
-    return [(_HAS_BEGINNING, _beginning_rule()), *sources]
+    divided = ([(_HAS_BEGINNING, _beginning_rule()), *first], own, repetitive)
+    sets = [CompiledSet(_digest(each), _compiled(each)) for each in divided]
+    shipped, named, _ = ({rule.identifier for rule in each.rules} for each in sets)
+    if twice := min(shipped & named, default=None):
+        raise RuleError(f"a shipped rule has the same name: {twice}")
+    return sets
 
 
 def saved(rules: yara_x.Rules) -> bytes:
@@ -164,11 +143,11 @@ def _beginning_rule() -> str:
     return f"rule {_HAS_BEGINNING} {{ strings: {strings} condition: any of them }}"
 
 
-def _compiled(sources: Sequence[RuleSource]) -> CompiledSet:
+def _compiled(sources: Iterable[RuleSource]) -> yara_x.Rules:
     compiled = _compile(sources)
     if isinstance(compiled, str):
         raise RuleError(compiled)
-    return CompiledSet(_digest(sources), compiled)
+    return compiled
 
 
 def _compile(sources: Iterable[RuleSource]) -> yara_x.Rules | str:
@@ -204,23 +183,18 @@ class YaraEngine:
         if not isinstance(compiled, CompiledRules):
             compiled = CompiledRules(compiled)
         self.identity = f"{self.name}:{compiled.digest[:16]}"
-        self._scanner = _Scanner(compiled.rules)
-        self._own = [_Scanner(rules) for rules in compiled.own]
-        self._repetitive = _Scanner(compiled.repetitive) if compiled.repetitive else None
+        self._shipped = _Scanner(compiled.shipped)
+        self._own = _Scanner(compiled.own) if list(compiled.own) else None
+        self._repetitive = _Scanner(compiled.repetitive) if list(compiled.repetitive) else None
 
     def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         """Return the identifier of the first matching rule, or None. Raises EngineError."""
-        began = time.monotonic() if self._own else 0.0
-        found = self._scanner.scan(data, opened=opened)
+        found = self._shipped.scan(data, opened=opened)
         has_beginning = found[:1] == [_HAS_BEGINNING]
         if found[has_beginning:]:
             return found[has_beginning]
-        for part in self._own:
-            # The timeout is that of all parts together.
-            if time.monotonic() - began > _timeout(data):
-                raise EngineError(yara_x.TimeoutError.__name__)
-            if found := part.scan(data, opened=opened):
-                return found[0]
+        if self._own is not None and (found := self._own.scan(data, opened=opened)):
+            return found[0]
         if not has_beginning or self._repetitive is None:
             return None
         lower = data.lower()

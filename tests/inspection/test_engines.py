@@ -23,6 +23,7 @@ DEFAULT = files("ibcm_bridge.config.rules").joinpath("default.yar").read_text("u
 
 WORD = 'rule word { strings: $a = "needle" condition: $a }'
 SIZE = "rule size { condition: filesize > 10 }"
+REPETITIVE_RULE = "rule tag { strings: $a = /<script\\s[^<>]{0,9}src=/ nocase condition: $a }"
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,26 @@ def test_a_duplicate_rule_is_an_error() -> None:
         YaraEngine([("a.yar", WORD), ("b.yar", WORD)])
 
 
+def test_the_name_of_a_shipped_rule_is_an_error() -> None:
+    with pytest.raises(RuleError, match=r"a shipped rule has the same name: word$"):
+        YaraEngine([("default.yar", WORD), ("b.yar", WORD)])
+
+
+def test_a_global_rule_concerns_the_own_rules_only() -> None:
+    never = "global rule never { condition: false }"
+    shipped = [("default.yar", WORD), (REPETITIVE, REPETITIVE_RULE)]
+    engine = YaraEngine([*shipped, ("a.yar", never), ("b.yar", SIZE)])
+    assert engine.scan(b"a needle") == "word"
+    assert engine.scan(b"<script x src=") == "tag"
+    assert engine.scan(b"x" * 11) is None
+
+
+def test_an_own_rule_is_found_after_the_shipped_ones() -> None:
+    engine = YaraEngine([("default.yar", WORD), (REPETITIVE, REPETITIVE_RULE), ("b.yar", SIZE)])
+    assert engine.scan(b"much hay, a needle") == "word"
+    assert engine.scan(b"<script x src=") == "size"
+
+
 def test_a_timeout_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Scanner:
         def set_timeout(self, seconds: int) -> None:
@@ -91,15 +112,12 @@ def test_a_timeout_is_an_engine_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     limits: list[int] = []
     engine = YaraEngine([("a.yar", WORD)])
-    monkeypatch.setattr(engine._scanner, "_scanner", Scanner())
+    monkeypatch.setattr(engine._shipped, "_scanner", Scanner())
     for size in (1, 2, BYTES_PER_SECOND, 4 * BYTES_PER_SECOND, 1):
         with pytest.raises(EngineError, match="TimeoutError"):
             engine.scan(bytes(size))
     # The limit grows with the size, and is set only if it differs.
     assert limits == [2, 3, 6, 2]
-
-
-REPETITIVE_RULE = "rule tag { strings: $a = /<script\\s[^<>]{0,9}src=/ nocase condition: $a }"
 
 
 def test_repetitive_rules_are_searched_where_a_beginning_is() -> None:

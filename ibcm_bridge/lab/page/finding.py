@@ -75,7 +75,7 @@ def _rules() -> yara_x.Rules:
     """The shipped rules; those of a lab are the same."""
     folder = files("ibcm_bridge.config.rules").iterdir()
     sources = [(file.name, file.read_text("utf-8")) for file in folder if ".yar" in file.name]
-    return CompiledRules(sources).rules
+    return CompiledRules(sources).shipped
 
 
 # The head

@@ -16,6 +16,8 @@ from ibcm_bridge.addons.engines.rule_compiler import compiled_elsewhere
 from ibcm_bridge.inspection.engines import (
     BEGINNINGS,
     MAX_BEGINNINGS,
+    REPETITIVE,
+    SHIPPED,
     CompiledRules,
     RuleError,
     YaraEngine,
@@ -57,12 +59,6 @@ def test_they_find_what_rules_find_that_this_process_has_compiled(lab: Lab) -> N
 
 
 def test_only_sets_that_have_changed_are_loaded(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    def own(last: str) -> str:
-        return "".join(
-            f'rule own_{number} {{ strings: $a = "needle {word}" condition: $a }}\n'
-            for number, word in enumerate((*map(str, range(99)), last))
-        )
-
     def load(data: bytes) -> yara_x.Rules:
         loads.append(data)
         return loaded(data)
@@ -70,17 +66,16 @@ def test_only_sets_that_have_changed_are_loaded(lab: Lab, monkeypatch: pytest.Mo
     loads: list[bytes] = []
     monkeypatch.setattr(rule_compiler, "loaded", load)
     shipped = engine_setup(lab.policy).malware_rules
-    first = CompiledRules((*shipped, ("own.yar", own("thread"))))
-    assert len(first.sets) == 4, "the shipped ones, two parts, and the repetitive ones"
-    assert compiled_elsewhere((*shipped, ("own.yar", own("thread"))), first.sets).sets == first.sets
+    first = CompiledRules((*shipped, ("own.yar", RULE)))
+    assert compiled_elsewhere((*shipped, ("own.yar", RULE)), first.sets).sets == first.sets
     assert not loads
-    second = compiled_elsewhere((*shipped, ("own.yar", own("cotton"))), first.sets)
+    changed_rule = RULE.replace("needle", "thread")
+    second = compiled_elsewhere((*shipped, ("own.yar", changed_rule)), first.sets)
     assert len(loads) == 1
-    assert [*map(second.sets.__contains__, first.sets)] == [True, True, False, True]
-    assert YaraEngine(second).scan(b"needle cotton") == "own_99"
-    assert YaraEngine(second).scan(b"needle thread") is None
-    assert YaraEngine(second).scan(b"needle 5") == "own_5"
-    assert YaraEngine(second).scan(PE) == "pe_image"
+    assert [*map(second.sets.__contains__, first.sets)] == [True, False, True]
+    engine = YaraEngine(second)
+    found = [engine.scan(data) for data in (b"a thread", b"a needle", PE)]
+    assert found == ["thread", None, "pe_image"]
 
 
 def test_the_problem_of_a_rule_is_that_of_the_compiler() -> None:
@@ -112,7 +107,7 @@ def test_a_process_that_fails_is_a_problem_of_the_rules(
 
 
 def test_rules_that_were_not_saved_are_not_loaded() -> None:
-    whole = saved(CompiledRules([("a.yar", RULE)]).rules)
+    whole = saved(CompiledRules([("a.yar", RULE)]).own)
     for data in (whole[:-10], b"other" + whole, bytes(len(whole))):
         with pytest.raises(RuleError, match="cannot be loaded"):
             loaded(data)
@@ -136,3 +131,14 @@ def test_a_bridge_that_serves_compiles_nothing_itself(
         assert (str(rules), RULE) in generation.rules.setup.malware_rules
         assert YaraEngine(generation.rules.compiled).scan(b"a needle") == "needle"
         running.assert_serves()
+
+
+@pytest.mark.parametrize("name", [*SHIPPED, REPETITIVE])
+def test_an_own_file_with_the_name_of_a_shipped_one_is_searched_in_each_view(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / name).write_text(RULE)
+    monkeypatch.chdir(tmp_path)
+    # As from `--config bridge.yaml`.
+    policy = dataclasses.replace(lab.policy, rule_files=(Path(name),))
+    assert YaraEngine(engine_setup(policy).malware_rules).scan(b"a needle") == "needle"
