@@ -19,6 +19,7 @@ from ibcm_bridge.addons.bridge import Bridge
 from ibcm_bridge.addons.clock import utc_now
 from ibcm_bridge.addons.operations import metrics, pulse
 from ibcm_bridge.addons.operations.board import OwnBoard
+from ibcm_bridge.addons.operations.metrics import Kind, Metric
 from ibcm_bridge.addons.operations.numbers import Numbers, Snapshot
 from ibcm_bridge.addons.operations.pulse import Pulse
 from ibcm_bridge.addons.operations.readings import machine_readings
@@ -321,6 +322,59 @@ def test_each_connection_has_one_state(observed: Observed) -> None:
     assert gauges[metrics.UNAUTHENTICATED_LIMIT.name, ()] == 0.75 * limit
     assert gauges[metrics.HANDSHAKE_CONNECTIONS_LIMIT.name, ()] == 0.5 * limit
     assert gauges[metrics.ANONYMOUS_LIMIT.name, ()] == 0.5 * limit
+
+
+def test_held_bytes_and_inspections_are_those_of_the_bridge(observed: Observed) -> None:
+    observed.bridge.connections.capacity.memory.held = 12_345
+    observed.bridge.generation.workers._under_way = 2
+    gauges = observed.pulse.state().gauges
+    assert gauges[metrics.BUFFERED.name, ()] == 12_345
+    assert gauges[metrics.INSPECTIONS.name, ()] == 2
+    assert gauges[metrics.INSPECTION_PROCESSES.name, ()] == 0
+
+
+def test_the_lag_is_that_of_the_last_timer(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulse, "SECONDS", 0.02)
+
+    def lag() -> float:
+        return observed.pulse.publish().gauges[metrics.LOOP_LAG.name, ()]
+
+    async def run() -> None:
+        async with observed.pulse.running():
+            await asyncio.sleep(0.01)
+            time.sleep(0.5)
+            while lag() < 0.4:
+                await asyncio.sleep(0.001)
+            while lag() > 0.2:
+                await asyncio.sleep(0.001)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+NO_READING = {
+    metrics.AUDIT_POINT: "without a record: integration/test_points.py",
+    metrics.CLAMAV_UP: "without clamd: test_clamd.py",
+    metrics.CLAMAV_SECONDS: "without clamd: test_clamd.py",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_each_gauge_has_a_reading(observed: Observed) -> None:
+    known = {metric for metric in metrics.METRICS.values() if metric.kind is Kind.GAUGE}
+
+    async def missing() -> set[Metric]:
+        async with observed.pulse.running():
+            end = time.monotonic() + 10
+            while True:
+                names = {name for name, _ in observed.pulse.state().gauges}
+                found = {metric for metric in known if metric.name not in names}
+                if found == NO_READING.keys() or time.monotonic() > end:
+                    return found
+                await asyncio.sleep(0.01)
+
+    assert asyncio.run(missing()) == NO_READING.keys()
 
 
 class TwoWorkers(OwnBoard):

@@ -293,6 +293,9 @@ def test_a_site_system_that_refuses_all_clients_is_a_problem(
     for _ in range(4):
         running.assert_serves()
     assert state.refuses_bridge
+    gauges = dict(readings(running.bridge.shared, running.bridge.generation))
+    key = BRIDGED, "management-point", FIRST
+    assert gauges[metrics.SITE_SYSTEM_REFUSES.name, key] == 1
     assert list(degraded(running.bridge.shared, running.bridge.generation)) == [
         f"{BRIDGED}: management-point: {FIRST} responds with 403 to nearly every client"
     ]
