@@ -29,13 +29,18 @@ class Differences:
     def __init__(self) -> None:
         self.requests = 0
         self.different = 0
+        self.skipped = 0
+        """Lines that are not records."""
         self.not_judged: Counter[str] = Counter()
         """An `Unjudged` -> the requests without a judgement of it, different or not."""
         self.rows = {change: Rows() for change in Change}
         """By publication, then verdict, reason and rule of the policy in use, and of the other."""
 
-    def add(self, record: Fields) -> None:
-        """Add a record of the audit."""
+    def add(self, record: Fields | None) -> None:
+        """Add a record of the audit; None for a line that is not one."""
+        if record is None:
+            self.skipped += 1
+            return
         if text(record, audit.EVENT) != Event.REQUEST:
             return
         self.requests += 1

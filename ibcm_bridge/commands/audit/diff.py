@@ -47,8 +47,7 @@ def _run(options: argparse.Namespace) -> int:
         paths = audit_files(options)
         for path in paths:
             for record in read_records(path):
-                if record is not None:
-                    differences.add(record)
+                differences.add(record)
     except AuditFileError as error:
         complain(str(error))
         return EXIT_PROBLEM
@@ -79,6 +78,8 @@ def difference_lines(differences: Differences, rows: int, files: int) -> Iterato
     for part, words in _NOT_JUDGED.items():
         if count := differences.not_judged[part]:
             yield f"{count:,} {words}"
+    if differences.skipped:
+        yield f"{counted(differences.skipped, 'line')} skipped: no record"
     for change, found in differences.most(rows):
         yield ""
         yield _HEADINGS[change]
@@ -114,6 +115,7 @@ def difference_fields(differences: Differences, rows: int) -> dict[str, object]:
     return {
         "requests": differences.requests,
         "different": differences.different,
+        "skipped": differences.skipped,
         "not_judged": {part.value: differences.not_judged[part] for part in Unjudged},
         **{change.value: [_json_row(row) for row in found.get(change, ())] for change in Change},
     }

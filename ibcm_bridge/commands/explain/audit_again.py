@@ -33,7 +33,9 @@ def explain_audit(policy: Policy, options: argparse.Namespace) -> int:
         paths = with_rotated(options.audit)
         for path in paths:
             for record in read_records(path):
-                if record is not None:
+                if record is None:
+                    differences.add(None)
+                else:
                     _add(policy, record, differences, unknown)
     except AuditFileError as error:
         complain(str(error))

@@ -18,7 +18,7 @@ def audit(tmp_path: Path) -> Path:
     unknown = {**ALLOWED, "shadow": {"verdict": "allow", "not_judged": "identity"}}
     long = {**NOW_REFUSED, "target": f"/{'x' * 200}\u202e"}
     records = [NOW_ALLOWED, long, OTHER_REASON, unknown]
-    file.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    file.write_text("".join(f"{json.dumps(record)}\n" for record in records) + "a damaged line\n")
     return file
 
 
@@ -36,6 +36,7 @@ def test_the_output_has_both_outcomes_in_80_columns(
         "          then: deny resource, by x.directories",
         "          then: allow",
         "1 without a judgement of the body",
+        "1 line skipped: no record",
         "1 without a judgement of the client GUID and the signatures",
     ):
         assert line in output.splitlines()
@@ -46,7 +47,7 @@ def test_the_output_has_both_outcomes_in_80_columns(
 def test_json_has_the_same_rows(audit: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["audit", "diff", "--json", str(audit)]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["requests"], found["different"]) == (4, 3)
+    assert (found["requests"], found["different"], found["skipped"]) == (4, 3, 1)
     assert found["not_judged"] == {"body": 1, "upload": 0, "identity": 1}
     assert found["refused"][0]["then"] == {
         "verdict": "deny",

@@ -120,16 +120,18 @@ def test_the_command_prints_what_differs_and_what_is_unknown(
 ) -> None:
     audit = tmp_path / "audit.jsonl"
     records = [RECORD, DELETED, POSTED, {**POSTED, "message_endpoint": "MP_Own"}]
-    audit.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    audit.write_text("".join(f"{json.dumps(record)}\n" for record in records) + '{"event": \n')
     given = ["explain", "--config", str(lab_files / "bridge.yaml"), "--audit", str(audit)]
     assert main(given) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[:2] == ["4 requests in 1 file", "1 with another outcome under the other policy"]
+    assert "1 line skipped: no record" in lines
     assert "          then: deny endpoint, by endpoints.endpoints" in lines
     assert "NOT KNOWN FROM THE AUDIT" in lines
     assert max(map(len, lines)) <= 80
     assert main([*given, "--json"]) == 1
-    assert json.loads(capsys.readouterr().out)["not_known"] == {"body": 1}
+    found = json.loads(capsys.readouterr().out)
+    assert (found["not_known"], found["skipped"]) == ({"body": 1}, 1)
 
 
 def test_the_audit_excludes_a_described_request(
