@@ -66,7 +66,7 @@ def main() -> int:
         # A file with the name of a shipped one is in the set of the shipped rules.
         one = CompiledRules([*_shipped(), (min(SHIPPED), own)])
         two = CompiledRules([*_shipped(), ("own.yar", own)])
-        loads = _lowest([_load(one.shipped), _load(two.own)], LOADS)
+        loads = _lowest([_load(one.sets[0].rules), _load(two.sets[1].rules)], LOADS)
         scans = _lowest([_scan(one, views), _scan(two, views)], SCANS)
         before, after = ((load * 1e3, scan * 1e6) for load, scan in zip(loads, scans, strict=True))
         print("{:9}{:12.1f}{:12.0f}{:12.1f}{:12.0f}".format(number, *before, *after))

@@ -95,8 +95,14 @@ class CompiledRules:
         """
         known = list(sources)
         self.sets = tuple(_compiled_sets(known) if sets is None else sets)
-        self.shipped, self.own, self.repetitive = (each.rules for each in self.sets)
+        self.shipped, own, repetitive = (each.rules for each in self.sets)
+        self.own, self.repetitive = _unless_empty(own), _unless_empty(repetitive)
         self.digest = _digest(known)
+
+
+def _unless_empty(rules: yara_x.Rules) -> yara_x.Rules | None:
+    """The rules, or None: an empty set need not be scanned."""
+    return rules if any(True for _ in rules) else None
 
 
 def _digest(sources: Iterable[RuleSource]) -> str:
@@ -184,8 +190,10 @@ class YaraEngine:
             compiled = CompiledRules(compiled)
         self.identity = f"{self.name}:{compiled.digest[:16]}"
         self._shipped = _Scanner(compiled.shipped)
-        self._own = _Scanner(compiled.own) if list(compiled.own) else None
-        self._repetitive = _Scanner(compiled.repetitive) if list(compiled.repetitive) else None
+        self._own = _Scanner(compiled.own) if compiled.own is not None else None
+        self._repetitive = (
+            _Scanner(compiled.repetitive) if compiled.repetitive is not None else None
+        )
 
     def scan(self, data: bytes, *, opened: bool = False) -> str | None:
         """Return the identifier of the first matching rule, or None. Raises EngineError."""
@@ -215,7 +223,7 @@ class _Scanner:
 
     def scan(self, data: bytes, *, opened: bool) -> list[str]:
         """Return the identifiers of the matching rules, in their order. Raises EngineError."""
-        seconds = _timeout(data)
+        seconds = SCAN_SECONDS + len(data) // BYTES_PER_SECOND
         try:
             if seconds != self._seconds:
                 self._scanner.set_timeout(seconds)
@@ -227,7 +235,3 @@ class _Scanner:
         except (yara_x.ScanError, yara_x.TimeoutError) as error:
             raise EngineError(type(error).__name__) from error
         return [rule.identifier for rule in matching]
-
-
-def _timeout(data: bytes) -> int:
-    return SCAN_SECONDS + len(data) // BYTES_PER_SECOND

@@ -107,7 +107,7 @@ def test_a_process_that_fails_is_a_problem_of_the_rules(
 
 
 def test_rules_that_were_not_saved_are_not_loaded() -> None:
-    whole = saved(CompiledRules([("a.yar", RULE)]).own)
+    whole = saved(CompiledRules([("a.yar", RULE)]).sets[1].rules)
     for data in (whole[:-10], b"other" + whole, bytes(len(whole))):
         with pytest.raises(RuleError, match="cannot be loaded"):
             loaded(data)
