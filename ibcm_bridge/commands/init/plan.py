@@ -31,7 +31,7 @@ class Clients(StrEnum):
     TUNNELED = "tunneled"
     """The site system requests it, or not."""
     PLAINTEXT = "plaintext"
-    """There is no TLS."""
+    """Without TLS."""
 
 
 @dataclass(frozen=True, slots=True)

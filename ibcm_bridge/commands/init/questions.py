@@ -47,6 +47,17 @@ POLICY_MODULE = "policy-module"
 ENROLLMENT = "enrollment-proxy-point"
 TUNNEL = "tunnel"
 
+
+def _published(key: str, text: str, read: Reader) -> Question:
+    """A question for site systems, which can share their name."""
+    return Question(key, text, "[NAME=]URL", named(read), "", many=True, name=Name.SHARED)
+
+
+def _published_apart(key: str, text: str, metavar: str, read: Reader) -> Question:
+    """A rare question for site systems, each with its own name."""
+    return Question(key, text, metavar, named(read), "", many=True, name=Name.OWN, rare=True)
+
+
 MORE = Question(
     "more",
     "separate names, several site systems of a role, or other roles? yes or no",
@@ -109,24 +120,8 @@ QUESTIONS = (
         many=True,
     ),
     MORE,
-    Question(
-        MANAGEMENT_POINT,
-        "management point, if there is one",
-        "[NAME=]URL",
-        named(readers.https_url),
-        "",
-        many=True,
-        name=Name.SHARED,
-    ),
-    Question(
-        DISTRIBUTION_POINT,
-        "distribution point, if there is one",
-        "[NAME=]URL",
-        named(readers.https_url),
-        "",
-        many=True,
-        name=Name.SHARED,
-    ),
+    _published(MANAGEMENT_POINT, "management point, if there is one", readers.https_url),
+    _published(DISTRIBUTION_POINT, "distribution point, if there is one", readers.https_url),
     Question(
         "clients",
         "certificate of clients: computer, user (legacy mobile devices) or either; NAME=KIND for "
@@ -137,15 +132,7 @@ QUESTIONS = (
         many=True,
         rare=True,
     ),
-    Question(
-        UPDATE_POINT,
-        "software update point, if there is one",
-        "[NAME=]URL",
-        named(readers.https_url),
-        "",
-        many=True,
-        name=Name.SHARED,
-    ),
+    _published(UPDATE_POINT, "software update point, if there is one", readers.https_url),
     Question(
         "update-listen",
         "address and port for the software update point; it needs its own, or its own name",
@@ -153,14 +140,10 @@ QUESTIONS = (
         readers.matching("Listen", "0.0.0.0:8531"),
         "0.0.0.0:8531",
     ),
-    Question(
+    _published(
         STATUS_POINT,
         "fallback status point, over plain HTTP, if there is one",
-        "[NAME=]URL",
-        named(readers.url("HttpUrl", "http://fsp01.corp.example")),
-        "",
-        many=True,
-        name=Name.SHARED,
+        readers.url("HttpUrl", "http://fsp01.corp.example"),
     ),
     Question(
         "status-listen",
@@ -169,45 +152,23 @@ QUESTIONS = (
         readers.matching("Listen", "0.0.0.0:80"),
         "0.0.0.0:80",
     ),
-    Question(
-        CATALOG,
-        "application catalog website point, if there is one",
-        "NAME=URL",
-        named(readers.https_url),
-        "",
-        many=True,
-        name=Name.OWN,
-        rare=True,
+    _published_apart(
+        CATALOG, "application catalog website point, if there is one", "NAME=URL", readers.https_url
     ),
-    Question(
+    _published_apart(
         POLICY_MODULE,
         "NDES with the policy module: ADDRESS:PORT for a tunnel, or a URL to bridge it",
         "NAME=ADDRESS:PORT|URL",
-        named(readers.url_or_address),
-        "",
-        many=True,
-        name=Name.OWN,
-        rare=True,
+        readers.url_or_address,
     ),
-    Question(
-        ENROLLMENT,
-        "enrollment proxy point, only as a tunnel",
-        "NAME=ADDRESS:PORT",
-        named(readers.address),
-        "",
-        many=True,
-        name=Name.OWN,
-        rare=True,
+    _published_apart(
+        ENROLLMENT, "enrollment proxy point, only as a tunnel", "NAME=ADDRESS:PORT", readers.address
     ),
-    Question(
+    _published_apart(
         TUNNEL,
         "another site system whose TLS is forwarded without inspection",
         "NAME=ADDRESS:PORT",
-        named(readers.address),
-        "",
-        many=True,
-        name=Name.OWN,
-        rare=True,
+        readers.address,
     ),
     Question(
         "certificate-of",
