@@ -49,6 +49,11 @@ class PostgresqlServer:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def address(self) -> str:
+        """The address of its database, as `state` of a policy has it."""
+        return f"postgresql:///{DATABASE}?host={self.socket}&user={USER}"
+
     def create(self) -> None:
         """Make the files of the server."""
         self._make_folders()

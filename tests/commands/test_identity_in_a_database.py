@@ -10,7 +10,7 @@ import pytest
 from ibcm_bridge.commands.main import main
 from ibcm_bridge.lab.pki.files import shipped_policy
 from ibcm_bridge.storage.postgresql_schema import NO_TABLES
-from tests.postgresql_server import DATABASE, USER, PostgresqlServer
+from tests.postgresql_server import DATABASE, PostgresqlServer
 
 pytestmark = pytest.mark.needs("postgresql")
 
@@ -23,7 +23,7 @@ def identity(
     directory: Path, postgresql: PostgresqlServer, capsys: pytest.CaptureFixture[str]
 ) -> Identity:
     postgresql.empty_database()
-    address = f"postgresql:///{DATABASE}?host={postgresql.socket}&user={USER}"
+    address = postgresql.address
     policy = directory / "state.yaml"
     policy.write_text(f"{shipped_policy()}\nstate: {address}\n", "utf-8")
 

@@ -131,7 +131,7 @@ def test_no_client_is_refused_or_cut_off_by_a_restart(
         assert restarted.ended() == 0
         assert restarted.said("ibcm-bridge: drained") == 1
         assert restarted.said("cut off") == 0
-        # There is no process now, only the sockets.
+        # Only the sockets exist now.
         served = load.served.copy()
         waiting = [pool.submit(new_connection) for _ in range(WAITING)]
         with contextlib.suppress(TimeoutError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import itertools
 import re
-import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 from ibcm_bridge.decisions.denial import Reason
 from ibcm_bridge.decisions.refusals import REFUSALS
 from ibcm_bridge.policy.roles import RoleTable
+from tests.repository.project_files import project_files
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted(
@@ -307,7 +307,7 @@ def test_every_package_folder_is_in_the_packages_of_pyproject() -> None:
 def test_every_data_file_of_a_package_is_shipped() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     data = settings["package-data"]
-    for name in repository_files():
+    for name in project_files():
         folder, _, file = name.rpartition("/")
         if folder.split("/")[0] not in ("ibcm_bridge", "addons", "config") or file.endswith(".py"):
             continue
@@ -319,21 +319,6 @@ def test_every_data_file_of_a_package_is_shipped() -> None:
 # What stands in the repository
 
 
-def repository_files() -> list[str]:
-    """Everything that is committed or could be: git's list, new files included."""
-    try:
-        listed = subprocess.run(
-            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-            cwd=ROOT,
-            capture_output=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("not a git checkout")
-    names = [name.decode() for name in listed.stdout.split(b"\0") if name]
-    return [name for name in names if (ROOT / name).is_file()]
-
-
 def test_no_file_contains_the_complete_eicar_test_file() -> None:
     # A virus scanner would remove the file from every checkout.
     whole = "".join(
@@ -341,7 +326,7 @@ def test_no_file_contains_the_complete_eicar_test_file() -> None:
     )
     for text in (whole, whole.replace("\\", "\\\\")):
         for spelling in (text.encode(), text.encode("utf-16-le")):
-            assert [n for n in repository_files() if spelling in (ROOT / n).read_bytes()] == []
+            assert [n for n in project_files() if spelling in (ROOT / n).read_bytes()] == []
 
 
 def test_no_file_names_a_path_of_a_developers_machine() -> None:
@@ -349,7 +334,7 @@ def test_no_file_names_a_path_of_a_developers_machine() -> None:
     unix = re.compile(rb"(?<![\w.*$}{~>)\]/-])/(?:" + places + rb")/[\w.]+")
     windows = re.compile(rb"[A-Za-z]:\\+Users\\+\w", re.IGNORECASE)
     found = []
-    for name in repository_files():
+    for name in project_files():
         content = (ROOT / name).read_bytes()
         found += [
             (name, match[0]) for match in (*unix.finditer(content), *windows.finditer(content))

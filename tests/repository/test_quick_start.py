@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.repository.project_files import project_files
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -43,12 +45,9 @@ _WAIT_FOR = "i=0; until {condition}; do sleep 0.2; i=$((i+1)); [ $i -lt 300 ]; d
 
 def _clone(folder: Path) -> None:
     """Copy the files of the project, as a clone has them."""
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, check=True).stdout
-    for name in names.decode().rstrip("\0").split("\0"):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, folder / name)
+    for name in project_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from ibcm_bridge.storage.postgresql_check import Severity, examine
 from ibcm_bridge.storage.postgresql_schema import NO_TABLES, SCHEMA, stored_schema
 from ibcm_bridge.storage.postgresql_trials import Trial
 from tests.newer_schema import BREAKING, COMPATIBLE, newer
-from tests.postgresql_server import DATABASE, USER, PostgresqlServer
+from tests.postgresql_server import DATABASE, PostgresqlServer
 
 pytestmark = pytest.mark.needs("postgresql")
 
@@ -258,7 +258,7 @@ def test_the_command_shows_it(
     state: StateDatabase,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    address = f"postgresql:///{DATABASE}?host={postgresql.socket}&user={USER}"
+    address = postgresql.address
     make_pki(tmp_path)
     policy = tmp_path / "bridge.yaml"
     policy.write_text(f"{shipped_policy()}\nstate: {address}\n", "utf-8")

@@ -69,7 +69,7 @@ LISTENING = (
 def at_a_socket(_: Path, __: LabPki) -> Iterator[Place]:
     """A server at a UNIX socket."""
     with postgresql_server() as server:
-        yield Place(server, f"postgresql:///{DATABASE}?host={server.socket}&user={USER}")
+        yield Place(server, server.address)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from ibcm_bridge.storage.postgresql_schema import NO_TABLES
 from tests.integration.credentials import Credentials
 from tests.integration.database.computers import Computer
 from tests.integration.faults import FaultyBridge
-from tests.postgresql_server import DATABASE, USER, PostgresqlServer
+from tests.postgresql_server import DATABASE, PostgresqlServer
 
 pytestmark = pytest.mark.needs("postgresql")
 
@@ -32,7 +32,7 @@ def test_a_bridge_does_not_start_until_the_bindings_are_restored(
     workers: int,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    address = f"postgresql:///{DATABASE}?host={postgresql.socket}&user={USER}"
+    address = postgresql.address
     control = tmp_path / "control" / "control.sock"
     bridge = FaultyBridge(
         tmp_path,

@@ -18,7 +18,7 @@ from tests.integration.credentials import Credentials
 from tests.integration.database.computers import Computer
 from tests.integration.faults import SOON, FaultyBridge
 from tests.integration.reading import until
-from tests.postgresql_server import DATABASE, USER, PostgresqlServer
+from tests.postgresql_server import PostgresqlServer
 
 pytestmark = [
     pytest.mark.needs("postgresql"),
@@ -50,7 +50,7 @@ def test_the_shadow_is_counted_and_refuses_nobody(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     postgresql.empty_database()
-    address = f"postgresql:///{DATABASE}?host={postgresql.socket}&user={USER}"
+    address = postgresql.address
     new = tmp_path / "new.yaml"
     options = ["--shadow", str(new)]
     bridge = FaultyBridge(
